@@ -1,0 +1,86 @@
+"""DensePose annotations of the people of one image, packed.
+
+Shapes: N people, P annotated points of all of them together, M = 256 steps of the annotation grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class DensePoseAnnotations:
+    """Points and part masks of N people; lives in ``Instances.gt_densepose``.
+
+    A person without DensePose annotation keeps its place: it owns no points and ``has_masks`` is False.
+    """
+
+    boxes_xyxy_px: Tensor  # (N, 4) float: the box that points and masks are relative to (may leave the image)
+    coarse: Tensor  # (N, M, M) uint8: 0 background, 1..14 the annotated regions, on the grid over the box
+    has_masks: Tensor  # (N,) bool: False where the person has no part masks (coarse is all 0 then)
+    points_grid: Tensor  # (P, 2) float: x, y on the annotation grid of the owner's box, in [0, 256]
+    part: Tensor  # (P,) int64: 1..24
+    uv: Tensor  # (P, 2) float in [0, 1]
+    owner: Tensor  # (P,) int64 in [0, N), ascending
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy_px)
+
+    @property
+    def num_points(self) -> Tensor:
+        """(N,) int64: points of each person."""
+        return torch.bincount(self.owner, minlength=len(self))
+
+    def __getitem__(self, index: slice | Tensor) -> DensePoseAnnotations:
+        """Select people by a slice, a bool mask (N,) or indices (K,); repeated indices repeat their points."""
+        people = torch.arange(len(self), device=self.owner.device)[index]
+        if people.ndim != 1:
+            raise IndexError("DensePoseAnnotations are indexed with a slice, a mask or a vector of indices")
+        count = self.num_points
+        first = count.cumsum(0) - count
+        taken = count[people]
+        owner = torch.repeat_interleave(torch.arange(len(people), device=people.device), taken)
+        within = torch.arange(len(owner), device=people.device) - (taken.cumsum(0) - taken)[owner]
+        point = first[people][owner] + within
+        return DensePoseAnnotations(
+            boxes_xyxy_px=self.boxes_xyxy_px[people],
+            coarse=self.coarse[people],
+            has_masks=self.has_masks[people],
+            points_grid=self.points_grid[point],
+            part=self.part[point],
+            uv=self.uv[point],
+            owner=owner,
+        )
+
+    def to(self, device: torch.device | str) -> DensePoseAnnotations:
+        """The same annotations with every tensor on ``device``."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in self.__dataclass_fields__})
+
+    @staticmethod
+    def cat(parts: Sequence[DensePoseAnnotations]) -> DensePoseAnnotations:
+        """People of several images one after another; owners are renumbered. At least one part."""
+        shift = 0
+        owners = []
+        for part in parts:
+            owners.append(part.owner + shift)
+            shift += len(part)
+        fields = [name for name in DensePoseAnnotations.__dataclass_fields__ if name != "owner"]
+        joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in fields}
+        return DensePoseAnnotations(owner=torch.cat(owners), **joined)
+
+    @staticmethod
+    def empty(num_people: int = 0, grid: int = 256) -> DensePoseAnnotations:
+        """``num_people`` people without any DensePose annotation."""
+        return DensePoseAnnotations(
+            boxes_xyxy_px=torch.zeros(num_people, 4),
+            coarse=torch.zeros(num_people, grid, grid, dtype=torch.uint8),
+            has_masks=torch.zeros(num_people, dtype=torch.bool),
+            points_grid=torch.zeros(0, 2),
+            part=torch.zeros(0, dtype=torch.int64),
+            uv=torch.zeros(0, 2),
+            owner=torch.zeros(0, dtype=torch.int64),
+        )

@@ -1,0 +1,37 @@
+"""The people found in one image, as plain NumPy arrays: what is written to files, evaluated and drawn.
+
+Needs NumPy alone. Shapes: N people; person i covers a box of h_i x w_i whole pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """Boxes, scores and IUV of the people of one image, best score first.
+
+    The IUV array of person i starts at pixel (floor(x0), floor(y0)) of its box and has
+    h_i = max(1, floor(y1 - y0)) rows and w_i = max(1, floor(x1 - x0)) columns.
+    """
+
+    image_id: int
+    image_size: tuple[int, int]  # height, width in px
+    boxes_xyxy_px: np.ndarray  # (N, 4) float32
+    scores: np.ndarray  # (N,) float32
+    labels: tuple[np.ndarray, ...]  # N arrays (h_i, w_i) uint8, 0 background, 1..24 parts
+    uv: tuple[np.ndarray, ...]  # N arrays (2, h_i, w_i) uint8, steps of 1 / 255; 0 where background
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy_px)
+
+    def __post_init__(self) -> None:
+        count = len(self.boxes_xyxy_px)
+        if not len(self.scores) == len(self.labels) == len(self.uv) == count:
+            raise ValueError(
+                f"image {self.image_id}: {count} boxes, {len(self.scores)} scores, {len(self.labels)} label maps and"
+                f" {len(self.uv)} uv maps; every person needs one of each"
+            )
