@@ -1,0 +1,1 @@
+"""Tests of densepose; a package so that every test file can import the tiny data set."""
