@@ -1,1 +1,1 @@
-"""What travels between the rooms: annotations, network outputs, predictions. Shapes stand beside the fields."""
+"""What travels between the rooms: annotations, network outputs, predictions."""

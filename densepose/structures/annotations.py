@@ -16,11 +16,14 @@ from torch import Tensor
 class DensePoseAnnotations:
     """Points and part masks of N people; lives in ``Instances.gt_densepose``.
 
-    A person without DensePose annotation keeps its place: it owns no points and ``has_masks`` is False.
+    A person without DensePose annotation keeps its place: it owns no points and ``has_masks``
+    is False.
     """
 
-    boxes_xyxy_px: Tensor  # (N, 4) float: the box that points and masks are relative to (may leave the image)
-    coarse: Tensor  # (N, M, M) uint8: 0 background, 1..14 the annotated regions, on the grid over the box
+    # (N, 4) float: the box that points and masks are relative to (may leave the image)
+    boxes_xyxy_px: Tensor
+    # (N, M, M) uint8: 0 background, 1..14 the annotated regions, on the grid over the box
+    coarse: Tensor
     has_masks: Tensor  # (N,) bool: False where the person has no part masks (coarse is all 0 then)
     points_grid: Tensor  # (P, 2) float: x, y on the annotation grid of the owner's box, in [0, 256]
     part: Tensor  # (P,) int64: 1..24
@@ -36,10 +39,12 @@ class DensePoseAnnotations:
         return torch.bincount(self.owner, minlength=len(self))
 
     def __getitem__(self, index: slice | Tensor) -> DensePoseAnnotations:
-        """Select people by a slice, a bool mask (N,) or indices (K,); repeated indices repeat their points."""
+        """Select people by slice, bool mask (N,) or indices (K,); repeats repeat their points."""
         people = torch.arange(len(self), device=self.owner.device)[index]
         if people.ndim != 1:
-            raise IndexError("DensePoseAnnotations are indexed with a slice, a mask or a vector of indices")
+            raise IndexError(
+                "DensePoseAnnotations are indexed with a slice, a mask or a vector of indices"
+            )
         count = self.num_points
         first = count.cumsum(0) - count
         taken = count[people]
@@ -58,7 +63,9 @@ class DensePoseAnnotations:
 
     def to(self, device: torch.device | str) -> DensePoseAnnotations:
         """The same annotations with every tensor on ``device``."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in self.__dataclass_fields__})
+        return replace(
+            self, **{name: getattr(self, name).to(device) for name in self.__dataclass_fields__}
+        )
 
     @staticmethod
     def cat(parts: Sequence[DensePoseAnnotations]) -> DensePoseAnnotations:

@@ -1,7 +1,7 @@
 """What a chart predictor returns for N people, before it is brought to the image.
 
-Shapes: N people, D coarse channels (2: background, person; 15: background, 14 regions), C = 1 + number of charts
-(0 is background), S = side of the predictor's maps.
+Shapes: N people, D coarse channels (2: background, person; 15: background, 14 regions),
+C = 1 + number of charts (0 is background), S = side of the predictor's maps.
 """
 
 from __future__ import annotations
@@ -28,35 +28,41 @@ MAP_FIELDS = (
 
 @dataclass(frozen=True)
 class ChartOutput:
-    """Maps at the predictor's own resolution S; their meaning is defined after bilinear up-sampling by ``upscale``.
+    """Maps at the predictor's own resolution S, defined by their up-sampling by ``upscale``.
 
-    Losses and decoding read the few values they need from the small maps with the up-sampling composed into the
-    weights; ``upsampled()`` gives the full maps where somebody wants to see them.
+    Losses and decoding read the few values they need from the small maps with the up-sampling
+    composed into the weights; ``upsampled()`` gives the full maps where somebody wants to see
+    them.
     """
 
     coarse_logits: Tensor  # (N, D, S, S)
     part_logits: Tensor  # (N, C, S, S)
     u: Tensor  # (N, C, S, S), unclamped
     v: Tensor  # (N, C, S, S), unclamped
-    log_variance: Tensor | None = None  # (N, C, S, S) raw sigma_1 / sigma_2 channel; None without UV confidence
+    # (N, C, S, S) raw sigma_1 / sigma_2 channel; None without UV confidence
+    log_variance: Tensor | None = None
     residual_u: Tensor | None = None  # (N, C, S, S) raw kappa_u; only for anisotropic UV confidence
     residual_v: Tensor | None = None  # (N, C, S, S) raw kappa_v
     part_confidence: Tensor | None = None  # (N, 1, S, S)
     coarse_confidence: Tensor | None = None  # (N, 1, S, S)
-    upscale: int = 1  # factor of the bilinear up-sampling (align_corners=False) that defines the full maps
+    # factor of the bilinear up-sampling (align_corners=False) that defines the full maps
+    upscale: int = 1
 
     def _map(self, fn: Callable[[Tensor], Tensor]) -> ChartOutput:
         present = {name: getattr(self, name) for name in MAP_FIELDS}
-        return replace(self, **{name: fn(value) for name, value in present.items() if value is not None})
+        return replace(
+            self, **{name: fn(value) for name, value in present.items() if value is not None}
+        )
 
     def __len__(self) -> int:
         return len(self.coarse_logits)
 
     def __getitem__(self, index: slice | Tensor) -> ChartOutput:
-        """Select people by a slice, a mask or indices (no int: the first dimension always stays)."""
+        """Select people by a slice, a mask or indices (no int: the first dimension stays)."""
         return self._map(lambda maps: maps[index])
 
     def to(self, device: torch.device | str) -> ChartOutput:
+        """The same maps on ``device``."""
         return self._map(lambda maps: maps.to(device))
 
     def upsampled(self) -> ChartOutput:
@@ -65,7 +71,9 @@ class ChartOutput:
             return self
 
         def enlarge(maps: Tensor) -> Tensor:
-            return F.interpolate(maps, scale_factor=self.upscale, mode="bilinear", align_corners=False)
+            return F.interpolate(
+                maps, scale_factor=self.upscale, mode="bilinear", align_corners=False
+            )
 
         return replace(self._map(enlarge), upscale=1)
 
@@ -73,5 +81,11 @@ class ChartOutput:
     def cat(parts: Sequence[ChartOutput]) -> ChartOutput:
         """People of several outputs of the same predictor, one after another. At least one part."""
         first = parts[0]
-        names = [f.name for f in fields(first) if f.name in MAP_FIELDS and getattr(first, f.name) is not None]
-        return replace(first, **{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+        names = [
+            f.name
+            for f in fields(first)
+            if f.name in MAP_FIELDS and getattr(first, f.name) is not None
+        ]
+        return replace(
+            first, **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+        )

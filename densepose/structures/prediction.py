@@ -1,4 +1,4 @@
-"""The people found in one image, as plain NumPy arrays: what is written to files, evaluated and drawn.
+"""The people found in one image, as plain NumPy arrays, to be written, evaluated and drawn.
 
 Needs NumPy alone. Shapes: N people; person i covers a box of h_i x w_i whole pixels.
 """
@@ -32,6 +32,7 @@ class ImagePrediction:
         count = len(self.boxes_xyxy_px)
         if not len(self.scores) == len(self.labels) == len(self.uv) == count:
             raise ValueError(
-                f"image {self.image_id}: {count} boxes, {len(self.scores)} scores, {len(self.labels)} label maps and"
-                f" {len(self.uv)} uv maps; every person needs one of each"
+                f"image {self.image_id}: {count} boxes, {len(self.scores)} scores,"
+                f" {len(self.labels)} label maps and {len(self.uv)} uv maps;"
+                " every person needs one of each"
             )
