@@ -13,13 +13,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# DensePose-COCO stores points and part masks on a 256-step grid over the box. Released *metrics*
-# divide by 255; evaluation passes METRIC_GRID to stay comparable with them, training divides by
-# 256.
-ANNOTATION_GRID = 256.0
-METRIC_GRID = 255.0
-# U and V are stored and compared as whole steps of 1 / 255.
-UV_STEPS = 255.0
+from densepose.structures.grids import ANNOTATION_GRID, METRIC_GRID, UV_STEPS
+
+__all__ = [
+    "ANNOTATION_GRID",
+    "METRIC_GRID",
+    "UV_STEPS",
+    "grid_to_image",
+    "image_to_grid",
+    "quantize_uv",
+]
 
 
 def grid_to_image(
