@@ -1,0 +1,1 @@
+"""From files to what a detector trains on: loading, checking, registration, mapping, loaders."""
