@@ -56,7 +56,7 @@ class GatherROIPooler(nn.Module):
         )
 
     def forward(self, features: list[Tensor], box_lists: list) -> Tensor:
-        """L maps (B, C, H, W) and B ``Boxes`` -> (K, C, rows, columns), boxes in the order of the images."""
+        """L maps (B, C, H, W), B ``Boxes`` -> (K, C, rows, columns), boxes image by image."""
         from detectron2.modeling.poolers import assign_boxes_to_levels
 
         boxes = torch.cat([boxes.tensor for boxes in box_lists])

@@ -1,12 +1,13 @@
 """RoIAlign as a weighted gather of channels-last rows, over all pyramid levels at once.
 
-Every output cell of RoIAlign is a fixed weighted sum of feature rows (one row: the C channels of one cell), so the
-operator is a matrix with (2 * sampling_ratio)^2 entries per row times the table of feature rows. ``embedding_bag``
-evaluates such a product without writing the samples out, and its backward adds into the table.
+Every output cell of RoIAlign is a fixed weighted sum of feature rows (one row: the C channels of
+one cell), so the operator is a matrix with (2 * sampling_ratio)^2 entries per row times the table
+of feature rows. ``embedding_bag`` evaluates such a product without writing the samples out, and
+its backward adds into the table.
 
-Shapes: L levels (B, C, H_l, W_l), K boxes, R output cells per side, G = sampling_ratio samples per cell and axis.
-Boxes are in image px, (x0, y0, x1, y1); ``scale`` is feature cells per image px.
-Same values as torchvision.ops.roi_align up to rounding (largest difference seen 5e-7 of the maximum, tested at 1e-5).
+Shapes: L levels (B, C, H_l, W_l), K boxes, R output cells per side, G = sampling_ratio samples per
+cell and axis. Boxes are in image px, (x0, y0, x1, y1); ``scale`` is feature cells per image px.
+Values equal torchvision.ops.roi_align up to rounding (tested at 1e-5).
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def axis_taps(
         samples: samples per output cell G.
 
     Returns:
-        index (K, R, 2 * G) int64 inside the map and weight (K, R, 2 * G): 0 for samples more than one cell outside.
+        index (K, R, 2 * G) int64 inside the map and weight (K, R, 2 * G), which is 0 for samples
+        more than one cell outside.
     """
     # Summed in torchvision's order: float32 positions near a cell border then round the same way.
     bin_size = extent[:, None, None] / cells

@@ -68,7 +68,7 @@ def test_a_linear_ramp_is_read_at_the_centre_of_each_cell():
         output_size=(2, 2),
         sampling_ratio=2,
     )
-    # cells cover columns [4, 6) and [6, 8): centres 5 and 7 in the continuous frame, 4.5 and 6.5 as an index
+    # cells cover columns [4, 6) and [6, 8): centres 5 and 7, which are 4.5 and 6.5 as an index
     torch.testing.assert_close(pooled[0, 0], torch.tensor([[4.5, 6.5], [4.5, 6.5]]))
 
 
