@@ -1,0 +1,1 @@
+"""Training and evaluation: wires data, model, evaluation and the machine together from a config."""

@@ -1,0 +1,129 @@
+"""Saving, finding and loading the checkpoints of a run.
+
+A checkpoint is one ``.pth`` file of tensors and plain values: ``model`` (the weights to use: their moving average where
+SOLVER.EMA is on), ``iteration``, and in full checkpoints ``trainer`` (optimizer, schedule, hooks), ``train_model`` (the
+weights training goes on with, where they differ from ``model``) and ``config``. ``last_checkpoint`` holds the name of
+the newest one, as in detectron2. Files appear under their name only when they are complete.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
+from detectron2.utils import comm
+
+from .load_report import LoadReport, check_anything_matched, compare_weights
+from .weights_file import WeightsFile, read_weights
+
+logger = logging.getLogger(__name__)
+
+LAST = "last_checkpoint"
+REPORT = "load_report.txt"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file that is there in full or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a dictionary of tensors and plain values with torch.save, in full or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        torch.save(dict(content), part)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(f"{path}: the checkpoint could not be written ({error})") from error
+
+
+def mark_as_last(path: Path) -> None:
+    """Note in ``last_checkpoint`` that ``path`` is the newest checkpoint of its folder."""
+    write_text(path.with_name(LAST), path.name)
+
+
+def periodic_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints ``model_0001999.pth`` and ``model_final.pth`` of a run, newest first."""
+    found = [path for path in folder.glob("model_*.pth") if _order(path) is not None]
+    return sorted(found, key=lambda path: _order(path) or 0, reverse=True)
+
+
+def _order(path: Path) -> float | None:
+    if path.name == "model_final.pth":
+        return float("inf")
+    number = re.fullmatch(r"model_(\d+)\.pth", path.name)
+    return float(number[1]) if number else None
+
+
+def find_last_valid(folder: Path) -> WeightsFile | None:
+    """The newest checkpoint of a folder that can be read; damaged ones are named in a warning and passed over.
+
+    Returns:
+        None where the folder has no checkpoint at all.
+
+    Raises:
+        ValueError: there are checkpoints, and every one of them is damaged.
+    """
+    candidates = periodic_checkpoints(folder)
+    last = folder / LAST
+    if last.is_file():
+        named = folder / last.read_text(encoding="utf-8").strip()
+        candidates = [named, *(path for path in candidates if path != named)]
+    for path in candidates:
+        try:
+            return read_weights(path)
+        except (ValueError, FileNotFoundError) as error:
+            logger.warning("Checkpoint passed over: %s", error)
+    if candidates:
+        raise ValueError(
+            f"{folder}: none of its checkpoints can be read ({', '.join(path.name for path in candidates)});"
+            " start without --resume, or in another OUTPUT_DIR"
+        )
+    return None
+
+
+def match_names(file: WeightsFile, model: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a file under the names of the model's parameters.
+
+    Files of other programs (Caffe2, torchvision) name the same layers differently; detectron2's heuristics know how.
+    """
+    if file.name_matching == "exact":
+        return file.weights
+    return align_and_update_state_dicts(
+        dict(model), dict(file.weights), c2_conversion=file.name_matching == "caffe2"
+    )
+
+
+def load_weights(
+    model: nn.Module, file: WeightsFile, *, report_dir: Path | None = None
+) -> LoadReport:
+    """Load what fits of a file into a model, and say what happened to every weight.
+
+    The report is logged in short and written in full to ``report_dir``/load_report.txt by the main process.
+
+    Raises:
+        ValueError: no weight of the file fits.
+    """
+    state = model.state_dict()
+    weights = match_names(file, state)
+    report = compare_weights(str(file.path), weights, state)
+    if report_dir is not None and comm.is_main_process():
+        report_dir.mkdir(parents=True, exist_ok=True)
+        write_text(report_dir / REPORT, report.text())
+    check_anything_matched(report)
+    logger.info("Loaded %s", report.short_text())
+    fitting = {name: value for name, value in weights.items() if name not in report.wrong_shape}
+    model.load_state_dict(fitting, strict=False)
+    return report

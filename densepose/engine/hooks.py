@@ -1,0 +1,140 @@
+"""What happens between training steps: weight average, checkpoints, evaluation, records of the curves."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from detectron2.engine import HookBase
+from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.utils import comm
+
+from .best import BestCheckpoint
+from .checkpoint import mark_as_last, periodic_checkpoints, save_checkpoint, write_text
+from .ema import WeightAverage
+
+logger = logging.getLogger(__name__)
+
+
+class AverageHook(HookBase):
+    """Updates the moving average of the weights after every step."""
+
+    def __init__(self, average: WeightAverage, model: nn.Module) -> None:
+        self.average = average
+        self.model = model
+
+    def after_step(self) -> None:
+        """Follow the weights."""
+        self.average.update(self.model)
+
+
+class CheckpointHook(HookBase):
+    """Saves a full checkpoint every ``period`` iterations and at the end (``model_final.pth``)."""
+
+    def __init__(
+        self, folder: Path, content: Callable[[], dict[str, Any]], *, period: int, keep: int
+    ) -> None:
+        """Args: ``content`` builds what is saved; ``keep`` periodic checkpoints stay, 0 keeps all."""
+        self.folder = folder
+        self.content = content
+        self.period = period
+        self.keep = keep
+
+    def after_step(self) -> None:
+        """Save when it is time."""
+        done = self.trainer.iter + 1
+        last = done >= self.trainer.max_iter
+        if not last and not (self.period and done % self.period == 0):
+            return
+        content = self.content()
+        if not comm.is_main_process():
+            return
+        path = self.folder / ("model_final.pth" if last else f"model_{self.trainer.iter:07d}.pth")
+        save_checkpoint(path, content)
+        mark_as_last(path)
+        logger.info("Saved %s", path)
+        self._remove_old()
+
+    def _remove_old(self) -> None:
+        ours = [
+            path
+            for path in periodic_checkpoints(self.folder)
+            if path.stem != "model_final"
+            and int(path.stem.removeprefix("model_")) <= self.trainer.iter
+        ]
+        for path in ours[self.keep :] if self.keep else []:
+            path.unlink()
+
+
+class EvaluationHook(HookBase):
+    """Evaluates every ``period`` iterations and after the last one, and keeps the best weights.
+
+    The metrics go into the storage, from where they reach the curves.
+    """
+
+    def __init__(
+        self,
+        evaluate: Callable[[], Mapping[str, Any]],
+        *,
+        period: int,
+        best: BestCheckpoint,
+        weights: Callable[[], dict[str, Any]],
+    ) -> None:
+        """Args: ``weights`` builds the checkpoint of the best model; ``period`` 0 evaluates at the end only."""
+        self.evaluate = evaluate
+        self.period = period
+        self.best = best
+        self.weights = weights
+        self.results: Mapping[str, Any] = {}
+
+    def after_step(self) -> None:
+        """Evaluate when it is time; the last evaluation is left to ``after_train``."""
+        done = self.trainer.iter + 1
+        if self.period and done % self.period == 0 and done < self.trainer.max_iter:
+            self._evaluate(done)
+
+    def after_train(self) -> None:
+        """Evaluate the final weights."""
+        self._evaluate(self.trainer.max_iter)
+
+    def _evaluate(self, iteration: int) -> None:
+        self.results = self.evaluate()
+        if not self.results:
+            return
+        metrics = {name: float(value) for name, value in flatten_results_dict(self.results).items()}
+        for name, value in metrics.items():
+            if math.isfinite(value):  # NaN is not JSON
+                self.trainer.storage.put_scalar(
+                    name, value, cur_iter=iteration, smoothing_hint=False
+                )
+        if comm.is_main_process():
+            self.best.offer(metrics, iteration, self.weights)
+
+
+def continue_metrics(path: Path, start_iter: int) -> None:
+    """Prepare ``metrics.json`` for a run that starts or resumes at ``start_iter``.
+
+    Resuming takes out the lines written after the checkpoint, so that no iteration is there twice. A new run sets the
+    file of an old one aside under ``metrics.old.json``. Half a line at the end (a killed run) is taken out too.
+    """
+    if not path.is_file():
+        return
+    if start_iter == 0:
+        path.replace(path.with_name("metrics.old.json"))
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        # An evaluation after n steps is noted at n, a training step at its own number from 0.
+        if record["iteration"] < start_iter + ("total_loss" not in record):
+            kept.append(line + "\n")
+    write_text(path, "".join(kept))

@@ -1,0 +1,77 @@
+"""Where messages go: the terminal of the main process, and a file beside the results.
+
+Messages of one run all pass through the loggers ``densepose``, ``detectron2`` and ``fvcore``. The terminal is written
+through one console, so that a progress bar and messages do not tear each other apart.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from rich.console import Console
+
+LOGGERS = ("densepose", "detectron2", "fvcore")
+FILE_ONLY = {"file_only": True}  # logger.info(..., extra=FILE_ONLY): not for the terminal
+FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+console = Console(highlight=False)
+
+
+class _OurHandler:
+    """Marks the handlers that ``setup_logging`` may take away again."""
+
+
+class TerminalHandler(_OurHandler, logging.Handler):
+    """Prints messages above a running progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message; ``extra=FILE_ONLY`` keeps it away."""
+        if getattr(record, "file_only", False):
+            return
+        try:
+            message = record.getMessage()
+            style = None
+            if record.levelno >= logging.WARNING:
+                message = f"{record.levelname}: {message}"
+                style = "yellow" if record.levelno == logging.WARNING else "red"
+            console.print(message, style=style, markup=False, soft_wrap=True)
+        except Exception:
+            self.handleError(record)
+
+
+class _FileHandler(_OurHandler, logging.FileHandler):
+    pass
+
+
+def setup_logging(log_file: Path | None, *, rank: int = 0) -> None:
+    """Send messages to the terminal (process 0 only) and append them to ``log_file``; replaces an earlier call.
+
+    Args:
+        log_file: file to append to; other processes than 0 add ``.rank<n>``. None writes no file.
+        rank: number of this process; all but 0 keep the terminal quiet except for errors.
+    """
+    remove_handlers()
+    handlers: list[logging.Handler] = [
+        TerminalHandler(logging.INFO if rank == 0 else logging.ERROR)
+    ]
+    if log_file is not None:
+        path = log_file if rank == 0 else log_file.with_name(f"{log_file.name}.rank{rank}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _FileHandler(path, encoding="utf-8", delay=True)
+        file.setFormatter(logging.Formatter(FILE_FORMAT))
+        handlers.append(file)
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        for handler in handlers:
+            logger.addHandler(handler)
+
+
+def remove_handlers() -> None:
+    """Undo ``setup_logging``; other people's handlers stay."""
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        for handler in [h for h in logger.handlers if isinstance(h, _OurHandler)]:
+            logger.removeHandler(handler)
+            handler.close()

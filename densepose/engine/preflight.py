@@ -1,0 +1,234 @@
+"""Everything a run will need, checked before its first iteration, all problems told at once."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlparse
+
+from PIL import Image
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.utils import comm
+
+from densepose.data.coco import read_annotation_file
+from densepose.data.registration import require_registered
+
+from .weights_file import check_looks_like_weights
+
+FIRST_IMAGES = 3  # images opened per data set
+WHOLE_JSON = 64 * 2**20  # bytes; a larger annotation file is only looked at from both ends
+LOOK_AT = 2**20  # bytes read from each end
+PREDICTION_BYTES = 60_000  # of one image on disk, a generous mean
+SPARE_BYTES = 2**28
+# What a checkpoint holds beside the weights, in copies of the weights.
+OPTIMIZER_COPIES = {"SGD": 1, "ADAMW": 2}
+
+
+class PreflightError(ValueError):
+    """A run cannot succeed; the message lists every problem that was found."""
+
+
+def preflight(cfg: CfgNode, mode: str, *, num_parameters: int | None = None) -> None:
+    """Raise if the run described by ``cfg`` would fail later for a reason that can be known now.
+
+    Takes a few seconds at most, but for the distances on an evaluation surface, which are computed here once and
+    cached. With several processes the main one checks, and all raise.
+
+    Args:
+        cfg: a config from ``setup``.
+        mode: ``train`` or ``eval``.
+        num_parameters: of the model, to tell the size of the checkpoints; not checked when left out.
+
+    Raises:
+        PreflightError: with all problems.
+    """
+    problems = list(find_problems(cfg, mode, num_parameters)) if comm.is_main_process() else []
+    problems = comm.all_gather(problems)[0]
+    if problems:
+        one = len(problems) == 1
+        raise PreflightError(
+            f"{'A problem' if one else f'{len(problems)} problems'} found before the run started:\n"
+            + "\n".join(f"  {number}. {text}" for number, text in enumerate(problems, start=1))
+        )
+
+
+def find_problems(cfg: CfgNode, mode: str, num_parameters: int | None = None) -> Iterator[str]:
+    """The problems that ``preflight`` raises, one sentence each."""
+    training = list(cfg.DATASETS.TRAIN) if mode == "train" else []
+    testing = list(cfg.DATASETS.TEST)
+    if mode == "train" and not training:
+        yield "DATASETS.TRAIN is empty: name a data set to train on"
+    if mode == "eval" and not testing:
+        yield "DATASETS.TEST is empty: name a data set to evaluate on"
+    for name in dict.fromkeys([*training, *testing]):
+        yield from _data_problems(name)
+    yield from _surface_problems(testing)
+    yield from _flip_problems(cfg, training)
+    yield from _weights_problems(cfg.MODEL.WEIGHTS)
+    yield from _batch_problems(cfg, mode)
+    yield from _folder_problems(cfg, mode, testing, num_parameters)
+
+
+def _data_problems(name: str) -> Iterator[str]:
+    try:
+        require_registered([name])
+    except KeyError as error:
+        yield error.args[0]
+        return
+    metadata = MetadataCatalog.get(name)
+    annotations, images = Path(metadata.json_file), Path(metadata.image_root)
+    missing = [
+        f"{what} {path}"
+        for what, path, there in (
+            ("the annotation file", annotations, annotations.is_file()),
+            ("the image folder", images, images.is_dir()),
+        )
+        if not there
+    ]
+    if missing:
+        mend = metadata.get("mend")
+        yield f"data set {name!r} lacks {' and '.join(missing)}" + (
+            f"; get it by: {mend}" if mend else ""
+        )
+        return
+    try:
+        names = first_file_names(annotations, has_truth=metadata.get("has_truth", True))
+    except ValueError as error:
+        yield f"data set {name!r}: {error}"
+        return
+    for file_name in names:
+        problem = image_problem(images / file_name)
+        if problem:
+            yield f"data set {name!r}: {problem}"
+
+
+def first_file_names(path: Path, *, has_truth: bool = True) -> list[str]:
+    """Names of the first images in a COCO file.
+
+    A file up to 64 MB is read in full. Of a larger one the first and the last megabyte are looked at, which shows an
+    error page, a cut-off download and most mix-ups in no time.
+
+    Raises:
+        ValueError: the file is no COCO annotation file, or it is cut short.
+    """
+    size = path.stat().st_size
+    if size <= WHOLE_JSON:
+        images = read_annotation_file(path, has_truth=has_truth)["images"]
+        if not images:
+            raise ValueError(f"{path} lists no images")
+        names = [image.get("file_name") for image in images[:FIRST_IMAGES]]
+        return [name for name in names if isinstance(name, str)]
+    with path.open("rb") as file:
+        head = file.read(LOOK_AT).decode("utf-8", errors="replace")
+        file.seek(size - LOOK_AT)
+        tail = file.read().decode("utf-8", errors="replace")
+    if not head.lstrip().startswith("{"):
+        raise ValueError(f"{path} is no annotation file: it starts with {head.lstrip()[:40]!r}")
+    if not tail.rstrip().endswith("}"):
+        raise ValueError(
+            f"{path} is cut short, it ends with {tail.rstrip()[-40:]!r}; fetch it again"
+        )
+    return re.findall(r'"file_name"\s*:\s*"([^"\\]+)"', head)[:FIRST_IMAGES]
+
+
+def image_problem(path: Path) -> str | None:
+    """Why an image cannot be read; None when it can."""
+    if not path.is_file():
+        return f"image {path} does not exist"
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except Exception as error:  # Pillow raises many kinds
+        return f"image {path} cannot be read ({error}); it is damaged or cut short"
+    return None
+
+
+def _surface_problems(testing: list[str]) -> Iterator[str]:
+    surfaces = {}
+    for name in testing:
+        if name in DatasetCatalog:
+            surfaces.setdefault(MetadataCatalog.get(name).get("surface", "template"), name)
+    for surface, name in surfaces.items():
+        from densepose.surface.evaluation_surface import load_evaluation_surface
+
+        try:
+            load_evaluation_surface(surface)
+        except (ValueError, OSError) as error:
+            yield f"evaluation of {name!r} needs the surface {surface!r}: {error}"
+
+
+def _flip_problems(cfg: CfgNode, training: list[str]) -> Iterator[str]:
+    if cfg.INPUT.RANDOM_FLIP != "horizontal" or not cfg.MODEL.DENSEPOSE_ON:
+        return
+    for name in training:
+        if name not in DatasetCatalog:
+            continue
+        surface = MetadataCatalog.get(name).get("surface", "template")
+        try:
+            yield from _missing_symmetry(surface)
+        except (ValueError, OSError) as error:
+            yield f"INPUT.RANDOM_FLIP of {name!r} needs the symmetry of {surface!r}: {error}"
+
+
+def _weights_problems(weights: str) -> Iterator[str]:
+    if not weights or urlparse(weights).scheme not in ("", "file"):
+        return
+    path = Path(weights)
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, _file_names(path.parent), n=2)
+        hint = f"; its folder has {' and '.join(near)}" if near else ""
+        yield f"MODEL.WEIGHTS {weights} does not exist{hint}"
+        return
+    try:
+        check_looks_like_weights(path)
+    except ValueError as error:
+        yield f"MODEL.WEIGHTS {error}"
+
+
+def _file_names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
+def _batch_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
+    world, batch = comm.get_world_size(), cfg.SOLVER.IMS_PER_BATCH
+    if mode == "train" and batch % world:
+        yield f"SOLVER.IMS_PER_BATCH {batch} cannot be divided among {world} processes; use {batch // world * world or world}"
+
+
+def _folder_problems(
+    cfg: CfgNode, mode: str, testing: list[str], num_parameters: int | None
+) -> Iterator[str]:
+    folder = Path(cfg.OUTPUT_DIR)
+    trial = folder / f".trial-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.write_bytes(b"")
+        trial.unlink()
+    except OSError as error:
+        yield f"OUTPUT_DIR {folder} cannot be written ({error})"
+        return
+    needed = checkpoint_bytes(cfg, num_parameters) if mode == "train" and num_parameters else 0
+    free = shutil.disk_usage(folder).free
+    if free < needed + SPARE_BYTES:
+        yield (
+            f"OUTPUT_DIR {folder} has {free / 2**30:.1f} GB free, the run needs about"
+            f" {(needed + SPARE_BYTES) / 2**30:.1f} GB; free some, or lower SOLVER.CHECKPOINTS_TO_KEEP"
+        )
+
+
+def checkpoint_bytes(cfg: CfgNode, num_parameters: int) -> int:
+    """Disk space that the checkpoints of a run will take at most, in bytes."""
+    solver = cfg.SOLVER
+    periodic = solver.MAX_ITER // solver.CHECKPOINT_PERIOD if solver.CHECKPOINT_PERIOD else 0
+    if solver.CHECKPOINTS_TO_KEEP:
+        periodic = min(periodic, solver.CHECKPOINTS_TO_KEEP)
+    copies = 1 + OPTIMIZER_COPIES.get(solver.OPTIMIZER, 2) + solver.EMA.ENABLED
+    weights = 4 * num_parameters
+    # model_final and the file being written beside it, and model_best, which has the weights alone.
+    return weights * copies * (periodic + 2) + weights

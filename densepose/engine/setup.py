@@ -1,0 +1,123 @@
+"""From the command line to a checked config and a prepared process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import detectron2
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+
+import densepose
+from densepose.config import check_config, load_config
+from densepose.data.registration import register_builtin, register_from_config
+
+from .checkpoint import write_text
+from .logs import FILE_ONLY, setup_logging
+from .scaling import scale_config
+
+logger = logging.getLogger(__name__)
+
+
+def setup(args: Namespace) -> CfgNode:
+    """Read the config, prepare this process and write ``log.txt`` and ``config.yaml``.
+
+    Registers the data sets and the models, chooses the device, scales the schedule to the batch size, seeds the
+    random numbers. In an evaluation the two files go to OUTPUT_DIR/inference, so that those of the training stay.
+
+    Args:
+        args: with ``config_file``, ``opts``, ``eval_only`` and ``num_cpu_processes``.
+
+    Returns:
+        The frozen config.
+
+    Raises:
+        FileNotFoundError: a config file is missing.
+        KeyError: a misspelt key; the message has the nearest ones.
+        ValueError: a value of the wrong type, or keys that contradict each other.
+    """
+    cfg = load_config(args.config_file or None, list(args.opts))
+    folder = Path(cfg.OUTPUT_DIR) / "inference" if args.eval_only else Path(cfg.OUTPUT_DIR)
+    writable = _make_folder(folder)
+    setup_logging(folder / "log.txt" if writable else None, rank=comm.get_rank())
+    logger.info(_environment_text(args), extra=FILE_ONLY)
+    cfg = choose_device(cfg, force_cpu=args.num_cpu_processes > 1)
+    register_builtin()
+    register_from_config(cfg)
+    check_config(cfg)
+    cfg = scale_config(cfg)
+    seed_process(cfg)
+    logger.info("Config:\n%s", cfg.dump(), extra=FILE_ONLY)
+    if writable and comm.is_main_process():
+        write_text(folder / "config.yaml", cfg.dump())
+    return cfg
+
+
+def choose_device(cfg: CfgNode, *, force_cpu: bool = False) -> CfgNode:
+    """A copy of the config whose MODEL.DEVICE exists here.
+
+    ``cuda``, the default of detectron2 and of all its YAML files, becomes ``cpu`` with one printed line where there is
+    no CUDA device; in a run of several processes every process gets its own GPU.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    if cfg.MODEL.DEVICE == "auto":
+        cfg.MODEL.DEVICE = "cuda"
+    if cfg.MODEL.DEVICE.startswith("cuda") and (force_cpu or not torch.cuda.is_available()):
+        if not force_cpu:
+            logger.info("No CUDA device: MODEL.DEVICE is cpu")
+        cfg.MODEL.DEVICE = "cpu"
+    if cfg.MODEL.DEVICE == "cuda":
+        cfg.MODEL.DEVICE = f"cuda:{torch.cuda.current_device()}"
+    cfg.freeze()
+    return cfg
+
+
+def seed_process(cfg: CfgNode, *, start_iter: int = 0) -> None:
+    """Seed Python, NumPy and torch of this process from SEED (negative: differently each time).
+
+    Args:
+        cfg: with SEED, CUDNN_BENCHMARK and DETERMINISTIC.
+        start_iter: first iteration; a resumed run must not draw the images of its beginning once more.
+    """
+    seed = cfg.SEED
+    seed_all_rng(None if seed < 0 else seed + comm.get_rank() + start_iter)
+    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not cfg.DETERMINISTIC
+    torch.use_deterministic_algorithms(cfg.DETERMINISTIC, warn_only=True)
+    if cfg.DETERMINISTIC:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        if seed < 0:
+            logger.warning("DETERMINISTIC is on but SEED is %d: set a SEED of 0 or more", seed)
+
+
+def _make_folder(folder: Path) -> bool:
+    """Whether the folder is there afterwards; if not, the checks before the run say why."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+def _environment_text(args: Namespace) -> str:
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return "\n".join(
+        [
+            f"Command: {shlex.join(sys.argv)}",
+            f"Arguments: {vars(args)}",
+            f"densepose {densepose.__version__}, detectron2 {detectron2.__version__}, torch {torch.__version__},"
+            f" NumPy {np.__version__}, Python {platform.python_version()}, {platform.platform()}",
+            f"Process {comm.get_rank()} of {comm.get_world_size()}, {os.cpu_count()} cores,"
+            f" {torch.get_num_threads()} threads of torch, GPU: {device}",
+        ]
+    )

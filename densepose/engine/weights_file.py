@@ -1,0 +1,170 @@
+"""Reading files of weights without running code from them.
+
+Accepted: ``.pth`` / ``.pt`` / ``.bin`` written by torch.save (read with ``weights_only=True``), ``.safetensors``, and
+the ``.pkl`` files that detectron2 releases (read by an unpickler that knows NumPy arrays and nothing else).
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+PICKLE_ALLOWED = {
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("collections", "OrderedDict"),
+    ("_codecs", "encode"),
+}
+RESUME_HINT = "fetch it again, or remove it so that an older checkpoint is used"
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What one file holds."""
+
+    path: Path
+    weights: dict[str, Tensor]  # by parameter name, without the ``module.`` of a parallel model
+    extra: dict[str, Any] = field(
+        default_factory=dict
+    )  # everything else: optimizer, iteration, ...
+    name_matching: str = (
+        "exact"  # exact | suffix | caffe2: how names are to be matched to the model's
+    )
+
+
+def read_weights(path: str | Path) -> WeightsFile:
+    """Read a checkpoint or a plain file of weights.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is truncated, is no file of weights (an HTML page, say), or holds objects that are
+            not tensors; the message says which.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of weights")
+    check_looks_like_weights(path)
+    if path.suffix == ".safetensors":
+        return _from_safetensors(path)
+    if path.suffix == ".pkl":
+        return _from_pickle(path)
+    return _from_torch(path)
+
+
+def check_looks_like_weights(path: Path) -> None:
+    """Look at the first bytes and the end of the file: quick enough to be done before a run.
+
+    Raises:
+        ValueError: empty, a web page, a Git LFS pointer, or a truncated archive.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(64)
+    start = head.lstrip().lower()
+    if size == 0:
+        raise ValueError(f"{path}: the file is empty; {RESUME_HINT}")
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ValueError(
+            f"{path}: this is a web page, not a file of weights; the download was answered with an error page"
+        )
+    if start.startswith(b"version https://git-lfs"):
+        raise ValueError(
+            f"{path}: this is a Git LFS pointer, not the file itself; run 'git lfs pull'"
+        )
+    if path.suffix in (".pth", ".pt", ".bin") and head[:4] == b"PK\x03\x04":
+        if not zipfile.is_zipfile(path):
+            raise ValueError(f"{path}: the file is truncated at {size:,} bytes; {RESUME_HINT}")
+
+
+def _from_safetensors(path: Path) -> WeightsFile:
+    try:
+        return WeightsFile(path, _without_module(load_file(path)))
+    except Exception as error:  # safetensors raises its own class, which is not public everywhere
+        raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
+
+
+def _from_torch(path: Path) -> WeightsFile:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise ValueError(
+            f"{path}: not a readable file of weights ({_first_line(error)}). It is damaged, or it holds objects"
+            " other than tensors, which are not loaded because that would run code from the file"
+        ) from error
+    return _split(path, loaded, "exact")
+
+
+def _from_pickle(path: Path) -> WeightsFile:
+    try:
+        with path.open("rb") as file:
+            loaded = _ArrayUnpickler(file, encoding="latin1").load()
+    except (pickle.UnpicklingError, EOFError, UnicodeError, ValueError, IndexError) as error:
+        raise ValueError(f"{path}: not a readable released model ({_first_line(error)})") from error
+    if isinstance(loaded, Mapping) and "model" in loaded and "__author__" in loaded:
+        return _split(path, loaded, "suffix" if loaded.get("matching_heuristics") else "exact")
+    # Files of the Caffe2 era hold the arrays directly or below "blobs", with the optimizer's momentum between them.
+    blobs = loaded.get("blobs", loaded) if isinstance(loaded, Mapping) else loaded
+    if isinstance(blobs, Mapping):
+        blobs = {name: value for name, value in blobs.items() if not name.endswith("_momentum")}
+    return _split(path, {"model": blobs}, "caffe2")
+
+
+def _split(path: Path, loaded: Any, name_matching: str) -> WeightsFile:
+    if not isinstance(loaded, Mapping):
+        raise ValueError(
+            f"{path}: expected a dictionary of weights, got {type(loaded).__name__}; save model.state_dict()"
+        )
+    weights = loaded.get("model", loaded)
+    if not isinstance(weights, Mapping):
+        raise ValueError(
+            f"{path}: 'model' holds {type(weights).__name__}, expected a dictionary of weights"
+        )
+    tensors = {name: _tensor(path, name, value) for name, value in weights.items()}
+    extra = (
+        {name: value for name, value in loaded.items() if name != "model"}
+        if "model" in loaded
+        else {}
+    )
+    return WeightsFile(path, _without_module(tensors), extra, name_matching)
+
+
+def _tensor(path: Path, name: str, value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
+        return torch.from_numpy(np.array(value))
+    raise ValueError(f"{path}: entry {name!r} is a {type(value).__name__}, expected a tensor")
+
+
+def _without_module(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    if weights and all(name.startswith("module.") for name in weights):
+        return {name.removeprefix("module."): value for name, value in weights.items()}
+    return dict(weights)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Refuses every class and function but those that rebuild NumPy arrays."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in PICKLE_ALLOWED:
+            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
+        raise pickle.UnpicklingError(
+            f"the file wants to create {module}.{name}; only NumPy arrays are accepted"
+        )
