@@ -1,0 +1,98 @@
+"""From predictor maps to part labels and UV of whole pixels.
+
+Shapes: N people, S = side of the small maps, (h_i, w_i) = whole pixels of person i's box.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from detectron2.structures import Instances
+
+from densepose.structures.chart_output import ChartOutput
+from densepose.structures.coordinates import quantize_uv
+from densepose.structures.prediction import ImagePrediction
+
+from .sampling import pixels_of_box, sample_all_channels, sample_channel
+
+
+def box_sizes_px(boxes_xyxy_px: Tensor) -> list[tuple[int, int]]:
+    """(N, 4) boxes -> height and width of each in whole pixels, rounded down, at least 1."""
+    sizes = (boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2]).long().clamp(min=1)
+    return [(height, width) for width, height in sizes.tolist()]
+
+
+@torch.no_grad()
+def decode_person(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Labels and UV of one person.
+
+    The label of a pixel is the best part where the coarse segmentation says person, else 0. Parts,
+    U and V are read only at pixels of the person, U and V only for the part that won.
+
+    Args:
+        output: of one person.
+        size_px: height h and width w of the box.
+
+    Returns:
+        (h, w) uint8 labels and (2, h, w) float32 UV, unclamped, 0 on the background.
+    """
+    if len(output) != 1:
+        raise ValueError(f"decode_person takes the output of one person, got {len(output)}")
+    side = output.part_logits.shape[-1]
+    rows, columns = _is_person(output, size_px).nonzero(as_tuple=True)
+    at = pixels_of_box(rows, columns, size_px, side, output.upscale)
+    part = sample_all_channels(output.part_logits, at).argmax(dim=1)
+    # Background can win among the parts; such a pixel has neither label nor UV.
+    on_body = part > 0
+    labels = torch.zeros(size_px, dtype=torch.uint8, device=part.device)
+    labels[rows, columns] = part.to(torch.uint8)
+    uv = torch.zeros(2, *size_px, device=part.device)
+    for channel, maps in enumerate((output.u, output.v)):
+        values = sample_channel(maps, part, at).float()
+        uv[channel, rows, columns] = values * on_body
+    return labels, uv
+
+
+def _is_person(output: ChartOutput, size_px: tuple[int, int]) -> Tensor:
+    """(h, w) bool: the best coarse channel is not background."""
+    coarse = output.coarse_logits.float()
+    if output.upscale > 1:
+        coarse = F.interpolate(
+            coarse, scale_factor=output.upscale, mode="bilinear", align_corners=False
+        )
+    coarse = F.interpolate(coarse, size_px, mode="bilinear", align_corners=False)
+    return coarse[0].argmax(dim=0) > 0
+
+
+def instances_to_prediction(instances: Instances, image_id: int) -> ImagePrediction:
+    """Post-processed detections of one image as plain arrays, best score first.
+
+    Raises:
+        ValueError: the instances carry no ``pred_densepose``.
+    """
+    if not instances.has("pred_densepose"):
+        raise ValueError(
+            f"image {image_id}: the detections have no pred_densepose (fields:"
+            f" {', '.join(instances.get_fields())}); is MODEL.DENSEPOSE_ON off?"
+        )
+    instances = instances[instances.scores.argsort(descending=True, stable=True)]
+    boxes = instances.pred_boxes.tensor
+    labels: list[np.ndarray] = []
+    uv: list[np.ndarray] = []
+    for person, size_px in enumerate(box_sizes_px(boxes)):
+        person_labels, person_uv = decode_person(
+            instances.pred_densepose[person : person + 1], size_px
+        )
+        labels.append(person_labels.cpu().numpy())
+        uv.append(quantize_uv(person_uv).cpu().numpy())
+    return ImagePrediction(
+        image_id=image_id,
+        image_size=tuple(instances.image_size),
+        boxes_xyxy_px=boxes.float().cpu().numpy(),
+        scores=instances.scores.float().cpu().numpy(),
+        labels=tuple(labels),
+        uv=tuple(uv),
+    )

@@ -1,0 +1,149 @@
+"""Losses of a chart predictor: parts and UV at annotated points, coarse segmentation densely.
+
+Shapes: N proposals, Q annotated points inside them, D coarse channels, Z = side of the full maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from detectron2.config import CfgNode, configurable
+from detectron2.structures import Instances
+
+from densepose.structures.annotations import DensePoseAnnotations
+from densepose.structures.chart_output import ChartOutput
+
+from ..sampling import MapPositions, sample_all_channels, sample_channel
+from .normalizer import shared_counts
+from .targets import PointTargets, coarse_targets, mask_targets, pack_matches, point_targets
+
+
+class DensePoseChartLoss:
+    """Cross-entropy of parts and of the coarse segmentation, smooth L1 of U and V.
+
+    Keys of the result: loss_densepose_I, loss_densepose_S, loss_densepose_U, loss_densepose_V;
+    always all of them, 0 and connected to the parameters where nothing is annotated.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        part_weight: float = 1.0,
+        coarse_weight: float = 5.0,
+        uv_weight: float = 0.01,
+        uv_reduction: str = "sum",
+        coarse_by_masks: bool = False,
+    ) -> None:
+        """Keep the weights.
+
+        Args:
+            part_weight: of the mean cross-entropy over points.
+            coarse_weight: of the mean cross-entropy over pixels of the full maps.
+            uv_weight: of the UV loss.
+            uv_reduction: "sum" or "mean" over points.
+            coarse_by_masks: coarse targets are instance masks instead of annotated part masks.
+        """
+        self.part_weight = part_weight
+        self.coarse_weight = coarse_weight
+        self.uv_weight = uv_weight
+        self.uv_reduction = uv_reduction
+        self.coarse_by_masks = coarse_by_masks
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Arguments of ``__init__`` from MODEL.ROI_DENSEPOSE_HEAD."""
+        head = cfg.MODEL.ROI_DENSEPOSE_HEAD
+        return {
+            "part_weight": head.PART_WEIGHTS,
+            "coarse_weight": head.INDEX_WEIGHTS,
+            "uv_weight": head.POINT_REGRESSION_WEIGHTS,
+            "uv_reduction": head.UV_LOSS_REDUCTION,
+            "coarse_by_masks": head.COARSE_SEGM_TRAINED_BY_MASKS,
+        }
+
+    def __call__(self, proposals: Sequence[Instances], output: ChartOutput) -> dict[str, Tensor]:
+        """Losses of all images together.
+
+        Args:
+            proposals: of each image, with ``proposal_boxes``, ``gt_densepose`` (the matched
+                people) and, for ``coarse_by_masks``, ``gt_masks``. At least one image; an image
+                may have no proposal.
+            output: of all proposals, image after image.
+
+        Returns:
+            Scalars, float32 or wider.
+        """
+        boxes, people = pack_matches(proposals)
+        points = point_targets(boxes, people, output.part_logits.shape[-1], output.upscale)
+        part = self._part_losses(output, points)
+        uv = self._uv_losses(output, points)
+        coarse = self._coarse_losses(output, proposals, boxes, people)
+        num_uv = (points.part > 0).sum()
+        counts = shared_counts(
+            torch.stack(
+                [
+                    points.part.new_tensor(len(part)),
+                    num_uv,
+                    coarse.new_tensor(coarse.numel(), dtype=torch.int64),
+                ]
+            )
+        )
+        per_point = counts[1] if self.uv_reduction == "mean" else 1.0
+        return {
+            "loss_densepose_I": part.sum() / counts[0] * self.part_weight,
+            "loss_densepose_S": coarse.sum() / counts[2] * self.coarse_weight,
+            **{name: values.sum() / per_point * self.uv_weight for name, values in uv.items()},
+        }
+
+    def _part_losses(self, output: ChartOutput, points: PointTargets) -> Tensor:
+        """(Q,) cross-entropy of the part at each point."""
+        logits = sample_all_channels(output.part_logits, points.at)
+        return F.cross_entropy(logits, points.part, reduction="none")
+
+    def _uv_losses(self, output: ChartOutput, points: PointTargets) -> dict[str, Tensor]:
+        """Loss of each foreground point by name."""
+        on_body = foreground(points)
+        u = sample_channel(output.u, on_body.part, on_body.at)
+        v = sample_channel(output.v, on_body.part, on_body.at)
+        return {
+            "loss_densepose_U": F.smooth_l1_loss(u, on_body.uv[:, 0], reduction="none"),
+            "loss_densepose_V": F.smooth_l1_loss(v, on_body.uv[:, 1], reduction="none"),
+        }
+
+    def _coarse_losses(
+        self,
+        output: ChartOutput,
+        proposals: Sequence[Instances],
+        boxes_xyxy_px: Tensor,
+        people: DensePoseAnnotations,
+    ) -> Tensor:
+        """(K, Z, Z) cross-entropy of the coarse segmentation; K proposals have a mask."""
+        channels, side = output.coarse_logits.shape[1:3]
+        full_side = side * output.upscale
+        if self.coarse_by_masks:
+            labels, has_mask = mask_targets(proposals, full_side)
+        else:
+            has_mask = people.has_masks
+            labels = coarse_targets(boxes_xyxy_px[has_mask], people[has_mask], full_side)
+        if channels == 2:
+            labels = (labels > 0).long()
+        logits = output.coarse_logits[has_mask]
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if output.upscale > 1:
+            logits = F.interpolate(
+                logits, scale_factor=output.upscale, mode="bilinear", align_corners=False
+            )
+        return F.cross_entropy(logits, labels, reduction="none")
+
+
+def foreground(points: PointTargets) -> PointTargets:
+    """The points whose annotated part is not background; only they have U and V."""
+    on_body = points.part > 0
+    at = MapPositions(points.at.person[on_body], points.at.cell[on_body], points.at.weight[on_body])
+    return PointTargets(at, points.part[on_body], points.uv[on_body])

@@ -1,0 +1,142 @@
+"""The last layers: from head features to the maps of a ChartOutput.
+
+Shapes: N people, R = side of the head features, S = 2 R = side of the maps, D coarse channels, C =
+    1 + charts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from detectron2.config import CfgNode, configurable
+
+from densepose.structures.chart_output import ChartOutput
+
+from .heads import initialize_convolutions
+
+# Maps of the UV confidence: layer name -> field of ChartOutput.
+_UV_CONFIDENCE_LAYERS = {
+    "iid_iso": {"sigma_2_lowres": "log_variance"},
+    "indep_aniso": {
+        "sigma_2_lowres": "log_variance",
+        "kappa_u_lowres": "residual_u",
+        "kappa_v_lowres": "residual_v",
+    },
+}
+
+
+class DensePoseChartPredictor(nn.Module):
+    """Transposed convolutions that double the size: coarse segmentation, parts, U and V."""
+
+    @configurable
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        coarse_channels: int,
+        num_charts: int,
+        kernel_size: int = 4,
+        upscale: int = 2,
+        uv_confidence: str = "none",
+        segm_confidence_epsilon: float | None = None,
+    ) -> None:
+        """Build the layers.
+
+        Args:
+            in_channels: of the head features.
+            coarse_channels: D.
+            num_charts: C - 1.
+            kernel_size: of the transposed convolutions, even.
+            upscale: factor of the bilinear up-sampling that defines the full maps.
+            uv_confidence: "none", "iid_iso" or "indep_aniso".
+            segm_confidence_epsilon: lower bound of the segmentation confidences; ``None`` predicts
+                none.
+        """
+        super().__init__()
+        channels = 1 + num_charts
+        widths = {
+            "ann_index_lowres": ("coarse_logits", coarse_channels),
+            "index_uv_lowres": ("part_logits", channels),
+            "u_lowres": ("u", channels),
+            "v_lowres": ("v", channels),
+        }
+        if uv_confidence != "none":
+            for layer, field in _UV_CONFIDENCE_LAYERS[uv_confidence].items():
+                widths[layer] = (field, channels)
+        if segm_confidence_epsilon is not None:
+            widths["fine_segm_confidence_lowres"] = ("part_confidence", 1)
+            widths["coarse_segm_confidence_lowres"] = ("coarse_confidence", 1)
+        for layer, (_, width) in widths.items():
+            conv = nn.ConvTranspose2d(
+                in_channels, width, kernel_size, stride=2, padding=kernel_size // 2 - 1
+            )
+            self.add_module(layer, conv)
+        self.field_widths = dict(widths.values())
+        self.padding = kernel_size // 2 - 1
+        self.upscale = upscale
+        self.segm_confidence_epsilon = segm_confidence_epsilon
+        initialize_convolutions(self)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, in_channels: int) -> dict[str, Any]:
+        """Arguments of ``__init__`` from MODEL.ROI_DENSEPOSE_HEAD, without confidences."""
+        head = cfg.MODEL.ROI_DENSEPOSE_HEAD
+        return {
+            "in_channels": in_channels,
+            "coarse_channels": head.NUM_COARSE_SEGM_CHANNELS,
+            "num_charts": head.NUM_PATCHES,
+            "kernel_size": head.DECONV_KERNEL,
+            "upscale": head.UP_SCALE,
+        }
+
+    def forward(self, features: Tensor) -> ChartOutput:
+        """(N, in_channels, R, R) -> maps of side S = 2 R; N = 0 gives empty maps."""
+        layers = list(self.children())
+        # One wide layer instead of four: the same values, the features are read once.
+        weight = torch.cat([layer.weight for layer in layers], dim=1)
+        bias = torch.cat([layer.bias for layer in layers])
+        maps = F.conv_transpose2d(features, weight, bias, stride=2, padding=self.padding)
+        parts = maps.split(list(self.field_widths.values()), dim=1)
+        output = ChartOutput(
+            upscale=self.upscale, **dict(zip(self.field_widths, parts, strict=True))
+        )
+        if self.segm_confidence_epsilon is None:
+            return output
+        return _scaled_by_confidence(output, self.segm_confidence_epsilon)
+
+
+class DensePoseChartWithConfidencePredictor(DensePoseChartPredictor):
+    """The same with the confidence branches that the config enables, if any."""
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, in_channels: int) -> dict[str, Any]:
+        """Arguments of ``__init__`` from MODEL.ROI_DENSEPOSE_HEAD."""
+        head = cfg.MODEL.ROI_DENSEPOSE_HEAD
+        return {
+            **super().from_config(cfg, in_channels),
+            "uv_confidence": head.UV_CONFIDENCE.TYPE if head.UV_CONFIDENCE.ENABLED else "none",
+            "segm_confidence_epsilon": (
+                head.SEGM_CONFIDENCE.EPSILON if head.SEGM_CONFIDENCE.ENABLED else None
+            ),
+        }
+
+
+def _scaled_by_confidence(output: ChartOutput, epsilon: float) -> ChartOutput:
+    """Both segmentations times softplus(raw) + epsilon (Sanakoyeu et al., 2020)."""
+    # A product of up-sampled maps is not the up-sampled product: the full maps have to be made
+    # here.
+    full = output.upsampled()
+    part = F.softplus(full.part_confidence) + epsilon
+    coarse = F.softplus(full.coarse_confidence) + epsilon
+    return replace(
+        full,
+        part_logits=full.part_logits * part,
+        coarse_logits=full.coarse_logits * coarse,
+        part_confidence=part,
+        coarse_confidence=coarse,
+    )

@@ -1,0 +1,201 @@
+"""detectron2's standard heads (box, mask, keypoints) with a DensePose branch beside them.
+
+Shapes: B images, N proposals or detections of all images together, R = side of the pooled features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import StandardROIHeads
+from detectron2.modeling.poolers import ROIPooler
+from detectron2.modeling.roi_heads import select_foreground_proposals
+from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.structures.boxes import matched_pairwise_iou
+
+from densepose.structures.annotations import DensePoseAnnotations
+from densepose.structures.chart_output import ChartOutput
+
+from .decoder import Decoder
+from .registry import (
+    DENSEPOSE_LOSS_REGISTRY,
+    DENSEPOSE_PREDICTOR_REGISTRY,
+    ROI_DENSEPOSE_HEAD_REGISTRY,
+)
+
+# Index of the matched person in the image's annotations; travels with the sampled proposals in the
+# annotations' place.
+_MATCH = "gt_person"
+
+
+class DensePoseROIHeads(StandardROIHeads):
+    """Adds ``pred_densepose`` (a ChartOutput) to detections and its losses to training."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        densepose_in_features: Sequence[str] | None = None,
+        densepose_pooler: ROIPooler | None = None,
+        densepose_head: nn.Module | None = None,
+        densepose_predictor: nn.Module | None = None,
+        densepose_losses: Callable[[list[Instances], ChartOutput], dict[str, Tensor]] | None = None,
+        decoder: Decoder | None = None,
+        fg_iou_threshold: float = 0.7,
+        coarse_by_masks: bool = False,
+        **standard_arguments: Any,
+    ) -> None:
+        """Keep the parts of the branch.
+
+        Args:
+            densepose_in_features: pyramid levels of the branch; ``None`` switches the branch off.
+            densepose_pooler: of the levels, or of the decoder's map.
+            densepose_head: pooled features to head features.
+            densepose_predictor: head features to ChartOutput.
+            densepose_losses: matched proposals and their ChartOutput to losses.
+            decoder: merges the levels before pooling; ``None`` pools from the levels.
+            fg_iou_threshold: proposals with a larger overlap with their person train the branch.
+            coarse_by_masks: people with an instance mask but without DensePose annotation train
+                the branch too.
+            standard_arguments: of StandardROIHeads.
+        """
+        super().__init__(**standard_arguments)
+        self.densepose_on = densepose_in_features is not None
+        if not self.densepose_on:
+            return
+        self.densepose_in_features = list(densepose_in_features)
+        self.decoder = decoder
+        self.densepose_pooler = densepose_pooler
+        self.densepose_head = densepose_head
+        self.densepose_predictor = densepose_predictor
+        self.densepose_losses = densepose_losses
+        self.fg_iou_threshold = fg_iou_threshold
+        self.coarse_by_masks = coarse_by_masks
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
+        """Arguments of ``__init__`` from the config and the pyramid's shapes."""
+        arguments = super().from_config(cfg, input_shape)
+        if cfg.MODEL.DENSEPOSE_ON:
+            arguments.update(cls._init_densepose_head(cfg, input_shape))
+        return arguments
+
+    @classmethod
+    def _init_densepose_head(
+        cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]
+    ) -> dict[str, Any]:
+        config = cfg.MODEL.ROI_DENSEPOSE_HEAD
+        levels = cfg.MODEL.ROI_HEADS.IN_FEATURES
+        decoder = Decoder(cfg, input_shape) if config.DECODER_ON else None
+        pooled_levels = levels[:1] if decoder else levels
+        pooler = ROIPooler(
+            output_size=config.POOLER_RESOLUTION,
+            scales=tuple(1.0 / input_shape[name].stride for name in pooled_levels),
+            sampling_ratio=config.POOLER_SAMPLING_RATIO,
+            pooler_type=config.POOLER_TYPE,
+        )
+        in_channels = decoder.out_channels if decoder else input_shape[levels[0]].channels
+        head = ROI_DENSEPOSE_HEAD_REGISTRY.get(config.NAME)(cfg, in_channels)
+        return {
+            "densepose_in_features": levels,
+            "densepose_pooler": pooler,
+            "decoder": decoder,
+            "densepose_head": head,
+            "densepose_predictor": DENSEPOSE_PREDICTOR_REGISTRY.get(config.PREDICTOR_NAME)(
+                cfg, head.out_channels
+            ),
+            "densepose_losses": DENSEPOSE_LOSS_REGISTRY.get(config.LOSS_NAME)(cfg),
+            "fg_iou_threshold": config.FG_IOU_THRESHOLD,
+            "coarse_by_masks": config.COARSE_SEGM_TRAINED_BY_MASKS,
+        }
+
+    def forward(
+        self,
+        images: ImageList,
+        features: dict[str, Tensor],
+        proposals: list[Instances],
+        targets: list[Instances] | None = None,
+    ) -> tuple[list[Instances], dict[str, Tensor]]:
+        """See ROIHeads.forward; in training the losses of the DensePose branch are added."""
+        if not (self.training and self.densepose_on):
+            return super().forward(images, features, proposals, targets)
+        # Hundreds of proposals are sampled for each image: they carry an index, not copies of
+        # masks and points.
+        light = [_index_instead_of_annotations(image) for image in targets]
+        sampled, losses = super().forward(images, features, proposals, light)
+        matched = [
+            self._densepose_proposals(image, target)
+            for image, target in zip(sampled, targets, strict=True)
+        ]
+        output = self._predict(features, [image.proposal_boxes for image in matched])
+        losses.update(self.densepose_losses(matched, output))
+        return sampled, losses
+
+    def forward_with_given_boxes(
+        self, features: dict[str, Tensor], instances: list[Instances]
+    ) -> list[Instances]:
+        """Predict everything that hangs on a box for the ``pred_boxes`` of each image.
+
+        Returns:
+            The same instances with ``pred_densepose`` (and ``pred_masks``, ``pred_keypoints``
+            where these are on).
+        """
+        instances = super().forward_with_given_boxes(features, instances)
+        if not self.densepose_on:
+            return instances
+        output = self._predict(features, [image.pred_boxes for image in instances])
+        first = 0
+        for image in instances:
+            image.pred_densepose = output[first : first + len(image)]
+            first += len(image)
+        return instances
+
+    def _densepose_proposals(self, sampled: Instances, target: Instances) -> Instances:
+        """Proposals of one image that train the branch, with their people's annotations."""
+        (foreground,), _ = select_foreground_proposals([sampled], self.num_classes)
+        matched = Instances(foreground.image_size)
+        matched.proposal_boxes = foreground.proposal_boxes
+        if not foreground.has(_MATCH):  # the image shows nobody
+            matched.gt_densepose = DensePoseAnnotations.empty().to(foreground.proposal_boxes.device)
+            matched.proposal_boxes = foreground.proposal_boxes[:0]
+            return matched
+        person = foreground.get(_MATCH)
+        with_masks = self.coarse_by_masks and foreground.has("gt_masks")
+        if with_masks:
+            matched.gt_masks = foreground.gt_masks
+        keep = matched_pairwise_iou(foreground.gt_boxes, foreground.proposal_boxes)
+        keep = keep > self.fg_iou_threshold
+        if target.has("gt_densepose"):
+            annotations = target.gt_densepose
+            annotated = annotations.has_masks | (annotations.num_points > 0)
+            keep = keep if with_masks else keep & annotated[person]
+            matched = matched[keep]
+            matched.gt_densepose = annotations[person[keep]]
+            return matched
+        return matched[keep] if with_masks else matched[:0]
+
+    def _predict(self, features: Mapping[str, Tensor], boxes: list[Boxes]) -> ChartOutput:
+        """Maps of the boxes of all images, image after image; empty maps where there is no box."""
+        levels = [features[name] for name in self.densepose_in_features]
+        if self.decoder is not None:
+            levels = [self.decoder(levels)]
+        pooled = self.densepose_pooler(levels, boxes)
+        if len(pooled) == 0 and self.training:
+            # The pooler forgets where an empty result came from; every parameter takes part in
+            # every step.
+            pooled = pooled + torch.stack([level.flatten()[:0].sum() for level in levels]).sum()
+        return self.densepose_predictor(self.densepose_head(pooled))
+
+
+def _index_instead_of_annotations(target: Instances) -> Instances:
+    fields = {name: value for name, value in target.get_fields().items() if name != "gt_densepose"}
+    device = target.gt_boxes.device
+    return Instances(
+        target.image_size, **fields, **{_MATCH: torch.arange(len(target), device=device)}
+    )
