@@ -1,0 +1,136 @@
+"""Where one DensePose part of the left half ends and the next begins.
+
+Six planes cut the limbs and the head off the torso (``PLANES``), one sheet through the sides divides front from back.
+All places are those of anny's mean body in the rest pose, relative to its joints, so a change of the mean moves them too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import PchipInterpolator
+
+from .bake_cut import cut_along
+from .bake_source import HalfBody
+
+# Names of the fields, in the order of their columns; a positive value is on the far side of the torso, or in front.
+FIELDS = ("wrist", "elbow", "shoulder", "ankle", "knee", "hip", "neck", "front")
+# DensePose part of the left half for each region: (back, front).
+PARTS = {
+    "torso": (1, 2),
+    "upper leg": (8, 10),
+    "lower leg": (12, 14),
+    "upper arm": (17, 15),
+    "lower arm": (21, 19),
+    "hand": (4, 4),
+    "foot": (5, 5),
+    "head": (24, 24),
+}
+# Height of a point over the soles and depth z of the line through the sides of torso and legs, read off the mean body
+# (metres): where its outline is, seen from the front.
+SIDE_HEIGHT_M = (
+    0.00, 0.08, 0.20, 0.32, 0.44, 0.50, 0.56, 0.65, 0.74, 0.82, 0.90,
+    1.00, 1.10, 1.20, 1.30, 1.36, 1.43, 1.50, 1.60,
+)  # fmt: skip
+SIDE_DEPTH_M = (
+    0.026, 0.020, 0.003, 0.004, 0.012, 0.024, 0.036, 0.042, 0.036, 0.026, 0.028,
+    0.032, 0.030, 0.026, 0.022, 0.014, 0.004, 0.016, 0.030,
+)  # fmt: skip
+
+
+def part_fields(half: HalfBody) -> NDArray[np.float64]:
+    """(n, 8) signed distances in metres, columns as in ``FIELDS``; -1 where a plane does not apply."""
+    place = dict(zip(half.joint_names, half.joints_m[0], strict=True))
+    weight = dict(zip(half.joint_names, half.rows[:, -len(half.joint_names) :].T, strict=True))
+    points = half.rows[:, :3]
+    arm = sum(weight["l_" + j] for j in ("clavicle", "shoulder", "elbow", "wrist", "fingers"))
+    leg = sum(weight["l_" + j] for j in ("hip", "knee", "ankle", "toes"))
+    upper_arm = place["l_elbow"] - place["l_shoulder"]
+    lower_arm = place["l_wrist"] - place["l_elbow"]
+    hand = place["l_fingers"] - place["l_wrist"]
+    upper_leg = place["l_knee"] - place["l_hip"]
+    lower_leg = place["l_ankle"] - place["l_knee"]
+    middle_neck = 0.5 * (place["neck"] + place["head"])
+    planes = (
+        (place["l_wrist"], _unit(lower_arm) + _unit(hand), arm),
+        (place["l_elbow"], _unit(upper_arm) + _unit(lower_arm), arm),
+        (place["l_shoulder"], np.array([1, 0.17, 0]), arm),
+        (place["l_ankle"] + [0, 0.02, 0], np.array([0, -1, 0]), leg),
+        (place["l_knee"], _unit(upper_leg) + _unit(lower_leg), leg),
+        (place["l_hip"], np.array([0.64, -0.77, 0]), leg),
+        (middle_neck, np.array([0, 1, 0.7]), weight["neck"] + weight["head"]),
+    )
+    columns = [
+        np.where(applies > 0, (points - origin) @ _unit(normal), -1.0)
+        for origin, normal, applies in planes
+    ]
+    return np.stack([*columns, _front(points, place, weight)], axis=1)
+
+
+def _front(
+    points: NDArray[np.float64],
+    place: dict[str, NDArray[np.float64]],
+    weight: dict[str, NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """(n,) distance in front of the sheet through the sides; the skinning weights blend from one limb to the next."""
+    side = PchipInterpolator(SIDE_HEIGHT_M, SIDE_DEPTH_M)(points[:, 1].clip(0, 1.6))
+    upper = _in_front_of_axis(points, place["l_shoulder"], place["l_elbow"])
+    lower = _in_front_of_axis(points, place["l_elbow"], place["l_wrist"])
+    on_upper = weight["l_shoulder"]
+    on_lower = weight["l_elbow"] + weight["l_wrist"] + weight["l_fingers"]
+    rest = 1 - on_upper - on_lower
+    return rest * (points[:, 2] - side) + on_upper * upper + on_lower * lower
+
+
+def _in_front_of_axis(
+    points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    axis = _unit(end - start)
+    ahead = np.array([0.0, 0.0, 1.0])
+    return (points - start) @ _unit(ahead - (ahead @ axis) * axis)
+
+
+def _unit(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    return vector / np.linalg.norm(vector)
+
+
+def cut_into_parts(
+    half: HalfBody,
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.uint8]]:
+    """Cut the left half along all borders.
+
+    Returns:
+        rows (n, D), faces (f, 3) and the DensePose part (f,) of each triangle.
+    """
+    rows, faces, fields = half.rows, half.faces, part_fields(half)
+    for column in range(len(FIELDS) - 1):
+        rows, faces, fields = cut_along(
+            rows, faces, fields, column, np.ones(len(faces), dtype=bool)
+        )
+    two_sided = np.isin(_regions(fields, faces), ["hand", "foot", "head"], invert=True)
+    rows, faces, fields = cut_along(rows, faces, fields, len(FIELDS) - 1, two_sided)
+    region = _regions(fields, faces)
+    front = _sign(fields, faces, "front")
+    part = np.zeros(len(faces), dtype=np.uint8)
+    for name, (back_part, front_part) in PARTS.items():
+        part[region == name] = np.where(front[region == name], front_part, back_part)
+    return rows, faces, part
+
+
+def _sign(fields: NDArray[np.float64], faces: NDArray[np.int64], name: str) -> NDArray[np.bool_]:
+    return fields[faces, FIELDS.index(name)].sum(axis=1) > 0
+
+
+def _regions(fields: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.str_]:
+    """(f,) name of the region; the farthest cut from the torso that a triangle lies beyond decides."""
+    order = (
+        ("wrist", "hand"),
+        ("elbow", "lower arm"),
+        ("shoulder", "upper arm"),
+        ("ankle", "foot"),
+        ("knee", "lower leg"),
+        ("hip", "upper leg"),
+        ("neck", "head"),
+    )
+    beyond = [_sign(fields, faces, cut) for cut, _ in order]
+    return np.select(beyond, [name for _, name in order], default="torso")

@@ -1,0 +1,162 @@
+"""Triangle meshes of the body surface and the few measures every user of one needs.
+
+Shapes: V vertices, F triangles, E undirected edges. Lengths in metres, areas in square metres. Vertices are 0-based.
+A triangle's corners run counter-clockwise seen from outside, so normals point out of the body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class SurfaceMesh:
+    """A triangle mesh; the arrays are not copied and must not be written to."""
+
+    vertices_m: NDArray[np.float32]  # (V, 3)
+    faces: NDArray[np.int32]  # (F, 3)
+
+    @property
+    def num_vertices(self) -> int:
+        """V."""
+        return len(self.vertices_m)
+
+    @property
+    def num_faces(self) -> int:
+        """F."""
+        return len(self.faces)
+
+    def with_vertices(self, vertices_m: NDArray[np.floating]) -> SurfaceMesh:
+        """The same triangles over other (V, 3) positions, a posed body for example."""
+        if np.shape(vertices_m) != self.vertices_m.shape:
+            raise ValueError(
+                f"vertices must have shape {self.vertices_m.shape} to fit these faces, "
+                f"got {np.shape(vertices_m)}"
+            )
+        return SurfaceMesh(np.asarray(vertices_m, dtype=np.float32), self.faces)
+
+
+def check_mesh(
+    vertices_m: NDArray[np.floating], faces: NDArray[np.integer], source: str
+) -> SurfaceMesh:
+    """Turn arrays read from ``source`` into a mesh, or say what is wrong with them.
+
+    Raises:
+        ValueError: on wrong shapes, values that are not finite, corners outside [0, V), or a triangle that names one
+            vertex twice. Holes and several pieces are allowed; see ``boundary_edges`` and ``is_closed_manifold``.
+    """
+    if np.ndim(vertices_m) != 2 or np.shape(vertices_m)[1] != 3:
+        raise ValueError(f"{source}: vertices must have shape (V, 3), got {np.shape(vertices_m)}")
+    if np.ndim(faces) != 2 or np.shape(faces)[1] != 3:
+        raise ValueError(f"{source}: faces must have shape (F, 3), got {np.shape(faces)}")
+    if not np.issubdtype(np.asarray(faces).dtype, np.integer):
+        raise ValueError(f"{source}: faces must be integers, got {np.asarray(faces).dtype}")
+    if not np.isfinite(vertices_m).all():
+        row = int(np.flatnonzero(~np.isfinite(vertices_m).all(axis=1))[0])
+        raise ValueError(f"{source}: vertex {row} is not finite: {np.asarray(vertices_m)[row]}")
+    outside = (faces < 0) | (faces >= len(vertices_m))
+    if outside.any():
+        row = int(np.flatnonzero(outside.any(axis=1))[0])
+        raise ValueError(
+            f"{source}: face {row} names vertices {np.asarray(faces)[row].tolist()}, "
+            f"expected 0 to {len(vertices_m) - 1}"
+        )
+    repeated = (faces == np.roll(faces, 1, axis=1)).any(axis=1)
+    if repeated.any():
+        row = int(np.flatnonzero(repeated)[0])
+        raise ValueError(
+            f"{source}: face {row} names a vertex twice: {np.asarray(faces)[row].tolist()}"
+        )
+    return SurfaceMesh(
+        np.ascontiguousarray(vertices_m, dtype=np.float32),
+        np.ascontiguousarray(faces, dtype=np.int32),
+    )
+
+
+def _cross_products(vertices_m: NDArray[np.floating], faces: NDArray[np.integer]) -> NDArray:
+    a, b, c = (vertices_m[faces[:, corner]] for corner in range(3))
+    return np.cross(b - a, c - a)
+
+
+def face_areas(
+    vertices_m: NDArray[np.floating], faces: NDArray[np.integer]
+) -> NDArray[np.floating]:
+    """(F,) area of each triangle; 0 for one whose corners lie on a line."""
+    return 0.5 * np.linalg.norm(_cross_products(vertices_m, faces), axis=1)
+
+
+def face_normals(
+    vertices_m: NDArray[np.floating], faces: NDArray[np.integer]
+) -> NDArray[np.floating]:
+    """(F, 3) outward unit normals; zeros for a triangle without area."""
+    return _normalised(_cross_products(vertices_m, faces))
+
+
+def vertex_normals(
+    vertices_m: NDArray[np.floating], faces: NDArray[np.integer]
+) -> NDArray[np.floating]:
+    """(V, 3) unit normals, the area-weighted mean over the triangles at a vertex; zeros for a vertex without any."""
+    cross = _cross_products(vertices_m, faces)
+    total = np.empty_like(vertices_m)
+    for axis in range(3):
+        total[:, axis] = np.bincount(
+            faces.ravel(), weights=np.repeat(cross[:, axis], 3), minlength=len(vertices_m)
+        )
+    return _normalised(total)
+
+
+def _normalised(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
+
+
+def half_edges(faces: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(3F, 2) directed sides of the triangles; rows f, F + f and 2F + f belong to triangle f."""
+    faces = np.asarray(faces, dtype=np.int64)
+    return np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+
+
+def edges(faces: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(E, 2) undirected edges, smaller vertex first, in lexicographic order, each once."""
+    return np.unique(np.sort(half_edges(faces), axis=1), axis=0)
+
+
+def edge_lengths(
+    vertices_m: NDArray[np.floating], edge: NDArray[np.integer]
+) -> NDArray[np.floating]:
+    """(E,) straight length of each of the (E, 2) edges."""
+    return np.linalg.norm(vertices_m[edge[:, 0]] - vertices_m[edge[:, 1]], axis=1)
+
+
+def face_neighbors(faces: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(N, 2) pairs of triangles that share an edge, smaller index first."""
+    sides = np.sort(half_edges(faces), axis=1)
+    owner = np.tile(np.arange(len(faces)), 3)
+    order = np.lexsort((owner, sides[:, 1], sides[:, 0]))
+    sides, owner = sides[order], owner[order]
+    same = (sides[1:] == sides[:-1]).all(axis=1)
+    return np.stack([owner[:-1][same], owner[1:][same]], axis=1)
+
+
+def boundary_edges(faces: NDArray[np.integer]) -> NDArray[np.int64]:
+    """(B, 2) directed sides that no triangle shares; empty for a closed surface."""
+    sides = half_edges(faces)
+    _, inverse, count = np.unique(
+        np.sort(sides, axis=1), axis=0, return_inverse=True, return_counts=True
+    )
+    return sides[count[inverse.ravel()] == 1]
+
+
+def is_closed_manifold(faces: NDArray[np.integer]) -> bool:
+    """Whether each edge joins exactly two triangles of the same orientation."""
+    sides = half_edges(faces)
+    forward = {tuple(side) for side in sides.tolist()}
+    return len(forward) == len(sides) and all((b, a) in forward for a, b in forward)
+
+
+def euler_characteristic(faces: NDArray[np.integer]) -> int:
+    """V - E + F over the vertices in use: 2 for a sphere, 1 for a disc."""
+    return len(np.unique(faces)) - len(edges(faces)) + len(faces)
