@@ -1,0 +1,134 @@
+"""The three tile transforms of Winograd F(4x4, 3x3), compiled by Numba; no compiler is needed.
+
+Shapes: maps are channels-last (N, H, W, C) float32; tiles are numbered row by row through all
+images, ``across`` of them in a row and ``down`` rows per image; transformed tiles are (36, T, C).
+All kernels release the interpreter lock, so threads can work on different tiles.
+
+Matrices (Lavin and Gray 2016, interpolation points 0, 1, -1, 2, -2, infinity): B^T (6x6) for the
+input, G (6x3) for the weight, A^T (4x6) for the output.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+# Reassociation and fused multiply-add, but not the assumption that there is no NaN or infinity:
+# a diverged training must still be seen.
+_OPTIONS = {
+    "nogil": True,
+    "cache": True,
+    "boundscheck": False,
+    "fastmath": {"contract", "reassoc", "nsz"},
+}
+_TWO, _FOUR, _FIVE, _EIGHT = (np.float32(value) for value in (2, 4, 5, 8))
+
+
+@njit(**_OPTIONS)
+def _load_tile(x, image, row, column, size, work):
+    """Copy a (size, size, C) window that may hang over the border; outside is zero."""
+    _, height, width, channels = x.shape
+    for i in range(size):
+        inside_row = 0 <= row + i < height
+        for j in range(size):
+            if inside_row and 0 <= column + j < width:
+                for c in range(channels):
+                    work[i, j, c] = x[image, row + i, column + j, c]
+            else:
+                for c in range(channels):
+                    work[i, j, c] = np.float32(0)
+
+
+@njit(**_OPTIONS)
+def transform_input(x, tiles, first, count, down, across):
+    """B^T d B of ``count`` tiles from tile ``first`` on, d the 6x6 window of each; padding 1."""
+    channels = x.shape[3]
+    work = np.empty((6, 6, channels), np.float32)
+    for t in range(count):
+        image, rest = divmod(first + t, down * across)
+        _load_tile(x, image, 4 * (rest // across) - 1, 4 * (rest % across) - 1, 6, work)
+        for j in range(6):
+            for c in range(channels):
+                d0, d1, d2 = work[0, j, c], work[1, j, c], work[2, j, c]
+                d3, d4, d5 = work[3, j, c], work[4, j, c], work[5, j, c]
+                p, q = d4 - _FOUR * d2, d3 - _FOUR * d1
+                r, s = d4 - d2, _TWO * (d3 - d1)
+                work[0, j, c] = _FOUR * d0 - _FIVE * d2 + d4
+                work[1, j, c] = p + q
+                work[2, j, c] = p - q
+                work[3, j, c] = r + s
+                work[4, j, c] = r - s
+                work[5, j, c] = _FOUR * d1 - _FIVE * d3 + d5
+        for i in range(6):
+            for c in range(channels):
+                d0, d1, d2 = work[i, 0, c], work[i, 1, c], work[i, 2, c]
+                d3, d4, d5 = work[i, 3, c], work[i, 4, c], work[i, 5, c]
+                p, q = d4 - _FOUR * d2, d3 - _FOUR * d1
+                r, s = d4 - d2, _TWO * (d3 - d1)
+                tiles[6 * i, t, c] = _FOUR * d0 - _FIVE * d2 + d4
+                tiles[6 * i + 1, t, c] = p + q
+                tiles[6 * i + 2, t, c] = p - q
+                tiles[6 * i + 3, t, c] = r + s
+                tiles[6 * i + 4, t, c] = r - s
+                tiles[6 * i + 5, t, c] = _FOUR * d1 - _FIVE * d3 + d5
+
+
+@njit(**_OPTIONS)
+def transform_output(tiles, y, bias, first, count, down, across):
+    """A^T m A + bias of each transformed tile, written to its 4x4 window (cut at the border)."""
+    _, height, width, channels = y.shape
+    work = np.empty((4, 6, channels), np.float32)
+    for t in range(count):
+        image, rest = divmod(first + t, down * across)
+        row, column = 4 * (rest // across), 4 * (rest % across)
+        for j in range(6):
+            for c in range(channels):
+                m1, m2 = tiles[6 + j, t, c], tiles[12 + j, t, c]
+                m3, m4 = tiles[18 + j, t, c], tiles[24 + j, t, c]
+                p, q, r, s = m1 + m2, m1 - m2, m3 + m4, m3 - m4
+                work[0, j, c] = tiles[j, t, c] + p + r
+                work[1, j, c] = q + _TWO * s
+                work[2, j, c] = p + _FOUR * r
+                work[3, j, c] = q + _EIGHT * s + tiles[30 + j, t, c]
+        for i in range(min(4, height - row)):
+            for c in range(channels):
+                m1, m2, m3, m4 = work[i, 1, c], work[i, 2, c], work[i, 3, c], work[i, 4, c]
+                p, q, r, s = m1 + m2, m1 - m2, m3 + m4, m3 - m4
+                work[i, 0, c] = work[i, 0, c] + p + r + bias[c]
+                work[i, 1, c] = q + _TWO * s + bias[c]
+                work[i, 2, c] = p + _FOUR * r + bias[c]
+                work[i, 3, c] = q + _EIGHT * s + work[i, 5, c] + bias[c]
+            for j in range(min(4, width - column)):
+                for c in range(channels):
+                    y[image, row + i, column + j, c] = work[i, j, c]
+
+
+@njit(**_OPTIONS)
+def transform_output_gradient(y, tiles, first, count, down, across):
+    """A g A^T of each 4x4 window g of the output gradient: the adjoint of ``transform_output``."""
+    channels = y.shape[3]
+    window = np.empty((4, 4, channels), np.float32)
+    work = np.empty((6, 4, channels), np.float32)
+    for t in range(count):
+        image, rest = divmod(first + t, down * across)
+        _load_tile(y, image, 4 * (rest // across), 4 * (rest % across), 4, window)
+        for j in range(4):
+            for c in range(channels):
+                g0, g1, g2, g3 = window[0, j, c], window[1, j, c], window[2, j, c], window[3, j, c]
+                p, q, r, s = g0 + g2, g1 + g3, g0 + _FOUR * g2, _TWO * g1 + _EIGHT * g3
+                work[0, j, c] = g0
+                work[1, j, c] = p + q
+                work[2, j, c] = p - q
+                work[3, j, c] = r + s
+                work[4, j, c] = r - s
+                work[5, j, c] = g3
+        for i in range(6):
+            for c in range(channels):
+                g0, g1, g2, g3 = work[i, 0, c], work[i, 1, c], work[i, 2, c], work[i, 3, c]
+                p, q, r, s = g0 + g2, g1 + g3, g0 + _FOUR * g2, _TWO * g1 + _EIGHT * g3
+                tiles[6 * i, t, c] = g0
+                tiles[6 * i + 1, t, c] = p + q
+                tiles[6 * i + 2, t, c] = p - q
+                tiles[6 * i + 3, t, c] = r + s
+                tiles[6 * i + 4, t, c] = r - s
+                tiles[6 * i + 5, t, c] = g3
