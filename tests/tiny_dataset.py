@@ -1,7 +1,8 @@
 """A tiny DensePose-COCO set made of coloured rectangles, for tests only.
 
-A person is a doll of 14 rectangles, one per annotated region. The colour of a pixel tells its part, the shade its
-(U, V), so a network can learn the set. U runs from the person's right to the left, V from top to bottom.
+A person is a doll of 14 rectangles, one per annotated region. The colour of a pixel tells its part,
+the shade its (U, V), so a network can learn the set. U runs from the person's right to the left, V
+from top to bottom.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 GRID = 256
-# Region (1..14): (x0, y0, x1, y1) of the doll's own box when it faces the camera, so its right side is at small x.
+# Region (1..14): (x0, y0, x1, y1) of the doll's own box when it faces the camera: its right side is
+# at small x.
 REGION_RECTANGLES = {
     1: (0.32, 0.16, 0.68, 0.52),  # torso
     2: (0.00, 0.50, 0.14, 0.60),  # right hand
@@ -32,7 +34,7 @@ REGION_RECTANGLES = {
     13: (0.04, 0.34, 0.20, 0.50),  # right lower arm
     14: (0.38, 0.00, 0.62, 0.16),  # head
 }
-# Region: (part seen from the front, part seen from the back); the head is split into its halves instead.
+# Region: (part seen from the front, from the back); the head is split into halves instead.
 REGION_PARTS = {
     1: (2, 1),
     2: (3, 3),
@@ -62,14 +64,14 @@ KEYPOINTS = (
     *((0.60, 0.52), (0.40, 0.52), (0.60, 0.72), (0.40, 0.72), (0.60, 0.92), (0.40, 0.92)),  # legs
 )
 KEYPOINT_NAMES = (
-    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow left_wrist"
-    " right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
+    "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow"
+    " left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
 ).split()
 POINTS_PER_REGION = 6
 
 
 def doll_at(points_box: np.ndarray, *, back: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(P, 2) positions in [0, 1] of a doll's box -> region (P,) 0..14, part (P,) 0..24, uv (P, 2)."""
+    """(P, 2) positions in a doll's box, [0, 1] -> region (P,) 0..14, part (P,) 0..24, uv (P, 2)."""
     # Seen from the back, the doll's right side is on the right of the image.
     own = np.stack([1 - points_box[:, 0] if back else points_box[:, 0], points_box[:, 1]], axis=1)
     region = np.zeros(len(own), np.int64)
@@ -127,7 +129,8 @@ def doll_annotation(
     polygons = corners * np.tile([w, h], 4) + np.tile([x, y], 4)
     keypoints = np.array(KEYPOINTS)
     keypoints[:, 0] = 1 - keypoints[:, 0] if back else keypoints[:, 0]
-    keypoints_px = np.column_stack([keypoints * (w, h) + (x, y), np.full(17, 2)])
+    # COCO's keypoints count pixels; half a pixel more is the position.
+    keypoints_px = np.column_stack([keypoints * (w, h) + (x, y) - 0.5, np.full(17, 2)])
     sizes = rectangles[:, 2:] - rectangles[:, :2]
     return {
         "bbox": [float(value) for value in box_xywh],
@@ -165,8 +168,8 @@ def write_tiny_densepose_coco(
 ) -> tuple[Path, Path]:
     """Write ``num_images`` JPEGs and their annotations below ``root``.
 
-    Every image shows one or two dolls side by side; in each third image the last doll is a person without any
-    DensePose annotation. Image and annotation ids start at 1.
+    Every image shows one or two dolls side by side; in each third image the last doll is a person
+    without any DensePose annotation. Image and annotation ids start at 1.
 
     Args:
         root: folder, made when missing.

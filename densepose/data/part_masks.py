@@ -1,7 +1,7 @@
 """The compressed part masks of DensePose-COCO (``dp_masks``), decoded for many masks at once.
 
-A mask is COCO's run-length string: alternating runs of background and foreground down the columns of a
-256 x 256 grid. Shapes: K masks, R runs of all of them, N people, M = 256 steps of the grid.
+A mask is COCO's run-length string: alternating runs of background and foreground down the columns
+of a 256 x 256 grid. Shapes: K masks, R runs of all of them, N people, M = 256 steps of the grid.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from densepose.structures.coordinates import ANNOTATION_GRID
+from densepose.structures.grids import ANNOTATION_GRID
 
 GRID = int(ANNOTATION_GRID)
-# A run fits into four groups of five bits on this grid; longer numbers come from damaged strings only.
+# A run on this grid fits into four groups of five bits; longer numbers are in damaged strings only.
 _MAX_GROUPS = 6
 
 
 def decode_runs(counts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Expand run-length strings.
 
-    A number is stored in groups of five bits, lowest first, bit 32 saying that more follow; from the fourth number
-    on, the difference to the last but one is stored.
+    A number is stored in groups of five bits, lowest first, bit 32 saying that more follow; from
+    the fourth number on, the difference to the last but one is stored.
 
     Args:
         counts: K run-length strings.
 
     Returns:
-        runs (R,) int64 lengths; mask (R,) int64 in [0, K), ascending; well_formed (K,) bool, False where a string
-        is empty, cut off or holds a character that is not part of the code.
+        runs (R,) int64 lengths; mask (R,) int64 in [0, K), ascending; well_formed (K,) bool, False
+        where a string is empty, cut off or holds a character that is not part of the code.
     """
     length = np.fromiter((len(text) for text in counts), np.int64, len(counts))
     code = np.frombuffer("".join(counts).encode("utf-32-le"), np.uint32).astype(np.int64) - ord("0")
@@ -54,7 +54,7 @@ def decode_runs(counts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 
 def _undo_differences(value: np.ndarray, mask: np.ndarray, num_masks: int) -> np.ndarray:
-    """Running sums of the odd and of the even numbers of each mask; the first number of a mask stands alone."""
+    """Running sums of the odd and of the even numbers of each mask; the first stands alone."""
     count = np.bincount(mask, minlength=num_masks)
     within = np.arange(len(value)) - np.repeat(count.cumsum() - count, count)
     chain = 3 * mask + np.where(within == 0, 0, 1 + within % 2)
@@ -69,7 +69,7 @@ def _undo_differences(value: np.ndarray, mask: np.ndarray, num_masks: int) -> np
 
 
 def runs_fill_grid(counts: Sequence[str], grid: int = GRID) -> np.ndarray:
-    """(K,) bool: True where a string decodes to runs that cover the ``grid`` x ``grid`` pixels exactly."""
+    """(K,) bool: True where a string decodes to runs that cover ``grid`` x ``grid`` pixels."""
     runs, mask, well_formed = decode_runs(counts)
     total = np.zeros(len(counts), np.int64)
     np.add.at(total, mask, runs)
@@ -84,7 +84,7 @@ def decode_part_masks(
 
     Args:
         counts: K run-length strings of ``grid`` x ``grid`` masks.
-        label: (K,) value to write where a mask is set, 1..255; where masks overlap the highest label wins.
+        label: (K,) value to write where a mask is set, 1..255; the highest wins where masks meet.
         owner: (K,) person of each mask, in [0, N).
         num_people: N.
         grid: side of the masks.
@@ -99,8 +99,9 @@ def decode_part_masks(
     counts = [counts[k] for k in order]
     bad = np.flatnonzero(~runs_fill_grid(counts, grid))
     if len(bad):
+        which = order[bad[0]]
         raise ValueError(
-            f"part mask with label {int(label[order[bad[0]]])} of person {int(owner[order[bad[0]]])}: the"
+            f"part mask with label {int(label[which])} of person {int(owner[which])}: the"
             f" run-length string does not fill {grid} x {grid} pixels"
         )
     runs, mask, _ = decode_runs(counts)

@@ -1,0 +1,271 @@
+"""The data sets a config can name, and where their files are expected.
+
+Nothing is registered by importing this module.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.builtin_meta import (
+    COCO_PERSON_KEYPOINT_FLIP_MAP,
+    COCO_PERSON_KEYPOINT_NAMES,
+)
+
+from .coco import ON_BAD_CHOICES, load_densepose_coco
+
+logger = logging.getLogger(__name__)
+
+SURFACES = ("template", "smpl_27554")
+_ANNOTATION_URL = "https://dl.fbaipublicfiles.com/densepose/annotations"
+_IMAGE_URL = "http://images.cocodataset.org/zips"
+_OWNER = "densepose"
+
+
+class DatasetInfo(NamedTuple):
+    """One data set; paths are absolute, or relative to the folder of all data sets."""
+
+    name: str
+    annotations: str  # path of the JSON file
+    images: str  # folder of the images
+    surface: str  # the body surface that parts and (U, V) belong to, one of SURFACES
+    class_names: tuple[str, ...] = ("person",)
+    has_truth: bool = True
+    mend_annotations: str = ""  # command that gets the JSON file; {root} is the folder of all sets
+    mend_images: str = ""  # command that gets the images
+
+
+class DatasetStatus(NamedTuple):
+    """Whether the files of a data set are where they are expected."""
+
+    name: str
+    json_path: Path
+    image_root: Path
+    found: bool
+    missing: str  # what is missing; empty when everything is there
+    mend: str  # command that gets it; empty when everything is there
+
+
+def _coco(name: str, json_path: str, images: str, url: str, has_truth: bool = True) -> DatasetInfo:
+    folder = images.rpartition("/")[0]
+    archive = f"{Path(images).name}.zip"
+    return DatasetInfo(
+        name,
+        json_path,
+        images,
+        "smpl_27554",
+        has_truth=has_truth,
+        mend_annotations=f"curl -L --create-dirs -o {{root}}/{json_path} {url}",
+        mend_images=f"curl -L --create-dirs -o {{root}}/{folder}/{archive} {_IMAGE_URL}/{archive}"
+        f" && unzip -q {{root}}/{folder}/{archive} -d {{root}}/{folder}",
+    )
+
+
+def _builtin() -> Iterable[DatasetInfo]:
+    for split, images in (("train", "train2014"), ("valminusminival", "val2014")) + (
+        ("minival", "val2014"),
+    ):
+        name, file = f"densepose_coco_2014_{split}", f"densepose_{split}2014"
+        folder = f"coco/{images}"
+        yield _coco(
+            name, f"coco/annotations/{file}.json", folder, f"{_ANNOTATION_URL}/coco/{file}.json"
+        )
+        # These files hold every chart annotation and vertices besides.
+        yield _coco(
+            f"{name}_cse",
+            f"coco_cse/{file}_cse.json",
+            folder,
+            f"{_ANNOTATION_URL}/coco_cse/{file}_cse.json",
+        )
+    yield _coco(
+        "densepose_coco_2014_minival_100",
+        "coco/annotations/densepose_minival2014_100.json",
+        "coco/val2014",
+        "https://dl.fbaipublicfiles.com/detectron2/densepose/densepose_minival2014_100.json",
+    )
+    yield _coco(
+        "densepose_coco_2014_test",
+        "coco/annotations/densepose_coco_2014_test.json",
+        "coco/test2014",
+        "https://dl.fbaipublicfiles.com/densepose/densepose_coco_2014_test.json",
+        has_truth=False,
+    )
+    for split in ("train", "val"):
+        folder = "densepose_synthetic"
+        yield DatasetInfo(
+            f"densepose_synthetic_{split}",
+            f"{folder}/annotations/densepose_{split}.json",
+            f"{folder}/images/{split}",
+            "template",
+            mend_annotations=f"densepose make-data --output {{root}}/{folder}",
+        )
+
+
+BUILTIN = tuple(_builtin())
+
+
+def datasets_root(root: str | Path | None = None) -> Path:
+    """Folder of all data sets: the argument, else $DETECTRON2_DATASETS, else ``datasets``."""
+    return Path(root if root is not None else os.environ.get("DETECTRON2_DATASETS", "datasets"))
+
+
+def smpl_dir(cfg: CfgNode) -> Path:
+    """Folder of the official files of the SMPL surface: DATASETS.SMPL_DIR or the default one."""
+    configured = cfg.DATASETS.get("SMPL_DIR", "")
+    return Path(_expand(configured)) if configured else datasets_root() / "densepose_smpl"
+
+
+def register_builtin(root: str | Path | None = None, *, on_bad: str = "warn") -> None:
+    """Register DensePose-COCO and the synthetic set below ``root``; again moves them there.
+
+    Args:
+        root: as for ``datasets_root``.
+        on_bad: as for ``load_densepose_coco``.
+    """
+    for info in BUILTIN:
+        _register(info, datasets_root(root), on_bad)
+
+
+def register_from_config(cfg: CfgNode) -> list[str]:
+    """Register the entries of DATASETS.REGISTER and return their names.
+
+    An entry is a mapping with NAME, ANNOTATIONS (path of the JSON), IMAGES (folder) and SURFACE
+    ("template" or "smpl_27554"); optional are CLASSES (categories to read, default ["person"]),
+    TRUTH (default True) and ON_BAD (default DATASETS.ON_BAD_RECORD). "~" and environment variables
+    in paths are expanded; relative paths start at the working directory.
+
+    Raises:
+        ValueError: an entry lacks a key, has an unknown one or a name that is taken.
+    """
+    default_on_bad = cfg.DATASETS.get("ON_BAD_RECORD", "warn")
+    entries = [
+        _from_entry(number, entry, default_on_bad)
+        for number, entry in enumerate(cfg.DATASETS.get("REGISTER", ()))
+    ]
+    for info, on_bad in entries:
+        _register(info, Path.cwd(), on_bad)
+    return [info.name for info, _ in entries]
+
+
+def _from_entry(number: int, entry: Mapping[str, Any], on_bad: str) -> tuple[DatasetInfo, str]:
+    where = f"DATASETS.REGISTER[{number}]"
+    needed = ("NAME", "ANNOTATIONS", "IMAGES", "SURFACE")
+    known = (*needed, "CLASSES", "TRUTH", "ON_BAD")
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{where}: expected a mapping with {', '.join(needed)}, got {entry!r}")
+    for key in entry:
+        if key not in known:
+            raise ValueError(f"{where}: unknown key {key!r}{_nearest(key, known)}")
+    missing = [key for key in needed if not entry.get(key)]
+    if missing:
+        raise ValueError(f"{where}: {', '.join(missing)} missing; given are {sorted(entry)}")
+    if entry["SURFACE"] not in SURFACES:
+        raise ValueError(f"{where}: SURFACE must be one of {SURFACES}, got {entry['SURFACE']!r}")
+    if entry.get("ON_BAD", on_bad) not in ON_BAD_CHOICES:
+        raise ValueError(
+            f"{where}: ON_BAD must be one of {ON_BAD_CHOICES}, got {entry['ON_BAD']!r}"
+        )
+    if entry["NAME"] in {info.name for info in BUILTIN}:
+        raise ValueError(f"{where}: the name {entry['NAME']!r} is taken by a built-in data set")
+    info = DatasetInfo(
+        name=entry["NAME"],
+        annotations=_expand(entry["ANNOTATIONS"]),
+        images=_expand(entry["IMAGES"]),
+        surface=entry["SURFACE"],
+        class_names=tuple(entry.get("CLASSES", ("person",))),
+        has_truth=bool(entry.get("TRUTH", True)),
+        mend_annotations=f"correct ANNOTATIONS of {where} in the config",
+        mend_images=f"correct IMAGES of {where} in the config",
+    )
+    return info, entry.get("ON_BAD", on_bad)
+
+
+def _expand(path: str) -> str:
+    return os.path.expandvars(os.path.expanduser(path))
+
+
+def _register(info: DatasetInfo, root: Path, on_bad: str) -> None:
+    json_path, image_root = str(root / info.annotations), str(root / info.images)
+    if info.name in DatasetCatalog:
+        if MetadataCatalog.get(info.name).get("registered_by") != _OWNER:
+            raise ValueError(
+                f"the data set name {info.name!r} was already registered by other code; choose"
+                " another NAME, or do not register it there"
+            )
+        DatasetCatalog.remove(info.name)
+        MetadataCatalog.remove(info.name)
+    load = partial(
+        load_densepose_coco,
+        json_path,
+        image_root,
+        info.name,
+        on_bad,
+        class_names=info.class_names,
+        has_truth=info.has_truth,
+    )
+    DatasetCatalog.register(info.name, load)
+    MetadataCatalog.get(info.name).set(
+        json_file=json_path,
+        image_root=image_root,
+        evaluator_type="densepose_coco",
+        surface=info.surface,
+        has_truth=info.has_truth,
+        thing_classes=list(info.class_names),
+        keypoint_names=list(COCO_PERSON_KEYPOINT_NAMES),
+        keypoint_flip_map=list(COCO_PERSON_KEYPOINT_FLIP_MAP),
+        registered_by=_OWNER,
+        mend_annotations=info.mend_annotations.format(root=root),
+        mend_images=info.mend_images.format(root=root),
+    )
+
+
+def require_registered(names: Iterable[str]) -> None:
+    """Check that all data sets are known.
+
+    Raises:
+        KeyError: one is not; the message names the nearest known one.
+    """
+    known = sorted(DatasetCatalog.list())
+    for name in names:
+        if name not in known:
+            ours = [k for k in known if MetadataCatalog.get(k).get("registered_by") == _OWNER]
+            raise KeyError(
+                f"no data set is called {name!r}{_nearest(name, known)} Known: {', '.join(ours)}."
+                " Others are added with DATASETS.REGISTER"
+            )
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else "."
+
+
+def dataset_status() -> list[DatasetStatus]:
+    """Where the files of every registered data set are expected, and whether they are there."""
+    listed = []
+    for name in sorted(DatasetCatalog.list()):
+        metadata = MetadataCatalog.get(name)
+        if metadata.get("registered_by") != _OWNER:
+            continue
+        json_path, image_root = Path(metadata.json_file), Path(metadata.image_root)
+        missing, mends = [], []
+        if not json_path.is_file():
+            missing.append("annotations")
+            mends.append(metadata.mend_annotations)
+        if not image_root.is_dir():
+            missing.append("images")
+            mends.append(metadata.mend_images)
+        mend = " && ".join(filter(None, mends))
+        status = DatasetStatus(
+            name, json_path, image_root, not missing, " and ".join(missing), mend
+        )
+        listed.append(status)
+    return listed

@@ -1,0 +1,255 @@
+import copy
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detectron2.structures import BoxMode
+
+from densepose.data.annotation_report import RULES
+from densepose.data.coco import check_annotations, load_densepose_coco, read_annotation_file
+
+Tiny = tuple[Path, Path]
+
+
+def damaged(tiny: Tiny, folder: Path, change: Any, name: str = "annotations.json") -> Path:
+    """A copy of the tiny set's file with ``change(data)`` applied."""
+    data = json.loads(tiny[0].read_text())
+    change(data)
+    path = folder / name
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_every_image_and_person_of_a_sound_file_is_loaded(tiny_coco: Tiny, caplog: Any):
+    with caplog.at_level(logging.INFO):
+        records = load_densepose_coco(*tiny_coco, "tiny", on_bad="error")
+    source = json.loads(tiny_coco[0].read_text())
+    assert [r["image_id"] for r in records] == [1, 2, 3, 4, 5, 6]
+    assert all(Path(r["file_name"]).is_file() for r in records)
+    loaded = {p["id"]: p for r in records for p in r["annotations"]}
+    assert len(loaded) == len(source["annotations"])
+    for person in source["annotations"]:
+        got = loaded[person["id"]]
+        assert got["bbox"] == person["bbox"] and got["bbox_mode"] == BoxMode.XYWH_ABS
+        assert got["category_id"] == 0
+        for key in ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V", "dp_masks", "segmentation"):
+            assert got.get(key) == person.get(key)
+    assert "every rule is kept" in caplog.text
+
+
+def test_keypoints_move_to_the_centre_of_their_pixel(tiny_coco: Tiny):
+    person = load_densepose_coco(*tiny_coco, "tiny")[0]["annotations"][0]
+    stored = json.loads(tiny_coco[0].read_text())["annotations"][0]["keypoints"]
+    np.testing.assert_allclose(person["keypoints"][0::3], np.array(stored[0::3]) + 0.5)
+    np.testing.assert_allclose(person["keypoints"][2::3], stored[2::3])
+
+
+def set_first(key: str, value: Any, number: int = 0) -> Any:
+    def change(data: dict) -> None:
+        data["annotations"][number][key] = value
+
+    return change
+
+
+def set_point(key: str, value: Any) -> Any:
+    def change(data: dict) -> None:
+        data["annotations"][0][key][3] = value
+
+    return change
+
+
+def drop(key: str) -> Any:
+    return lambda data: data["annotations"][0].pop(key)
+
+
+def set_mask(**entry: Any) -> Any:
+    return lambda data: data["annotations"][0]["dp_masks"][0].update(entry)
+
+
+def set_image(key: str, value: Any) -> Any:
+    return lambda data: data["images"][0].update({key: value})
+
+
+DAMAGES = {
+    "image-keys": (lambda data: data["images"][0].pop("width"), "no width"),
+    "image-id-unique": (set_image("id", 2), "image 2"),
+    "image-file": (set_image("file_name", "gone.jpg"), "gone.jpg"),
+    "annotation-keys": (drop("bbox"), "annotation 1 of image 1: no bbox"),
+    "annotation-id-unique": (set_first("id", 1, 1), "annotation 1 of image"),
+    "image-known": (set_first("image_id", 77), "got image_id 77"),
+    "category-known": (set_first("category_id", 9), "got category_id 9"),
+    "box-form": (set_first("bbox", [5, 5, 0, 10]), "got bbox [5, 5, 0, 10]"),
+    "box-in-image": (set_first("bbox", [500, 5, 20, 10]), "got bbox [500, 5, 20, 10]"),
+    "points-complete": (drop("dp_I"), "no list dp_I"),
+    "points-lengths": (lambda d: d["annotations"][0]["dp_U"].pop(), "lengths [78, 78, 78, 77, 78]"),
+    "points-numbers": (set_point("dp_x", None), "point 3: dp_x = None"),
+    "points-part": (set_point("dp_I", 25), "point 3: dp_I = 25"),
+    "points-uv": (set_point("dp_U", 1.2), "point 3: dp_U = 1.2"),
+    "points-grid": (set_point("dp_y", -0.5), "dp_y = -0.5"),
+    "masks-form": (lambda d: d["annotations"][0]["dp_masks"].pop(), "got 13 entries"),
+    "masks-size": (set_mask(size=[255, 256]), "got [255, 256]"),
+    "masks-runs": (set_mask(counts="PPP"), "the string is damaged"),
+    "segmentation-form": (set_first("segmentation", [[1, 2, 3, 4]]), "got [[1, 2, 3, 4]]"),
+    "keypoints-form": (set_first("keypoints", [1, 2, 2]), "expected 17 x 3 numbers"),
+}
+
+
+@pytest.mark.parametrize("rule", DAMAGES)
+def test_a_broken_rule_is_an_error_or_one_counted_warning(
+    rule: str, tiny_coco: Tiny, tmp_path: Path, caplog: Any
+):
+    change, told = DAMAGES[rule]
+    path = damaged(tiny_coco, tmp_path, change)
+    with pytest.raises(ValueError) as raised:
+        load_densepose_coco(path, tiny_coco[1], "tiny", on_bad="error")
+    message = str(raised.value)
+    assert str(path) in message and RULES[rule].expected in message and told in message
+    with caplog.at_level(logging.WARNING):
+        load_densepose_coco(path, tiny_coco[1], "tiny", on_bad="warn")
+    assert [r.getMessage() for r in caplog.records] == [message]
+
+
+def people(path: Path, images: Path) -> dict[int, dict]:
+    records = load_densepose_coco(path, images, "tiny")
+    return {p["id"]: p for r in records for p in r["annotations"]}
+
+
+def test_a_broken_rule_costs_only_what_it_says(tiny_coco: Tiny, tmp_path: Path):
+    def change(data: dict) -> None:
+        set_point("dp_V", float("nan"))(data)
+        data["annotations"][1]["dp_masks"] = [[]]
+        data["annotations"][2]["keypoints"] = [1.0]
+        data["annotations"][3]["image_id"] = 99
+
+    got = people(damaged(tiny_coco, tmp_path, change), tiny_coco[1])
+    whole = people(*tiny_coco)
+    assert set(whole) - set(got) == {4}
+    lost = {i: set(whole[i]) - set(got[i]) for i in got if set(whole[i]) != set(got[i])}
+    assert lost == {
+        1: {"dp_x", "dp_y", "dp_I", "dp_U", "dp_V"},
+        2: {"dp_masks"},
+        3: {"keypoints"},
+    }
+
+
+def test_people_of_a_missing_image_go_with_it(tiny_coco: Tiny, tmp_path: Path):
+    path = damaged(tiny_coco, tmp_path, set_image("file_name", "gone.jpg"))
+    records = load_densepose_coco(path, tiny_coco[1], "tiny")
+    assert [r["image_id"] for r in records] == [2, 3, 4, 5, 6]
+    report = check_annotations(path, tiny_coco[1])
+    assert report.counts == {"image-file": 1}
+    assert check_annotations(path, None).counts == {}
+
+
+def test_a_sound_file_is_counted_as_by_hand(tiny_coco: Tiny):
+    report = check_annotations(*tiny_coco)
+    source = json.loads(tiny_coco[0].read_text())["annotations"]
+    assert report.num_points == sum(len(p.get("dp_x", [])) for p in source)
+    assert report.num_with_masks == sum("dp_masks" in p for p in source)
+    assert report.to_dict()["rules"] == {}
+
+
+def test_only_the_first_offenders_are_named(tiny_coco: Tiny, tmp_path: Path):
+    def change(data: dict) -> None:
+        for person in data["annotations"]:
+            person["bbox"][2] = -1
+
+    report = check_annotations(damaged(tiny_coco, tmp_path, change), tiny_coco[1])
+    assert report.counts["box-form"] == 9
+    assert len(report.offenders["box-form"]) == 5
+    assert "... and 4 more" in report.summary()
+
+
+def test_repeated_ids_are_no_error_in_minival(tiny_coco: Tiny, tmp_path: Path, caplog: Any):
+    path = damaged(tiny_coco, tmp_path, set_first("id", 1, 1))
+    with caplog.at_level(logging.WARNING):
+        load_densepose_coco(path, tiny_coco[1], "densepose_coco_2014_minival", on_bad="error")
+    assert "annotation-id-unique: 1 x" in caplog.text
+
+
+def test_a_single_mask_for_the_whole_person_is_accepted(tiny_coco: Tiny, tmp_path: Path):
+    mask = json.loads(tiny_coco[0].read_text())["annotations"][0]["dp_masks"][0]
+    path = damaged(tiny_coco, tmp_path, set_first("dp_masks", mask))
+    assert people(path, tiny_coco[1])[1]["dp_masks"] == mask
+
+
+def test_points_on_vertices_alone_are_told(tiny_coco: Tiny, tmp_path: Path):
+    def change(data: dict) -> None:
+        person = data["annotations"][0]
+        person["dp_vertex"] = [0] * len(person["dp_x"])
+        for key in ("dp_I", "dp_U", "dp_V"):
+            person.pop(key)
+
+    path = damaged(tiny_coco, tmp_path, change)
+    assert check_annotations(path, tiny_coco[1]).counts == {"points-are-charts": 1}
+    assert "dp_x" not in people(path, tiny_coco[1])[1]
+
+
+def test_records_that_are_no_records_do_not_stop_the_check(tiny_coco: Tiny, tmp_path: Path):
+    def change(data: dict) -> None:
+        data["annotations"] += [None, "x", {"id": [1]}, {"dp_masks": 3, "dp_x": 1}]
+        data["images"] += [7, {"id": "a"}]
+
+    report = check_annotations(damaged(tiny_coco, tmp_path, change), tiny_coco[1])
+    assert report.counts["annotation-keys"] == 4
+    assert report.counts["image-keys"] == 2
+
+
+def test_categories_are_chosen_by_name(tiny_coco: Tiny, tmp_path: Path):
+    def change(data: dict) -> None:
+        data["categories"].insert(0, {"id": 17, "name": "cat"})
+        data["annotations"][0]["category_id"] = 17
+
+    path = damaged(tiny_coco, tmp_path, change)
+    both = {
+        p["id"]: p for r in load_densepose_coco(path, tiny_coco[1], "t") for p in r["annotations"]
+    }
+    assert both[1]["category_id"] == 1 and both[2]["category_id"] == 0
+    cats = load_densepose_coco(path, tiny_coco[1], "t", "error", class_names=["cat"])
+    assert [p["id"] for r in cats for p in r["annotations"]] == [1]
+    assert cats[0]["annotations"][0]["category_id"] == 0
+    with pytest.raises(
+        ValueError, match=r"no category is called dog; the file has \['person', 'cat'\]"
+    ):
+        load_densepose_coco(path, tiny_coco[1], "t", class_names=["dog"])
+
+
+def test_images_without_truth_have_no_annotations_key(tiny_coco: Tiny, tmp_path: Path):
+    path = damaged(tiny_coco, tmp_path, lambda data: data.pop("annotations"))
+    records = load_densepose_coco(path, tiny_coco[1], "t", has_truth=False)
+    assert len(records) == 6 and not any("annotations" in r for r in records)
+    with pytest.raises(ValueError, match="with the lists images and annotations, got keys"):
+        load_densepose_coco(path, tiny_coco[1], "t")
+
+
+@pytest.mark.parametrize("text", ['{"images": [', "", "[1, 2]", '{"images": {}}', "\x00\xff"])
+def test_a_file_that_is_no_annotation_file_is_named(text: str, tmp_path: Path):
+    path = tmp_path / "cut.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"cut\.json: expected a"):
+        read_annotation_file(path)
+
+
+def test_missing_files_are_named(tiny_coco: Tiny, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match=r"none\.json: the annotation file is missing"):
+        load_densepose_coco(tmp_path / "none.json", tiny_coco[1], "tiny")
+    with pytest.raises(FileNotFoundError, match="the image folder of tiny is missing"):
+        load_densepose_coco(tiny_coco[0], tmp_path / "none", "tiny")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="none of the images can be used"):
+        load_densepose_coco(tiny_coco[0], tmp_path / "empty", "tiny")
+
+
+def test_the_check_changes_no_record(tiny_coco: Tiny):
+    from densepose.data.annotation_check import check_records
+
+    data = json.loads(tiny_coco[0].read_text())
+    before = copy.deepcopy(data)
+    check_records(
+        data["images"], data["annotations"], source="x", image_root=tiny_coco[1], category_ids=[1]
+    )
+    assert data == before

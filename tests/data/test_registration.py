@@ -1,0 +1,121 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from densepose.data import registration
+from densepose.data.registration import (
+    dataset_status,
+    register_builtin,
+    register_from_config,
+    require_registered,
+)
+
+Tiny = tuple[Path, Path]
+
+
+@pytest.fixture(autouse=True)
+def catalog_as_before() -> Iterator[None]:
+    before = set(DatasetCatalog.list())
+    yield
+    for name in set(DatasetCatalog.list()) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def config_with(*entries: dict, **keys: str) -> CfgNode:
+    cfg = get_cfg()
+    cfg.DATASETS.REGISTER = list(entries)
+    for key, value in keys.items():
+        cfg.DATASETS[key] = value
+    return cfg
+
+
+def entry(tiny: Tiny, **changes: object) -> dict:
+    named = {"NAME": "mine", "ANNOTATIONS": str(tiny[0]), "IMAGES": str(tiny[1])}
+    return {**named, "SURFACE": "template", **changes}
+
+
+def test_built_in_names_point_below_the_root_and_can_be_moved(tmp_path: Path):
+    register_builtin("elsewhere")
+    register_builtin(tmp_path)
+    metadata = MetadataCatalog.get("densepose_coco_2014_minival_100")
+    assert metadata.json_file == str(tmp_path / "coco/annotations/densepose_minival2014_100.json")
+    assert metadata.image_root == str(tmp_path / "coco/val2014")
+    assert (metadata.evaluator_type, metadata.surface) == ("densepose_coco", "smpl_27554")
+    assert metadata.thing_classes == ["person"] and len(metadata.keypoint_names) == 17
+    assert MetadataCatalog.get("densepose_synthetic_val").surface == "template"
+    assert not MetadataCatalog.get("densepose_coco_2014_test").has_truth
+
+
+def test_the_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    register_builtin()
+    assert str(tmp_path) in MetadataCatalog.get("densepose_synthetic_train").json_file
+
+
+def test_a_set_from_the_config_is_loaded_by_its_name(tiny_coco: Tiny):
+    cfg = config_with(entry(tiny_coco), CfgNode(entry(tiny_coco, NAME="other")))
+    assert register_from_config(cfg) == register_from_config(cfg) == ["mine", "other"]
+    assert len(DatasetCatalog.get("mine")) == 6
+    assert MetadataCatalog.get("mine").surface == "template"
+
+
+def test_paths_are_expanded(tiny_coco: Tiny, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TINY", str(tiny_coco[0].parent))
+    paths = {"ANNOTATIONS": "$TINY/annotations.json", "IMAGES": "${TINY}/images"}
+    register_from_config(config_with(entry(tiny_coco, **paths)))
+    assert len(DatasetCatalog.get("mine")) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"IMAGE": "x"}, "unknown key 'IMAGE'; did you mean 'IMAGES'?"),
+        ({"SURFACE": "smpl"}, "SURFACE must be one of"),
+        ({"IMAGES": ""}, "IMAGES missing"),
+        ({"ON_BAD": "ignore"}, "ON_BAD must be one of"),
+        ({"NAME": "densepose_synthetic_val"}, "is taken by a built-in data set"),
+        ({"NAME": "coco_2017_val"}, "already registered by other code"),
+    ],
+)
+def test_a_wrong_entry_is_named(change: dict, told: str, tiny_coco: Tiny):
+    with pytest.raises(ValueError) as raised:
+        register_from_config(config_with(entry(tiny_coco, **change)))
+    assert told in str(raised.value)
+
+
+def test_how_bad_records_are_met_comes_from_the_config(tiny_coco: Tiny, tmp_path: Path):
+    broken = tmp_path / "broken.json"
+    broken.write_text(tiny_coco[0].read_text().replace('"category_id": 1', '"category_id": 2', 1))
+    given = entry(tiny_coco, ANNOTATIONS=str(broken))
+    register_from_config(config_with(given))
+    assert len(DatasetCatalog.get("mine")) == 6
+    register_from_config(config_with(given, ON_BAD_RECORD="error"))
+    with pytest.raises(ValueError, match="category-known"):
+        DatasetCatalog.get("mine")
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest(tmp_path: Path):
+    register_builtin(tmp_path)
+    require_registered(["densepose_coco_2014_train"])
+    with pytest.raises(KeyError, match="did you mean 'densepose_coco_2014_minival'"):
+        require_registered(["densepose_coco_2014_minval"])
+
+
+def test_status_says_what_is_missing_and_how_to_get_it(tiny_coco: Tiny, tmp_path: Path):
+    register_builtin(tmp_path)
+    register_from_config(config_with(entry(tiny_coco)))
+    (tmp_path / "coco/train2014").mkdir(parents=True)
+    status = {s.name: s for s in dataset_status()}
+    assert set(status) == {info.name for info in registration.BUILTIN} | {"mine"}
+    assert status["mine"].found and not status["mine"].mend
+    train = status["densepose_coco_2014_train"]
+    assert (train.found, train.missing) == (False, "annotations")
+    assert train.mend.startswith(f"curl -L --create-dirs -o {train.json_path} https://")
+    assert "val2014.zip" in status["densepose_coco_2014_minival"].mend
+    synthetic = status["densepose_synthetic_val"]
+    assert synthetic.missing == "annotations and images" and "densepose make-data" in synthetic.mend
