@@ -13,13 +13,13 @@ from .checkpoint import save_checkpoint, write_text
 
 logger = logging.getLogger(__name__)
 
-# Where the wanted metric is missing, not a number, or the same for two checkpoints (an AP of 0 early in training),
-# these decide, in this order. Higher is better for all of them.
+# Where the wanted metric is missing, not a number, or the same for two checkpoints (an AP of 0
+# early in training), these decide, in this order. Higher is better for all of them.
 FALLBACKS = ("densepose_gpsm/AP", "densepose/mean_gps", "bbox/AP")
 
 
 class BestCheckpoint:
-    """``model_best.pth`` and ``model_best.json`` of a run: the weights with the highest score and its metrics."""
+    """The weights with the highest score and their metrics: ``model_best.pth`` and ``.json``."""
 
     def __init__(self, folder: Path, metric: str, *, start_iter: int = 0) -> None:
         """Continue from the best so far where a run is resumed.
@@ -27,7 +27,8 @@ class BestCheckpoint:
         Args:
             folder: OUTPUT_DIR.
             metric: TEST.BEST_METRIC, a name in the results such as ``densepose_gpsm/AP``.
-            start_iter: first iteration of the run; a best checkpoint saved later than this is of another run.
+            start_iter: first iteration of the run; a best checkpoint saved later than this is of
+                another run.
         """
         self.folder = folder
         self.ranking = tuple(dict.fromkeys((metric, *FALLBACKS)))
@@ -91,10 +92,11 @@ class BestCheckpoint:
 
 
 def find_metric(metrics: Mapping[str, float | None], name: str) -> float | None:
-    """A metric by its name, with or without the data set in front; the mean where several data sets have it.
+    """A metric by its name, with or without the data set in front.
 
     Returns:
-        None where it is missing or not a finite number.
+        Its value, the mean where several data sets have it; None where it is missing or not
+        a finite number.
     """
     found = [value for key, value in metrics.items() if key == name or key.endswith(f"/{name}")]
     if not found or any(value is None or not math.isfinite(value) for value in found):

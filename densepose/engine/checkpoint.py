@@ -1,9 +1,10 @@
 """Saving, finding and loading the checkpoints of a run.
 
-A checkpoint is one ``.pth`` file of tensors and plain values: ``model`` (the weights to use: their moving average where
-SOLVER.EMA is on), ``iteration``, and in full checkpoints ``trainer`` (optimizer, schedule, hooks), ``train_model`` (the
-weights training goes on with, where they differ from ``model``) and ``config``. ``last_checkpoint`` holds the name of
-the newest one, as in detectron2. Files appear under their name only when they are complete.
+A checkpoint is one ``.pth`` file of tensors and plain values: ``model`` (the weights to use: their
+moving average where SOLVER.EMA is on), ``iteration``, and in full checkpoints ``trainer``
+(optimizer, schedule, hooks), ``train_model`` (the weights training goes on with, where they differ
+from ``model``) and ``config``. ``last_checkpoint`` holds the name of the newest one, as in
+detectron2. Files appear under their name only when they are complete.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ def _order(path: Path) -> float | None:
 
 
 def find_last_valid(folder: Path) -> WeightsFile | None:
-    """The newest checkpoint of a folder that can be read; damaged ones are named in a warning and passed over.
+    """The newest checkpoint of a folder that can be read.
+
+    Damaged ones are named in a warning and passed over.
 
     Returns:
         None where the folder has no checkpoint at all.
@@ -88,7 +91,8 @@ def find_last_valid(folder: Path) -> WeightsFile | None:
             logger.warning("Checkpoint passed over: %s", error)
     if candidates:
         raise ValueError(
-            f"{folder}: none of its checkpoints can be read ({', '.join(path.name for path in candidates)});"
+            f"{folder}: none of its checkpoints can be read"
+            f" ({', '.join(path.name for path in candidates)});"
             " start without --resume, or in another OUTPUT_DIR"
         )
     return None
@@ -97,7 +101,8 @@ def find_last_valid(folder: Path) -> WeightsFile | None:
 def match_names(file: WeightsFile, model: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a file under the names of the model's parameters.
 
-    Files of other programs (Caffe2, torchvision) name the same layers differently; detectron2's heuristics know how.
+    Files of other programs (Caffe2, torchvision) name the same layers differently; detectron2's
+    heuristics know how.
     """
     if file.name_matching == "exact":
         return file.weights
@@ -111,7 +116,8 @@ def load_weights(
 ) -> LoadReport:
     """Load what fits of a file into a model, and say what happened to every weight.
 
-    The report is logged in short and written in full to ``report_dir``/load_report.txt by the main process.
+    The report is logged in short and written in full to ``report_dir``/load_report.txt by the main
+    process.
 
     Raises:
         ValueError: no weight of the file fits.

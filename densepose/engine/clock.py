@@ -10,14 +10,17 @@ from detectron2.utils import comm
 
 logger = logging.getLogger(__name__)
 
-# With several processes the main one's clock counts for all, or they would end at different iterations.
+# With several processes the main one's clock counts for all, or they would end at different
+# iterations.
 AGREE_EVERY = 10
 
 
 class TrainingClock(HookBase):
-    """Counts the seconds spent in training steps (loading of data included, evaluation and saving not).
+    """Counts the seconds spent in training steps and ends the run when they reach a limit.
 
-    With a limit the run ends after the step that reaches it. The time is saved and continued by ``--resume``.
+    Loading of data is included, evaluation and saving are not.
+    With a limit the run ends after the step that reaches it. The time is saved and continued by
+    ``--resume``.
     """
 
     def __init__(self, limit_seconds: float = 0.0) -> None:

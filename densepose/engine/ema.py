@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class WeightAverage:
     """Average of all floating-point weights and buffers of a model, updated after every step.
 
-    The decay is ramped up, ``min(decay, (1 + n) / (10 + n))`` at update n, so that the random start is forgotten
-    in a short run too. Whole numbers (such as counters of batches) are copied.
+    The decay is ramped up, ``min(decay, (1 + n) / (10 + n))`` at update n, so that the random start
+    is forgotten in a short run too. Whole numbers (such as counters of batches) are copied.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:

@@ -1,10 +1,12 @@
-"""What happens between training steps: weight average, checkpoints, evaluation, records of the curves."""
+"""What happens between training steps: weight average, checkpoints, evaluation, curves."""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
+import signal
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +42,7 @@ class CheckpointHook(HookBase):
     def __init__(
         self, folder: Path, content: Callable[[], dict[str, Any]], *, period: int, keep: int
     ) -> None:
-        """Args: ``content`` builds what is saved; ``keep`` periodic checkpoints stay, 0 keeps all."""
+        """Args: ``content`` builds what is saved; ``keep`` periodic ones stay, 0 keeps all."""
         self.folder = folder
         self.content = content
         self.period = period
@@ -50,8 +52,11 @@ class CheckpointHook(HookBase):
         """Save when it is time."""
         done = self.trainer.iter + 1
         last = done >= self.trainer.max_iter
-        if not last and not (self.period and done % self.period == 0):
-            return
+        if last or (self.period and done % self.period == 0):
+            self.save(last=last)
+
+    def save(self, *, last: bool = False) -> None:
+        """Save now, under the number of the iteration or as the final one."""
         content = self.content()
         if not comm.is_main_process():
             return
@@ -72,6 +77,48 @@ class CheckpointHook(HookBase):
             path.unlink()
 
 
+class InterruptHook(HookBase):
+    """Ends a run in good order on Ctrl-C or SIGTERM: after the step, with a checkpoint.
+
+    A second signal ends it at once. Several processes would stop at different steps, so there
+    signals keep their usual meaning.
+    """
+
+    def __init__(self, checkpoints: CheckpointHook) -> None:
+        self.checkpoints = checkpoints
+        self._signal: int | None = None
+        self._usual: dict[int, Any] = {}
+
+    def before_train(self) -> None:
+        """Listen, where this is possible."""
+        if comm.get_world_size() > 1 or threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._usual[number] = signal.signal(number, self._remember)
+
+    def after_step(self) -> None:
+        """Save and stop if a signal came.
+
+        Raises:
+            KeyboardInterrupt: it did.
+        """
+        if self._signal is not None and self.trainer.iter + 1 < self.trainer.max_iter:
+            self.checkpoints.save()
+            raise KeyboardInterrupt(f"stopped by {signal.Signals(self._signal).name}")
+
+    def after_train(self) -> None:
+        """Listen no more."""
+        for number, handler in self._usual.items():
+            signal.signal(number, handler)
+        self._usual = {}
+
+    def _remember(self, number: int, frame: object) -> None:
+        logger.warning("Stopping after this step; once more stops at once")
+        self._signal = number
+        for usual in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(usual, self._usual[usual])
+
+
 class EvaluationHook(HookBase):
     """Evaluates every ``period`` iterations and after the last one, and keeps the best weights.
 
@@ -86,7 +133,7 @@ class EvaluationHook(HookBase):
         best: BestCheckpoint,
         weights: Callable[[], dict[str, Any]],
     ) -> None:
-        """Args: ``weights`` builds the checkpoint of the best model; ``period`` 0 evaluates at the end only."""
+        """Args: ``weights`` builds the best checkpoint; ``period`` 0: at the end only."""
         self.evaluate = evaluate
         self.period = period
         self.best = best
@@ -120,8 +167,9 @@ class EvaluationHook(HookBase):
 def continue_metrics(path: Path, start_iter: int) -> None:
     """Prepare ``metrics.json`` for a run that starts or resumes at ``start_iter``.
 
-    Resuming takes out the lines written after the checkpoint, so that no iteration is there twice. A new run sets the
-    file of an old one aside under ``metrics.old.json``. Half a line at the end (a killed run) is taken out too.
+    Resuming takes out the lines written after the checkpoint, so that no iteration is there twice.
+    A new run sets the file of an old one aside under ``metrics.old.json``. Half a line at the end
+    (a killed run) is taken out too.
     """
     if not path.is_file():
         return

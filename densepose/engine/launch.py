@@ -1,6 +1,7 @@
 """One process or many: detectron2's command line, torchrun, and data-parallel training on CPU.
 
-Processes of one machine meet through a file, so no port has to be free. Several machines need ``--dist-url``.
+Processes of one machine meet through a file, so no port has to be free. Several machines need
+``--dist-url``.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from detectron2.utils import comm
 
 logger = logging.getLogger(__name__)
 
-# A step or an exchange of results that takes longer than this has hung. Evaluation on the main process is waited for
-# in another way (engine/evaluation.py) and may take longer.
+# A step or an exchange of results that takes longer than this has hung. Evaluation on the main
+# process is waited for in another way (engine/evaluation.py) and may take longer.
 TIMEOUT = timedelta(minutes=30)
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -31,7 +32,8 @@ def launch(main: Callable[[Namespace], int], args: Namespace) -> int:
 
     Args:
         main: returns an exit status; must be importable by name (it is sent to new processes).
-        args: with ``num_gpus``, ``num_machines``, ``machine_rank``, ``dist_url`` and ``num_cpu_processes``.
+        args: with ``num_gpus``, ``num_machines``, ``machine_rank``, ``dist_url`` and
+            ``num_cpu_processes``.
 
     Returns:
         The exit status of this process, or of the first of its processes that failed.
@@ -85,7 +87,8 @@ def _meeting_point(args: Namespace, folder: Path) -> str:
         return (folder / "rendezvous").as_uri()
     if args.dist_url == "auto":
         raise ValueError(
-            f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, the same on all machines"
+            f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, the same on"
+            " all machines"
         )
     return args.dist_url
 

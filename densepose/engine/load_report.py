@@ -31,7 +31,8 @@ class LoadReport:
     def summary(self) -> str:
         """One line."""
         return (
-            f"{self.source}: {len(self.matched)} weights matched, {len(self.new)} new, {len(self.left_over)}"
+            f"{self.source}: {len(self.matched)} weights matched, {len(self.new)} new,"
+            f" {len(self.left_over)}"
             f" left over, {len(self.wrong_shape)} of another shape"
         )
 
@@ -78,7 +79,8 @@ def compare_weights(
     )
 
 
-# Weights whose length is a setting: name ending, what it counts, how to turn the count into the key's value.
+# Weights whose length is a setting: name ending, what it counts, how to turn the count into the
+# key's value.
 TELLTALES = (
     (
         "densepose_predictor.ann_index_lowres.bias",
@@ -115,11 +117,13 @@ def likely_causes(report: LoadReport) -> list[str]:
                 )
     if any(".decoder." in name for name in report.left_over):
         causes.append(
-            "the weights have a decoder: set MODEL.ROI_DENSEPOSE_HEAD.DECODER_ON True, or take other weights"
+            "the weights have a decoder: set MODEL.ROI_DENSEPOSE_HEAD.DECODER_ON True, or take"
+            " other weights"
         )
     if any(".decoder." in name for name in report.new):
         causes.append(
-            "the weights have no decoder: set MODEL.ROI_DENSEPOSE_HEAD.DECODER_ON False, or take other weights"
+            "the weights have no decoder: set MODEL.ROI_DENSEPOSE_HEAD.DECODER_ON False, or take"
+            " other weights"
         )
     heads = {"roi_heads", "proposal_generator"}
     if (
@@ -140,7 +144,8 @@ def check_complete(report: LoadReport) -> None:
         return
     causes = likely_causes(report)
     raise ValueError(
-        f"{report.source}: {len(report.untouched)} weights of the model to evaluate are not in the file and would"
+        f"{report.source}: {len(report.untouched)} weights of the model to evaluate are not in"
+        " the file and would"
         f" stay random: {_modules(report.untouched)}.\n"
         + "".join(f"  Probably {cause}.\n" for cause in causes)
         + "  MODEL.ALLOW_RANDOM_HEAD True evaluates it all the same."
@@ -156,7 +161,8 @@ def check_anything_matched(report: LoadReport) -> None:
     if report.matched:
         return
     raise ValueError(
-        f"{report.source}: no weight of the file fits the model. The file has {_sample(report.left_over)};"
+        f"{report.source}: no weight of the file fits the model. The file has"
+        f" {_sample(report.left_over)};"
         f" the model wants {_sample(report.new)}"
         + "".join(f". {cause[0].upper()}{cause[1:]}" for cause in likely_causes(report)[:1])
     )

@@ -14,6 +14,7 @@ from detectron2.data import build_detection_test_loader, build_detection_train_l
 from detectron2.utils import comm
 
 from densepose.data.mapper import DensePoseMapper
+from densepose.data.training_records import training_records
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ class ImageError(RuntimeError):
 class NamedErrors:
     """Calls a mapper; whatever goes wrong is raised again with the file and the image id.
 
-    Without this a worker process dies with the bare message of an image library, and nobody knows which of 26,000
-    files it was about.
+    Without this a worker process dies with the bare message of a library, and nobody knows which
+    of 26,000 files it was about.
     """
 
     def __init__(self, mapper: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -41,19 +42,15 @@ class NamedErrors:
         try:
             return self.mapper(record)
         except Exception as error:
-            where = f"{record.get('file_name', '?')} (image id {record.get('image_id', '?')})"
             message = str(error) or type(error).__name__
-            # Pillow and OpenCV tell a damaged file by OSError.
-            advice = (
-                "; the file seems to be damaged or cut short: fetch it again, or take its record out"
-                if isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
-                else ""
-            )
-            raise ImageError(f"{where}: {message}{advice}") from error
+            file_name = str(record.get("file_name", "?"))
+            if not message.startswith(file_name):
+                message = f"{file_name}: image {record.get('image_id', '?')}: {message}"
+            raise ImageError(message) from error
 
 
 def num_workers(wanted: int, processes: int | None = None) -> int:
-    """Worker processes of one loader: what the config wants, but not more than the cores of each process.
+    """Worker processes of one loader: what the config wants, but not more than there are cores.
 
     Args:
         wanted: DATALOADER.NUM_WORKERS.
@@ -71,6 +68,7 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
     """Endless shuffled batches of this process's share of SOLVER.IMS_PER_BATCH images."""
     return build_detection_train_loader(
         cfg,
+        dataset=training_records(cfg),
         mapper=NamedErrors(DensePoseMapper(cfg, is_train=True)),
         num_workers=num_workers(cfg.DATALOADER.NUM_WORKERS),
     )

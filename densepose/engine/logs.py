@@ -1,7 +1,8 @@
 """Where messages go: the terminal of the main process, and a file beside the results.
 
-Messages of one run all pass through the loggers ``densepose``, ``detectron2`` and ``fvcore``. The terminal is written
-through one console, so that a progress bar and messages do not tear each other apart.
+Messages of one run all pass through the loggers ``densepose``, ``detectron2`` and ``fvcore``. The
+terminal is written through one console, so that a progress bar and messages do not tear each other
+apart.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ FILE_ONLY = {"file_only": True}  # logger.info(..., extra=FILE_ONLY): not for th
 FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 console = Console(highlight=False)
+error_console = Console(highlight=False, stderr=True)
 
 
 class _OurHandler:
@@ -45,7 +47,7 @@ class _FileHandler(_OurHandler, logging.FileHandler):
 
 
 def setup_logging(log_file: Path | None, *, rank: int = 0) -> None:
-    """Send messages to the terminal (process 0 only) and append them to ``log_file``; replaces an earlier call.
+    """Send messages to the terminal and append them to ``log_file``; replaces an earlier call.
 
     Args:
         log_file: file to append to; other processes than 0 add ``.rank<n>``. None writes no file.

@@ -45,15 +45,19 @@ def write_snapshot(
     rate: float,
     config: str,
 ) -> Path:
-    """Write what is needed to look into it to ``nonfinite_<iteration>_rank<n>.json``; returns the path.
+    """Write what is needed to look into it to ``nonfinite_<iteration>_rank<n>.json``.
 
     Args:
         folder: OUTPUT_DIR.
         iteration: counted from 0.
-        values: losses of this process; NaN is written as a word, so that any JSON reader takes the file.
+        values: losses of this process; NaN is written as a word, so that any JSON reader takes the
+            file.
         batch: mapped records.
         rate: learning rate of the step.
         config: the full config as YAML.
+
+    Returns:
+        The path of the file.
     """
     path = folder / f"nonfinite_{iteration:07d}_rank{comm.get_rank()}.json"
     images = [

@@ -6,9 +6,8 @@ import difflib
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from urllib.parse import urlparse
 
 from PIL import Image
 
@@ -17,15 +16,16 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
 
 from densepose.data.coco import read_annotation_file
-from densepose.data.registration import require_registered
+from densepose.data.flip_symmetry import symmetry_from_config
+from densepose.data.registration import require_registered, smpl_dir
+from densepose.surface.evaluation_surface import load_evaluation_surface
 
-from .weights_file import check_looks_like_weights
+from .weights_file import check_looks_like_weights, resolve_weights
 
 FIRST_IMAGES = 3  # images opened per data set
 WHOLE_JSON = 64 * 2**20  # bytes; a larger annotation file is only looked at from both ends
 LOOK_AT = 2**20  # bytes read from each end
-PREDICTION_BYTES = 60_000  # of one image on disk, a generous mean
-SPARE_BYTES = 2**28
+SPARE_BYTES = 2**28  # for predictions, curves and logs
 # What a checkpoint holds beside the weights, in copies of the weights.
 OPTIMIZER_COPIES = {"SGD": 1, "ADAMW": 2}
 
@@ -37,13 +37,14 @@ class PreflightError(ValueError):
 def preflight(cfg: CfgNode, mode: str, *, num_parameters: int | None = None) -> None:
     """Raise if the run described by ``cfg`` would fail later for a reason that can be known now.
 
-    Takes a few seconds at most, but for the distances on an evaluation surface, which are computed here once and
-    cached. With several processes the main one checks, and all raise.
+    Takes a few seconds at most, but for the distances on an evaluation surface, which are computed
+    here once and cached. With several processes the main one checks, and all raise.
 
     Args:
         cfg: a config from ``setup``.
         mode: ``train`` or ``eval``.
-        num_parameters: of the model, to tell the size of the checkpoints; not checked when left out.
+        num_parameters: of the model, to tell the size of the checkpoints; not checked when left
+            out.
 
     Raises:
         PreflightError: with all problems.
@@ -68,11 +69,11 @@ def find_problems(cfg: CfgNode, mode: str, num_parameters: int | None = None) ->
         yield "DATASETS.TEST is empty: name a data set to evaluate on"
     for name in dict.fromkeys([*training, *testing]):
         yield from _data_problems(name)
-    yield from _surface_problems(testing)
+    yield from _surface_problems(cfg)
     yield from _flip_problems(cfg, training)
     yield from _weights_problems(cfg.MODEL.WEIGHTS)
     yield from _batch_problems(cfg, mode)
-    yield from _folder_problems(cfg, mode, testing, num_parameters)
+    yield from _folder_problems(cfg, mode, num_parameters)
 
 
 def _data_problems(name: str) -> Iterator[str]:
@@ -111,8 +112,8 @@ def _data_problems(name: str) -> Iterator[str]:
 def first_file_names(path: Path, *, has_truth: bool = True) -> list[str]:
     """Names of the first images in a COCO file.
 
-    A file up to 64 MB is read in full. Of a larger one the first and the last megabyte are looked at, which shows an
-    error page, a cut-off download and most mix-ups in no time.
+    A file up to 64 MB is read in full. Of a larger one the first and the last megabyte are looked
+    at, which shows an error page, a cut-off download and most mix-ups in no time.
 
     Raises:
         ValueError: the file is no COCO annotation file, or it is cut short.
@@ -149,37 +150,36 @@ def image_problem(path: Path) -> str | None:
     return None
 
 
-def _surface_problems(testing: list[str]) -> Iterator[str]:
-    surfaces = {}
-    for name in testing:
-        if name in DatasetCatalog:
-            surfaces.setdefault(MetadataCatalog.get(name).get("surface", "template"), name)
-    for surface, name in surfaces.items():
-        from densepose.surface.evaluation_surface import load_evaluation_surface
-
+def _surface_problems(cfg: CfgNode) -> Iterator[str]:
+    names = [name for name in cfg.DATASETS.TEST if name in DatasetCatalog]
+    for name in names:
+        if not MetadataCatalog.get(name).get("has_truth", True):
+            yield f"data set {name!r} has no annotations: it cannot be in DATASETS.TEST"
+    for surface in sorted({MetadataCatalog.get(name).get("surface") for name in names}):
         try:
-            load_evaluation_surface(surface)
+            load_evaluation_surface(surface, smpl_dir(cfg))
         except (ValueError, OSError) as error:
-            yield f"evaluation of {name!r} needs the surface {surface!r}: {error}"
+            yield f"DATASETS.TEST needs the evaluation surface {surface!r}: {error}"
 
 
-def _flip_problems(cfg: CfgNode, training: list[str]) -> Iterator[str]:
-    if cfg.INPUT.RANDOM_FLIP != "horizontal" or not cfg.MODEL.DENSEPOSE_ON:
+def _flip_problems(cfg: CfgNode, training: Sequence[str]) -> Iterator[str]:
+    if cfg.INPUT.RANDOM_FLIP == "none" or not cfg.MODEL.DENSEPOSE_ON or not training:
         return
-    for name in training:
-        if name not in DatasetCatalog:
-            continue
-        surface = MetadataCatalog.get(name).get("surface", "template")
+    if all(name in DatasetCatalog for name in training):
         try:
-            yield from _missing_symmetry(surface)
+            symmetry_from_config(cfg)
         except (ValueError, OSError) as error:
-            yield f"INPUT.RANDOM_FLIP of {name!r} needs the symmetry of {surface!r}: {error}"
+            yield f"INPUT.RANDOM_FLIP {cfg.INPUT.RANDOM_FLIP}: {error}"
 
 
 def _weights_problems(weights: str) -> Iterator[str]:
-    if not weights or urlparse(weights).scheme not in ("", "file"):
+    if not weights:
         return
-    path = Path(weights)
+    try:
+        path = resolve_weights(weights)
+    except Exception as error:  # the many kinds of network trouble
+        yield f"MODEL.WEIGHTS {weights} cannot be fetched ({error}); give the path of a file"
+        return
     if not path.is_file():
         near = difflib.get_close_matches(path.name, _file_names(path.parent), n=2)
         hint = f"; its folder has {' and '.join(near)}" if near else ""
@@ -198,12 +198,11 @@ def _file_names(folder: Path) -> list[str]:
 def _batch_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
     world, batch = comm.get_world_size(), cfg.SOLVER.IMS_PER_BATCH
     if mode == "train" and batch % world:
-        yield f"SOLVER.IMS_PER_BATCH {batch} cannot be divided among {world} processes; use {batch // world * world or world}"
+        yield f"SOLVER.IMS_PER_BATCH {batch} cannot be divided among {world} processes; use"
+        f" {batch // world * world or world}"
 
 
-def _folder_problems(
-    cfg: CfgNode, mode: str, testing: list[str], num_parameters: int | None
-) -> Iterator[str]:
+def _folder_problems(cfg: CfgNode, mode: str, num_parameters: int | None) -> Iterator[str]:
     folder = Path(cfg.OUTPUT_DIR)
     trial = folder / f".trial-{uuid.uuid4().hex}"
     try:
@@ -218,7 +217,8 @@ def _folder_problems(
     if free < needed + SPARE_BYTES:
         yield (
             f"OUTPUT_DIR {folder} has {free / 2**30:.1f} GB free, the run needs about"
-            f" {(needed + SPARE_BYTES) / 2**30:.1f} GB; free some, or lower SOLVER.CHECKPOINTS_TO_KEEP"
+            f" {(needed + SPARE_BYTES) / 2**30:.1f} GB; free some, or lower"
+            " SOLVER.CHECKPOINTS_TO_KEEP"
         )
 
 

@@ -59,8 +59,8 @@ def duration_text(seconds: float) -> str:
 class ProgressHook(HookBase):
     """Shows loss, speed, time left, learning rate and memory while training.
 
-    On a terminal a bar is redrawn at every iteration; a plain line goes to the log every ``period`` iterations, and
-    to the screen where there is no terminal. Only the main process says anything.
+    On a terminal a bar is redrawn at every iteration; a plain line goes to the log every ``period``
+    iterations, and to the screen where there is no terminal. Only the main process says anything.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class ProgressHook(HookBase):
 
 
 def track(items: Iterable[T], *, total: int, label: str) -> Iterator[T]:
-    """Pass ``items`` on while showing how many are done: a bar on a terminal, else a line now and then."""
+    """Pass ``items`` on and show how many are done: a bar on a terminal, else a line at times."""
     start = shown = time.perf_counter()
     bar = None
     if on_terminal():

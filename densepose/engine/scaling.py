@@ -1,8 +1,8 @@
 """A schedule written for one batch size, brought to another by the linear rule.
 
-With ``scale = batch / reference batch`` the learning rate is multiplied by ``scale`` and everything that counts
-iterations is divided by it, so the network sees the same number of images and the same steps per image.
-Goyal et al., "Accurate, Large Minibatch SGD", 2017.
+With ``scale = batch / reference batch`` the learning rate is multiplied by ``scale`` and everything
+that counts iterations is divided by it, so the network sees the same number of images and the same
+steps per image. Goyal et al., "Accurate, Large Minibatch SGD", 2017.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def scale_schedule(schedule: Schedule, *, reference_batch: int, batch: int) -> S
 def scale_config(cfg: CfgNode) -> CfgNode:
     """The config with its schedule scaled to SOLVER.IMS_PER_BATCH; one log line says what changed.
 
-    Does nothing where SOLVER.REFERENCE_BATCH_SIZE is 0 or equals the batch size. The result carries its own batch
-    size as the reference, so that scaling a saved config once more changes nothing. A config with detectron2's
-    SOLVER.REFERENCE_WORLD_SIZE is scaled by detectron2's own rule first.
+    Does nothing where SOLVER.REFERENCE_BATCH_SIZE is 0 or equals the batch size. The result carries
+    its own batch size as the reference, so that scaling a saved config once more changes nothing. A
+    config with detectron2's SOLVER.REFERENCE_WORLD_SIZE is scaled by detectron2's own rule first.
 
     Args:
         cfg: a config; not modified.

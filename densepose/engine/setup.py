@@ -32,8 +32,9 @@ logger = logging.getLogger(__name__)
 def setup(args: Namespace) -> CfgNode:
     """Read the config, prepare this process and write ``log.txt`` and ``config.yaml``.
 
-    Registers the data sets and the models, chooses the device, scales the schedule to the batch size, seeds the
-    random numbers. In an evaluation the two files go to OUTPUT_DIR/inference, so that those of the training stay.
+    Registers the data sets and the models, chooses the device, scales the schedule to the batch
+    size, seeds the random numbers. In an evaluation the two files go to OUTPUT_DIR/inference, so
+    that those of the training stay.
 
     Args:
         args: with ``config_file``, ``opts``, ``eval_only`` and ``num_cpu_processes``.
@@ -66,8 +67,9 @@ def setup(args: Namespace) -> CfgNode:
 def choose_device(cfg: CfgNode, *, force_cpu: bool = False) -> CfgNode:
     """A copy of the config whose MODEL.DEVICE exists here.
 
-    ``cuda``, the default of detectron2 and of all its YAML files, becomes ``cpu`` with one printed line where there is
-    no CUDA device; in a run of several processes every process gets its own GPU.
+    ``cuda``, the default of detectron2 and of all its YAML files, becomes ``cpu`` with one printed
+    line where there is no CUDA device; in a run of several processes every process gets its own
+    GPU.
     """
     cfg = cfg.clone()
     cfg.defrost()
@@ -88,7 +90,8 @@ def seed_process(cfg: CfgNode, *, start_iter: int = 0) -> None:
 
     Args:
         cfg: with SEED, CUDNN_BENCHMARK and DETERMINISTIC.
-        start_iter: first iteration; a resumed run must not draw the images of its beginning once more.
+        start_iter: first iteration; a resumed run must not draw the images of its beginning once
+            more.
     """
     seed = cfg.SEED
     seed_all_rng(None if seed < 0 else seed + comm.get_rank() + start_iter)
@@ -115,7 +118,8 @@ def _environment_text(args: Namespace) -> str:
         [
             f"Command: {shlex.join(sys.argv)}",
             f"Arguments: {vars(args)}",
-            f"densepose {densepose.__version__}, detectron2 {detectron2.__version__}, torch {torch.__version__},"
+            f"densepose {densepose.__version__}, detectron2 {detectron2.__version__}, torch"
+            f" {torch.__version__},"
             f" NumPy {np.__version__}, Python {platform.python_version()}, {platform.platform()}",
             f"Process {comm.get_rank()} of {comm.get_world_size()}, {os.cpu_count()} cores,"
             f" {torch.get_num_threads()} threads of torch, GPU: {device}",

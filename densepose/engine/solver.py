@@ -1,7 +1,7 @@
 """Optimizer, gradient clipping and learning rate of a training run.
 
-detectron2's own parameter groups and schedules are used; added are AdamW, clipping by the norm of all gradients
-together, and a schedule that follows the clock.
+detectron2's own parameter groups and schedules are used; added are AdamW, clipping by the norm of
+all gradients together, and a schedule that follows the clock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from detectron2.config import CfgNode
 from detectron2.solver import LRMultiplier, build_lr_scheduler
 from detectron2.solver.build import get_default_optimizer_params
 
-# Warm-up of a run with a time limit ends after this share of the time even if its iterations are not done.
+# Warm-up of a run with a time limit ends after this share of the time even if its iterations are
+# not done.
 LONGEST_WARMUP = 0.1
 
 
@@ -52,8 +53,8 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
 def build_clipper(cfg: CfgNode) -> Callable[[Iterable[Tensor]], object] | None:
     """The function that clips the gradients of parameters in place; None where clipping is off.
 
-    SOLVER.CLIP_GRADIENTS.CLIP_TYPE is detectron2's ``value`` (each element) or ``norm`` (each parameter by itself),
-    or ``full_model`` (the norm of all gradients together).
+    SOLVER.CLIP_GRADIENTS.CLIP_TYPE is detectron2's ``value`` (each element) or ``norm`` (each
+    parameter by itself), or ``full_model`` (the norm of all gradients together).
     """
     clip = cfg.SOLVER.CLIP_GRADIENTS
     if not clip.ENABLED:
@@ -72,7 +73,8 @@ def build_clipper(cfg: CfgNode) -> Callable[[Iterable[Tensor]], object] | None:
     clippers = {"value": by_value, "norm": by_norm, "full_model": by_full_norm}
     if clip.CLIP_TYPE not in clippers:
         raise ValueError(
-            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE={clip.CLIP_TYPE!r} is unknown; use one of {', '.join(clippers)}"
+            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE={clip.CLIP_TYPE!r} is unknown; use one of"
+            f" {', '.join(clippers)}"
         )
     return clippers[clip.CLIP_TYPE]
 
@@ -80,8 +82,9 @@ def build_clipper(cfg: CfgNode) -> Callable[[Iterable[Tensor]], object] | None:
 class ClockSchedule(ParamScheduler):
     """A schedule that moves on with iterations or with time, whichever is further.
 
-    Warm-up counts iterations, because what it protects from is a number of steps, but takes at most a tenth of the
-    time. At the end of the time the schedule is at its end, however many iterations there were.
+    Warm-up counts iterations, because what it protects from is a number of steps, but takes at most
+    a tenth of the time. At the end of the time the schedule is at its end, however many iterations
+    there were.
     """
 
     def __init__(
@@ -93,7 +96,7 @@ class ClockSchedule(ParamScheduler):
         warmup_factor: float,
         time_used: Callable[[], float],
     ) -> None:
-        """Args: ``decay`` maps progress [0, 1] to a factor; ``time_used`` returns the share of time gone by."""
+        """Args: ``decay``: progress in [0, 1] -> factor; ``time_used``: share of time gone by."""
         self.decay = decay
         self.max_iter = max_iter
         self.warmup_iters = warmup_iters

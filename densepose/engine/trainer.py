@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, distributed, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import nn
 
 from detectron2.config import CfgNode
 from detectron2.engine import TrainerBase, hooks
@@ -24,23 +22,24 @@ from .checkpoint import find_last_valid, load_weights
 from .clock import TrainingClock
 from .ema import WeightAverage
 from .evaluation import evaluate
-from .hooks import AverageHook, CheckpointHook, EvaluationHook, continue_metrics
+from .hooks import AverageHook, CheckpointHook, EvaluationHook, InterruptHook, continue_metrics
 from .loaders import build_train_loader
-from .nonfinite import nonfinite_message, nonfinite_names, write_snapshot
+from .nonfinite import nonfinite_message, write_snapshot
 from .progress import ProgressHook
-from .solver import build_clipper, build_optimizer, build_scheduler
-from .weights_file import WeightsFile, read_weights
+from .setup import seed_process
+from .solver import build_optimizer, build_scheduler
+from .step import Batch, OptimizationStep, parallel
+from .weights_file import WeightsFile, read_weights, resolve_weights
 
 logger = logging.getLogger(__name__)
-
-Batch = Sequence[Mapping[str, Any]]
 
 
 class Trainer(TrainerBase):
     """Model, optimizer, data and hooks of one run, built from a config.
 
-    ``Trainer(cfg)``, then ``resume_or_load()``, then ``train()``. In several processes the gradients are averaged over
-    the processes (DistributedDataParallel), and a logged loss is the mean of the processes' losses.
+    ``Trainer(cfg)``, then ``resume_or_load()``, then ``train()``. In several processes the
+    gradients are averaged over the processes (DistributedDataParallel), and a logged loss is the
+    mean of the processes' losses.
     """
 
     def __init__(
@@ -56,19 +55,20 @@ class Trainer(TrainerBase):
         self.config_text = cfg.dump()
         self.bare_model = build_model(cfg) if model is None else model
         self.optimizer = build_optimizer(cfg, self.bare_model)
-        self.clip = build_clipper(cfg)
-        self.precision = _precision(cfg)
-        self.scaler = torch.amp.GradScaler(enabled=self.precision == torch.float16)
+        self.model = parallel(self.bare_model)
+        self.model.train()
+        self.step = OptimizationStep.from_config(cfg, self.model, self.optimizer)
         self.skips_left = cfg.SOLVER.SKIP_NONFINITE_STEPS
         ema = cfg.SOLVER.EMA
         self.average = WeightAverage(self.bare_model, ema.DECAY) if ema.ENABLED else None
         self.clock = TrainingClock(60 * cfg.SOLVER.MAX_MINUTES)
+        self.scheduler = build_scheduler(cfg, self.optimizer, self.clock.share_used)
         self.max_iter = cfg.SOLVER.MAX_ITER
-        self.start_iter = 0
-        self.model = _parallel(self.bare_model)
-        self.model.train()
         self._data_loader = data_loader
         self._cfg = cfg  # for the pieces that are built when the run starts
+        self.register_hooks([self.clock, hooks.IterationTimer(), hooks.LRScheduler()])
+        if self.average is not None:
+            self.register_hooks([AverageHook(self.average, self.bare_model)])
 
     def resume_or_load(self, *, resume: bool) -> None:
         """Continue from the last valid checkpoint of OUTPUT_DIR, or load MODEL.WEIGHTS.
@@ -77,19 +77,18 @@ class Trainer(TrainerBase):
             ValueError: the weights do not fit at all, or all checkpoints are damaged.
             FileNotFoundError: MODEL.WEIGHTS does not exist.
         """
-        self._register_hooks()
         file = find_last_valid(self.output_dir) if resume else None
         if file is not None and "trainer" in file.extra:
             self._resume(file)
         elif self._cfg.MODEL.WEIGHTS:
             if resume:
                 logger.info("Nothing to resume in %s: a new run starts", self.output_dir)
-            file = read_weights(self._cfg.MODEL.WEIGHTS)
+            file = read_weights(resolve_weights(self._cfg.MODEL.WEIGHTS))
             load_weights(self.bare_model, file, report_dir=self.output_dir)
             self._restart_average()
 
     def train(self) -> Mapping[str, Any]:
-        """Run from ``start_iter`` to ``max_iter`` or the time limit; returns the last evaluation's results."""
+        """Run to ``max_iter`` or the time limit; returns the results of the last evaluation."""
         self._prepare_run()
         with EventStorage(self.start_iter) as self.storage:
             try:
@@ -110,52 +109,29 @@ class Trainer(TrainerBase):
         """One batch: losses, gradients, update of the weights.
 
         Raises:
-            FloatingPointError: a loss or a gradient is NaN or infinite, and no step may be skipped any more.
+            FloatingPointError: a loss or a gradient is NaN or infinite, and no step may be skipped
+                any more.
         """
         start = time.perf_counter()
         batch = next(self._batches)
         data_time = time.perf_counter() - start
-        with self._autocast():
-            losses = self.model(batch)
-            total = sum(losses.values())
-        self.optimizer.zero_grad()
-        self.scaler.scale(total).backward()
-        self.scaler.unscale_(self.optimizer)
-        gradients = [p.grad for p in self.bare_model.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
-        own, mean = _read(losses, norm)
-        # With fp16 the scaler looks after gradients that overflow, by skipping the step and scaling less.
-        watched = {
-            k: v for k, v in mean.items() if k != "grad_norm" or not self.scaler.is_enabled()
-        }
-        if nonfinite_names(watched):
-            self._skip_or_stop(batch, own)
-            return
-        if self.clip is not None:
-            self.clip(list(self.bare_model.parameters()))
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.storage.put_scalars(
-            total_loss=sum(v for k, v in mean.items() if k != "grad_norm"),
-            data_time=data_time,
-            **mean,
-        )
+        outcome = self.step(batch)
+        if outcome.updated:
+            self.storage.put_scalars(
+                total_loss=outcome.total_loss, data_time=data_time, **outcome.mean
+            )
+        else:
+            self._skip_or_stop(batch, outcome.own)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the weights that resuming needs: tensors and plain values."""
-        return {
-            **super().state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "grad_scaler": self.scaler.state_dict(),
-            "skips_left": self.skips_left,
-        }
+        own = {"skips_left": self.skips_left}
+        return {**super().state_dict(), **self.step.state_dict(), **own}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Inverse of ``state_dict``."""
         super().load_state_dict(state_dict)
-        self.optimizer.load_state_dict(state_dict["optimizer"])
-        if state_dict.get("grad_scaler"):
-            self.scaler.load_state_dict(state_dict["grad_scaler"])
+        self.step.load_state_dict(state_dict)
         self.skips_left = state_dict.get("skips_left", self.skips_left)
 
     def weights_checkpoint(self) -> dict[str, Any]:
@@ -188,22 +164,15 @@ class Trainer(TrainerBase):
         if self.average is not None:
             self.average.load(self.bare_model.state_dict(), 0)
 
-    def _register_hooks(self) -> None:
-        cfg = self._cfg
-        self.scheduler = build_scheduler(cfg, self.optimizer, self.clock.share_used)
-        self.register_hooks([self.clock, hooks.IterationTimer(), hooks.LRScheduler()])
-        if self.average is not None:
-            self.register_hooks([AverageHook(self.average, self.bare_model)])
-
     def _prepare_run(self) -> None:
-        """Build what depends on where the run starts: the data order, the curves, the best so far."""
+        """Build what depends on where the run starts: order of the data, curves, best so far."""
         cfg = self._cfg
-        if not self._hooks:
-            self._register_hooks()
         if self.start_iter >= self.max_iter:
             logger.info(
                 "The run is complete after %d iterations: nothing is left to train", self.max_iter
             )
+        if self.start_iter:
+            seed_process(cfg, start_iter=self.start_iter)
         loader = build_train_loader(cfg) if self._data_loader is None else self._data_loader
         self._batches = iter(loader)
         self.evaluation = EvaluationHook(
@@ -223,8 +192,9 @@ class Trainer(TrainerBase):
             period=cfg.LOG_PERIOD,
             time_left=self.clock.seconds_left,
         )
-        self.register_hooks([checkpoints, progress, self.evaluation])
-        self._closing = [progress]
+        interrupt = InterruptHook(checkpoints)
+        self.register_hooks([checkpoints, interrupt, progress, self.evaluation])
+        self._closing = [interrupt, progress]
         if comm.is_main_process():
             self.output_dir.mkdir(parents=True, exist_ok=True)
             curves = self.output_dir / "metrics.json"
@@ -250,11 +220,6 @@ class Trainer(TrainerBase):
         for hook in self._closing:
             hook.after_train()
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.precision is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.bare_model.device.type, dtype=self.precision)
-
     def _skip_or_stop(self, batch: Batch, values: Mapping[str, float]) -> None:
         message = nonfinite_message(self.iter, values, batch)
         rate = self.optimizer.param_groups[0]["lr"]
@@ -263,44 +228,11 @@ class Trainer(TrainerBase):
         )
         if self.skips_left <= 0:
             raise FloatingPointError(
-                f"{message}. Details: {path}. A lower SOLVER.BASE_LR, a longer SOLVER.WARMUP_ITERS or"
-                " SOLVER.CLIP_GRADIENTS.ENABLED True usually helps; SOLVER.SKIP_NONFINITE_STEPS N allows N such steps"
+                f"{message}. Details: {path}. A lower SOLVER.BASE_LR, a longer"
+                " SOLVER.WARMUP_ITERS or SOLVER.CLIP_GRADIENTS.ENABLED True usually helps;"
+                " SOLVER.SKIP_NONFINITE_STEPS N allows N such steps"
             )
         self.skips_left -= 1
-        self.optimizer.zero_grad()
-        # The scaler must see an update after each unscale_.
-        self.scaler.update(self.scaler.get_scale() / 2 if self.scaler.is_enabled() else None)
         logger.warning(
             "Step skipped, %d more may be: %s. Details: %s", self.skips_left, message, path
         )
-
-
-def _precision(cfg: CfgNode) -> torch.dtype | None:
-    """The type that matrix products are computed in: None is float32."""
-    if not cfg.SOLVER.AMP.ENABLED:
-        return None
-    return torch.float16 if cfg.MODEL.DEVICE.startswith("cuda") else torch.bfloat16
-
-
-def _parallel(model: nn.Module) -> nn.Module:
-    if comm.get_world_size() == 1:
-        return model
-    device = next(model.parameters()).device
-    ids = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
-
-
-def _read(losses: Mapping[str, Tensor], norm: Tensor) -> tuple[dict[str, float], dict[str, float]]:
-    """Values of the losses and the norm of the gradients in this process, and their means over all processes.
-
-    The one place of a step that waits for the device.
-    """
-    names = [*sorted(losses), "grad_norm"]
-    values = torch.stack([losses[name].detach().float() for name in names[:-1]] + [norm.float()])
-    mean = values
-    if comm.get_world_size() > 1:
-        mean = values.clone()
-        distributed.all_reduce(mean)
-        mean /= comm.get_world_size()
-    own = dict(zip(names, values.tolist(), strict=True))
-    return own, dict(zip(names, mean.tolist(), strict=True))

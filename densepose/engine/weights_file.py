@@ -1,7 +1,9 @@
 """Reading files of weights without running code from them.
 
-Accepted: ``.pth`` / ``.pt`` / ``.bin`` written by torch.save (read with ``weights_only=True``), ``.safetensors``, and
-the ``.pkl`` files that detectron2 releases (read by an unpickler that knows NumPy arrays and nothing else).
+Accepted: ``.pth`` / ``.pt`` / ``.bin`` written by torch.save (read with ``weights_only=True``),
+    ``.safetensors``, and
+the ``.pkl`` files that detectron2 releases (read by an unpickler that knows NumPy arrays and
+nothing else).
 """
 
 from __future__ import annotations
@@ -12,22 +14,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-PICKLE_ALLOWED = {
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("collections", "OrderedDict"),
-    ("_codecs", "encode"),
-}
+from detectron2.utils.file_io import PathManager
+
+from densepose.surface.numpy_pickle import load_numpy_pickle
+
 RESUME_HINT = "fetch it again, or remove it so that an older checkpoint is used"
 
 
@@ -45,13 +42,27 @@ class WeightsFile:
     )
 
 
+def resolve_weights(name: str) -> Path:
+    """The local file of MODEL.WEIGHTS: a path, or an address that is fetched once and kept.
+
+    Addresses are those detectron2 knows: ``https://``, ``detectron2://``. A lock file lets one of
+    several processes fetch it.
+
+    Raises:
+        OSError: the address cannot be fetched.
+    """
+    if urlparse(name).scheme in ("", "file"):
+        return Path(name.removeprefix("file://"))
+    return Path(PathManager.get_local_path(name))
+
+
 def read_weights(path: str | Path) -> WeightsFile:
     """Read a checkpoint or a plain file of weights.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is truncated, is no file of weights (an HTML page, say), or holds objects that are
-            not tensors; the message says which.
+        ValueError: the file is truncated, is no file of weights (an HTML page, say), or holds
+            objects that are not tensors; the message says which.
     """
     path = Path(path)
     if not path.is_file():
@@ -78,7 +89,8 @@ def check_looks_like_weights(path: Path) -> None:
         raise ValueError(f"{path}: the file is empty; {RESUME_HINT}")
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise ValueError(
-            f"{path}: this is a web page, not a file of weights; the download was answered with an error page"
+            f"{path}: this is a web page, not a file of weights; the download was answered with"
+            " an error page"
         )
     if start.startswith(b"version https://git-lfs"):
         raise ValueError(
@@ -101,31 +113,34 @@ def _from_torch(path: Path) -> WeightsFile:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise ValueError(
-            f"{path}: not a readable file of weights ({_first_line(error)}). It is damaged, or it holds objects"
-            " other than tensors, which are not loaded because that would run code from the file"
+            f"{path}: not a readable file of weights ({_first_line(error)}). It is damaged, or it"
+            " holds objects other than tensors, which are not loaded because that would run code"
+            " from the file"
         ) from error
     return _split(path, loaded, "exact")
 
 
 def _from_pickle(path: Path) -> WeightsFile:
-    try:
-        with path.open("rb") as file:
-            loaded = _ArrayUnpickler(file, encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, UnicodeError, ValueError, IndexError) as error:
-        raise ValueError(f"{path}: not a readable released model ({_first_line(error)})") from error
+    loaded = load_numpy_pickle(path)
     if isinstance(loaded, Mapping) and "model" in loaded and "__author__" in loaded:
         return _split(path, loaded, "suffix" if loaded.get("matching_heuristics") else "exact")
-    # Files of the Caffe2 era hold the arrays directly or below "blobs", with the optimizer's momentum between them.
+    # Files of the Caffe2 era hold the arrays directly or below "blobs", with the optimizer's
+    # momentum between them.
     blobs = loaded.get("blobs", loaded) if isinstance(loaded, Mapping) else loaded
     if isinstance(blobs, Mapping):
-        blobs = {name: value for name, value in blobs.items() if not name.endswith("_momentum")}
+        blobs = {
+            name: value
+            for name, value in blobs.items()
+            if isinstance(value, np.ndarray) and not name.endswith("_momentum")
+        }
     return _split(path, {"model": blobs}, "caffe2")
 
 
 def _split(path: Path, loaded: Any, name_matching: str) -> WeightsFile:
     if not isinstance(loaded, Mapping):
         raise ValueError(
-            f"{path}: expected a dictionary of weights, got {type(loaded).__name__}; save model.state_dict()"
+            f"{path}: expected a dictionary of weights, got {type(loaded).__name__}; save"
+            " model.state_dict()"
         )
     weights = loaded.get("model", loaded)
     if not isinstance(weights, Mapping):
@@ -157,14 +172,3 @@ def _without_module(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Refuses every class and function but those that rebuild NumPy arrays."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in PICKLE_ALLOWED:
-            return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-        raise pickle.UnpicklingError(
-            f"the file wants to create {module}.{name}; only NumPy arrays are accepted"
-        )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from detectron2.config import CfgNode
 
 from densepose.config import get_densepose_cfg

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
-from detectron2.config import CfgNode
-from detectron2.solver.build import maybe_add_gradient_clipping
 from fvcore.common.param_scheduler import ConstantParamScheduler, CosineParamScheduler
 from torch import nn
+
+from detectron2.config import CfgNode
+from detectron2.solver.build import maybe_add_gradient_clipping
 
 from densepose.config import get_densepose_cfg
 from densepose.engine.solver import ClockSchedule, build_clipper, build_optimizer, build_scheduler

@@ -67,7 +67,8 @@ def test_runs_no_code_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         path.write_bytes(pickle.dumps({"model": {"w": Evil()}}))
     else:
         torch.save({"model": {"w": Evil()}}, path)
-    with pytest.raises(ValueError, match=f"evil{suffix}: not a readable"):
+    refused = "asks for posix|asks for pathlib|not a readable file of weights"
+    with pytest.raises(ValueError, match=f"evil{suffix}: ({refused})"):
         read_weights(path)
     assert not (tmp_path / "ran-code").exists()
 
@@ -98,7 +99,7 @@ def damaged(tmp_path: Path) -> dict[str, Path]:
         ("empty.pth", "the file is empty"),
         ("noise.pth", "not a readable file of weights"),
         ("noise.safetensors", "not a readable safetensors file"),
-        ("noise.pkl", "not a readable released model"),
+        ("noise.pkl", "not a complete pickle"),
     ],
 )
 def test_says_what_is_wrong_with_a_file(tmp_path: Path, name: str, message: str):

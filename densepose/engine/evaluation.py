@@ -1,0 +1,123 @@
+"""Run a model over the test sets and score it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import math
+import time
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed, nn
+
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.evaluation import DatasetEvaluator, inference_context
+from detectron2.utils import comm
+
+from densepose.data.registration import smpl_dir
+from densepose.evaluation.evaluator import DensePoseEvaluator
+from densepose.modeling.inference import instances_to_prediction
+from densepose.surface.evaluation_surface import load_evaluation_surface
+
+from .checkpoint import write_text
+from .loaders import build_test_loader
+from .progress import duration_text, track
+
+logger = logging.getLogger(__name__)
+
+# The other processes wait while the main one scores the predictions of a large set.
+PATIENCE = timedelta(days=2)
+METRICS = "metrics.json"
+Results = dict[str, Any]  # [data set ->] task -> metric -> value; one data set stands by itself
+
+
+def evaluate(cfg: CfgNode, model: nn.Module, *, iteration: int | None = None) -> Results:
+    """Predict and score every data set of DATASETS.TEST.
+
+    Each process predicts its share of the images and writes them to OUTPUT_DIR/inference/<data
+    set>; the main process scores them and writes OUTPUT_DIR/inference/metrics.json.
+
+    Args:
+        cfg: from ``setup``.
+        model: set to evaluation for the time being.
+        iteration: training steps done, noted in the file; None outside of training.
+
+    Returns:
+        task -> metric -> value, below the names of the data sets if there are several; empty in
+        all processes but the main one.
+    """
+    folder = Path(cfg.OUTPUT_DIR) / "inference"
+    results = {}
+    for name in cfg.DATASETS.TEST:
+        start = time.perf_counter()
+        evaluator = build_evaluator(cfg, name)
+        predict(model, build_test_loader(cfg, name), evaluator, label=f"evaluate {name}")
+        predicted = time.perf_counter()
+        scores = evaluator.evaluate()
+        wait_for_main_process()
+        if comm.is_main_process():
+            results[name] = scores
+            logger.info(
+                "Evaluated %s in %s, scoring %s of it",
+                name,
+                duration_text(time.perf_counter() - start),
+                duration_text(time.perf_counter() - predicted),
+            )
+    if results:
+        _write(folder / METRICS, results, cfg, iteration)
+        logger.info("Results: %s", folder / METRICS)
+    return results[cfg.DATASETS.TEST[0]] if len(results) == 1 else results
+
+
+def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
+    """The evaluator of one data set, streaming predictions to OUTPUT_DIR/inference/<data set>."""
+    metadata = MetadataCatalog.get(name)
+    return DensePoseEvaluator(
+        instances_to_prediction,
+        metadata.json_file,
+        load_evaluation_surface(metadata.surface, smpl_dir(cfg)),
+        Path(cfg.OUTPUT_DIR) / "inference" / name,
+    )
+
+
+def predict(
+    model: nn.Module, loader: Iterable[Any], evaluator: DatasetEvaluator, *, label: str
+) -> None:
+    """Run the model over this process's share of the images and hand its outputs on one by one."""
+    evaluator.reset()
+    with inference_context(model), torch.no_grad():
+        for batch in track(loader, total=len(loader), label=label):
+            evaluator.process(batch, model(batch))
+
+
+def wait_for_main_process() -> None:
+    """Let all processes go on together, however long the main one takes.
+
+    Scoring a large set may take longer than the time after which a collective call counts as hung.
+    """
+    if comm.get_world_size() > 1:
+        distributed.barrier(group=_patient_group())
+
+
+@functools.lru_cache(maxsize=1)
+def _patient_group() -> distributed.ProcessGroup:
+    return distributed.new_group(backend="gloo", timeout=PATIENCE)
+
+
+def _write(path: Path, results: Mapping[str, Any], cfg: CfgNode, iteration: int | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"weights": cfg.MODEL.WEIGHTS, "iteration": iteration, "results": _plain(results)}
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """Nested results with NaN as None, which JSON can hold."""
+    if isinstance(value, Mapping):
+        return {name: _plain(entry) for name, entry in value.items()}
+    return value if math.isfinite(value) else None
