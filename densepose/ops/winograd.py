@@ -68,9 +68,11 @@ def convolve(x: Tensor, transformed: Tensor, bias: Tensor | None) -> Tensor:
     rows = _channels_last_rows(x)
     batch, height, width, channels = rows.shape
     out_channels = transformed.shape[2]
-    out = torch.empty(batch, height, width, out_channels)
+    # Not a view of a rows tensor: detectron2 adds residuals to the result in place.
+    out = torch.empty((batch, out_channels, height, width), memory_format=torch.channels_last)
     offset = torch.zeros(out_channels) if bias is None else bias.detach().contiguous()
-    source, target, shift = rows.numpy(), out.numpy(), offset.numpy()
+    source, shift = rows.numpy(), offset.numpy()
+    target = out.permute(0, 2, 3, 1).numpy()
     down, across = math.ceil(height / 4), math.ceil(width / 4)
 
     def share(begin: int, end: int) -> None:
@@ -84,7 +86,7 @@ def convolve(x: Tensor, transformed: Tensor, bias: Tensor | None) -> Tensor:
             transform_output(product.numpy(), target, shift, first, count, down, across)
 
     run_shares(share, batch * down * across)
-    return out.permute(0, 3, 1, 2)
+    return out
 
 
 def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
