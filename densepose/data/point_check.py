@@ -14,7 +14,7 @@ import numpy as np
 from densepose.structures.grids import ANNOTATION_GRID
 
 from .annotation_report import AnnotationReport, name_of
-from .part_masks import GRID, runs_fill_grid
+from .run_lengths import GRID_SIZE, runs_fill
 
 POINT_KEYS = ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V")
 NUM_REGIONS = 14
@@ -111,15 +111,14 @@ def check_masks(report: AnnotationReport, annotations: Sequence[Any]) -> None:
 
     leave_out("masks-form", np.array(malformed, np.int64), lambda i: _mask_form(annotations[i]))
     owner = np.array(people, np.int64)
-    sized = np.array([e.get("size") == [GRID, GRID] for e in entries], bool)
+    sized = np.array([e.get("size") == list(GRID_SIZE) for e in entries], bool)
     size = {
         i: e.get("size") for i, e, right in zip(people, entries, sized, strict=True) if not right
     }
     leave_out("masks-size", np.unique(owner[~sized]), lambda i: f"got {size[i]}")
     counts = [e["counts"] for e in entries]
     filled = [
-        runs_fill_grid(counts[k : k + _MASKS_AT_ONCE])
-        for k in range(0, len(counts), _MASKS_AT_ONCE)
+        runs_fill(counts[k : k + _MASKS_AT_ONCE]) for k in range(0, len(counts), _MASKS_AT_ONCE)
     ]
     broken = sized & ~np.concatenate([*filled, np.zeros(0, bool)]).astype(bool)
     leave_out("masks-runs", np.unique(owner[broken]), lambda i: "the string is damaged")

@@ -1,0 +1,94 @@
+"""Masks of people at the size of the network's input, from polygons, run lengths or part masks.
+
+Shapes: N people, H x W the network's input. Affine maps as in ``person_annotations``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from densepose.structures.annotations import DensePoseAnnotations
+
+from .person_annotations import inverse_of, sample_masks
+from .run_lengths import paint_masks
+
+
+def image_masks(
+    people: Sequence[dict[str, Any]],
+    affine: np.ndarray,
+    image_size: tuple[int, int],
+    annotations: DensePoseAnnotations | None = None,
+) -> Tensor:
+    """One mask per person in the moved image.
+
+    Args:
+        people: N annotations with ``segmentation`` as polygons (px of the stored image) or a
+            run-length mask.
+        affine: (2, 3) map to the moved image.
+        image_size: H, W.
+        annotations: the moved DensePose annotations; their part masks serve people without
+            ``segmentation``.
+
+    Returns:
+        (N, H, W) bool; empty for a person who has neither.
+
+    Raises:
+        ValueError: a run-length mask is damaged.
+    """
+    segmentations = [person.get("segmentation") or [] for person in people]
+    polygons = [s if isinstance(s, list) else [] for s in segmentations]
+    masks = _fill_polygons(polygons, affine, image_size)
+    whole = torch.tensor([[0.0, 0.0, image_size[1], image_size[0]]])
+
+    coded = [number for number, s in enumerate(segmentations) if isinstance(s, dict)]
+    if coded:
+        stored = _decode([segmentations[number] for number in coded])
+        frame = torch.tensor([[0.0, 0.0, stored.shape[2], stored.shape[1]]]).expand(len(coded), 4)
+        window = whole.expand(len(coded), 4)
+        masks[coded] = sample_masks(stored, frame, window, image_size, inverse_of(affine)) > 0
+
+    if annotations is not None:
+        lacking = torch.tensor([not s for s in segmentations], dtype=torch.bool)
+        chosen = lacking & annotations.has_masks
+        boxes = annotations.boxes_xyxy_px[chosen]
+        window = whole.expand(len(boxes), 4)
+        masks[chosen] = sample_masks(annotations.coarse[chosen], boxes, window, image_size) > 0
+    return masks
+
+
+def _fill_polygons(
+    polygons: Sequence[Sequence[Sequence[float]]], affine: np.ndarray, size: tuple[int, int]
+) -> Tensor:
+    """(N, H, W) bool union of the polygons of each person."""
+    flat = list(chain.from_iterable(polygons))
+    if not flat:
+        return torch.zeros(len(polygons), *size, dtype=torch.bool)
+    owner = np.repeat(np.arange(len(polygons)), [len(listed) for listed in polygons])
+    corners = np.fromiter(chain.from_iterable(flat), np.float64).reshape(-1, 2)
+    moved = (corners @ affine[:, :2].T + affine[:, 2]).ravel()
+    ends = np.cumsum([len(polygon) for polygon in flat])[:-1]
+    pieces = [piece.tolist() for piece in np.split(moved, ends)]
+    counts = [run["counts"].decode("ascii") for run in coco_mask.frPyObjects(pieces, *size)]
+    filled = paint_masks(counts, np.ones_like(owner), owner, len(polygons), size)
+    return torch.from_numpy(filled) > 0
+
+
+def _decode(segmentations: Sequence[dict[str, Any]]) -> Tensor:
+    """(K, H, W) uint8 of K run-length masks of the stored image."""
+    size = tuple(segmentations[0]["size"])
+    packed = [
+        coco_mask.frPyObjects(s, *s["size"]) if isinstance(s["counts"], list) else s
+        for s in segmentations
+    ]
+    counts = [
+        s["counts"] if isinstance(s["counts"], str) else s["counts"].decode("ascii") for s in packed
+    ]
+    ones = np.ones(len(packed), np.int64)
+    return torch.from_numpy(paint_masks(counts, ones, np.arange(len(packed)), len(packed), size))

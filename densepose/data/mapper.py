@@ -1,0 +1,229 @@
+"""From a dataset dict to what the network is trained on or tested with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from detectron2.config import CfgNode, configurable
+from detectron2.data import detection_utils
+from detectron2.data import transforms as T
+from detectron2.structures import BitMasks, Boxes, Instances, Keypoints
+
+from .augmentation import augmentations_from_config
+from .flip_symmetry import symmetry_from_config
+from .instance_masks import image_masks
+from .person_annotations import (
+    affine_of,
+    is_mirrored,
+    move_annotations,
+    move_boxes,
+    pack_annotations,
+)
+
+if TYPE_CHECKING:
+    from densepose.surface.symmetry import ChartSymmetry
+
+logger = logging.getLogger(__name__)
+
+# Narrower boxes are left out, as in detectron2.
+MIN_BOX_SIDE_PX = 1e-5
+
+
+class DensePoseMapper:
+    """Reads the image of a dataset dict, augments it and moves its annotations along.
+
+    A training record becomes ``image`` (3, H, W) uint8, ``height``, ``width``, ``image_id``,
+    ``file_name`` and ``instances`` with ``gt_boxes``, ``gt_classes``, ``gt_densepose`` and, when
+    asked for, ``gt_masks`` and ``gt_keypoints``. Crowds are left out. A test record has no
+    ``instances``.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        is_train: bool,
+        *,
+        augmentations: Sequence[T.Augmentation | T.Transform],
+        image_format: str,
+        symmetry: ChartSymmetry | None = None,
+        use_densepose: bool = True,
+        use_masks: bool = False,
+        keypoint_flip: Sequence[int] | None = None,
+        tight_boxes: bool = False,
+    ) -> None:
+        """Build a mapper.
+
+        Args:
+            is_train: False keeps the image only.
+            augmentations: detectron2 augmentations; together an affine map and changes of colour.
+            image_format: "BGR", "RGB", "L" or another of detectron2's ``read_image``.
+            symmetry: left-right map of the charts; needed when an augmentation mirrors.
+            use_densepose: give ``gt_densepose``.
+            use_masks: give ``gt_masks``.
+            keypoint_flip: (K,) number of each keypoint's mirror image; None leaves out keypoints.
+            tight_boxes: boxes from the masks, for people who are cut by a crop.
+        """
+        self.is_train = is_train
+        self.augmentations = T.AugmentationList(augmentations)
+        self.image_format = image_format
+        self.symmetry = symmetry
+        self.use_densepose = use_densepose
+        self.use_masks = use_masks
+        self.keypoint_flip = None if keypoint_flip is None else np.asarray(keypoint_flip)
+        self.tight_boxes = tight_boxes
+        kind = "training" if is_train else "test"
+        logger.info("Augmentations in %s: %s", kind, list(augmentations))
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool = True) -> dict[str, Any]:
+        """Arguments of the constructor from a config."""
+        use_masks = cfg.MODEL.MASK_ON or (
+            cfg.MODEL.DENSEPOSE_ON and cfg.MODEL.ROI_DENSEPOSE_HEAD.COARSE_SEGM_TRAINED_BY_MASKS
+        )
+        settings: dict[str, Any] = {
+            "is_train": is_train,
+            "augmentations": augmentations_from_config(cfg, is_train),
+            "image_format": cfg.INPUT.FORMAT,
+            "use_densepose": cfg.MODEL.DENSEPOSE_ON,
+            "use_masks": use_masks,
+            "tight_boxes": use_masks and cfg.INPUT.CROP.ENABLED,
+        }
+        if is_train and cfg.MODEL.KEYPOINT_ON:
+            settings["keypoint_flip"] = detection_utils.create_keypoint_hflip_indices(
+                cfg.DATASETS.TRAIN
+            )
+        if is_train and cfg.MODEL.DENSEPOSE_ON and cfg.INPUT.RANDOM_FLIP != "none":
+            settings["symmetry"] = symmetry_from_config(cfg)
+        return settings
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Map one dataset dict; it is not changed.
+
+        Raises:
+            FileNotFoundError: the image is missing.
+            OSError: the image cannot be decoded.
+            ValueError: the image has another size than the record says, a training record has no
+                annotations, or these are damaged.
+        """
+        image = read_record_image(record, self.image_format)
+        height, width = image.shape[:2]
+        mapped = {key: value for key, value in record.items() if key != "annotations"}
+        augmented = T.AugInput(image)
+        transforms = self.augmentations(augmented)
+        pixels = np.ascontiguousarray(augmented.image.transpose(2, 0, 1))
+        mapped["image"] = torch.from_numpy(pixels)
+        if self.is_train:
+            if "annotations" not in record:
+                raise ValueError(
+                    f"{record['file_name']}: image {record.get('image_id')} has no annotations; a"
+                    " data set without truth cannot be in DATASETS.TRAIN"
+                )
+            people = [person for person in record["annotations"] if not person.get("iscrowd", 0)]
+            affine = affine_of(transforms, height, width)
+            try:
+                mapped["instances"] = self._instances(people, affine, tuple(pixels.shape[1:]))
+            except ValueError as error:
+                where = f"{record['file_name']}: image {record.get('image_id')}"
+                raise ValueError(f"{where}: {error}") from error
+        return mapped
+
+    def _instances(
+        self,
+        people: list[dict[str, Any]],
+        affine: np.ndarray,
+        image_size: tuple[int, int],
+    ) -> Instances:
+        packed = pack_annotations(people if self.use_densepose else _boxes_only(people))
+        boxes = move_boxes(packed.boxes_xyxy_px, affine)
+        instances = Instances(image_size)
+        instances.gt_boxes = Boxes(boxes)
+        instances.gt_boxes.clip(image_size)
+        classes = [person["category_id"] for person in people]
+        instances.gt_classes = torch.tensor(classes, dtype=torch.int64)
+        moved = None
+        if self.use_densepose:
+            moved = move_annotations(packed, affine, image_size, self.symmetry)
+            instances.gt_densepose = moved
+            if len(moved.part) < len(packed.part):
+                logger.debug(
+                    "%d of %d points left the image",
+                    len(packed.part) - len(moved.part),
+                    len(packed.part),
+                )
+        if self.keypoint_flip is not None:
+            keypoints = _move_keypoints(people, affine, image_size, self.keypoint_flip)
+            instances.gt_keypoints = Keypoints(keypoints)
+        keep = instances.gt_boxes.nonempty(MIN_BOX_SIDE_PX)
+        if self.use_masks:
+            masks = image_masks(people, affine, image_size, moved)
+            keep &= masks.flatten(1).any(dim=1)
+            instances.gt_masks = BitMasks(masks)
+        instances = instances[keep]
+        if self.tight_boxes:
+            instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        return instances
+
+
+def _boxes_only(people: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"bbox": person["bbox"]} for person in people]
+
+
+def read_record_image(record: dict[str, Any], image_format: str) -> np.ndarray:
+    """The image of a dataset dict, (H, W, C) uint8, turned as its EXIF entry says.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        OSError: it cannot be decoded.
+        ValueError: it has another size than ``height`` and ``width`` of the record.
+    """
+    path = record["file_name"]
+    where = f"{path}: image {record.get('image_id')}"
+    try:
+        image = detection_utils.read_image(path, format=image_format)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{where} is missing; put it there, or take its records out of the annotation file"
+        ) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise OSError(
+            f"{where} cannot be decoded ({error}); expected a whole JPEG or PNG: download it again,"
+            " or take its records out of the annotation file"
+        ) from error
+    got = image.shape[:2]
+    expected = (record.get("height", got[0]), record.get("width", got[1]))
+    if got != expected:
+        turned = " (an EXIF entry that turns it counts)" if got == expected[::-1] else ""
+        raise ValueError(
+            f"{where}: expected height x width {expected[0]} x {expected[1]} px as annotated, got"
+            f" {got[0]} x {got[1]}{turned}; correct the annotation file or the image"
+        )
+    return image
+
+
+def _move_keypoints(
+    people: Sequence[dict[str, Any]],
+    affine: np.ndarray,
+    image_size: tuple[int, int],
+    flip: np.ndarray,
+) -> Tensor:
+    """(N, K, 3) float32 x, y in px and visibility; zeros where not labelled or out of the image."""
+    absent = [0.0] * (3 * len(flip))
+    raw = [person.get("keypoints", absent) for person in people]
+    lengths = {len(values) for values in raw} - {len(absent)}
+    if lengths:
+        raise ValueError(f"expected {len(flip)} keypoints, got {max(lengths) / 3:g}")
+    keypoints = np.array(raw, np.float64).reshape(len(people), len(flip), 3)
+    position = keypoints[..., :2] @ affine[:, :2].T + affine[:, 2]
+    inside = ((position >= 0) & (position <= (image_size[1], image_size[0]))).all(axis=-1)
+    visibility = np.where(inside, keypoints[..., 2], 0)
+    moved = np.concatenate([position, visibility[..., None]], axis=-1)
+    moved[visibility == 0] = 0
+    if is_mirrored(affine):
+        moved = moved[:, flip]
+    return torch.from_numpy(moved.astype(np.float32))
