@@ -1,0 +1,1 @@
+"""The template body, its charts, and distances along its surface."""
