@@ -1,0 +1,231 @@
+"""Finding triangles and vertices in the (u, v) plane of a chart, many points at a time.
+
+Shapes: P points, M chart vertices, F triangles. ``part`` runs from 1 to 24 here: background is the
+caller's business.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+# Steps in which annotations store and metrics compare U and V; structures/grids.py has the same
+# number, which this room may not import.
+UV_STEPS = 255
+# Cells along each side of a chart; a cell then holds one to four triangles of the template.
+CELLS = 64
+# Points that are compared with all border edges of their part at once: bounds the memory.
+BORDER_BLOCK = 4096
+# How far, in units of the chart, a point may lie outside a triangle and still count as inside.
+INSIDE_TOLERANCE = 1e-9
+
+
+class TriangleFinder:
+    """Which triangle of its part's chart holds a point, or comes nearest to it.
+
+    The charts are covered with square cells, each of which knows the triangles that may reach
+    into it.
+    """
+
+    def __init__(
+        self,
+        uv: NDArray[np.floating],
+        uv_faces: NDArray[np.integer],
+        face_part: NDArray[np.integer],
+    ) -> None:
+        self._corners = np.asarray(uv, np.float64)[uv_faces]  # (F, 3, 2)
+        self._part = np.asarray(face_part, np.int64)
+        self._first, self._members = _fill_cells(self._corners, self._part)
+        self._border = _border_edges(np.asarray(uv_faces, np.int64))
+
+    def __call__(
+        self, part: NDArray[np.integer], uv: NDArray[np.floating]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(P,) parts and (P, 2) positions -> (P,) triangles and (P, 3) barycentric coordinates.
+
+        A point outside its chart is moved to the nearest point of the chart's border. Of
+        several triangles that hold a point, the one whose edges are farthest away is taken,
+        the first of equals.
+        """
+        part, uv = np.asarray(part, np.int64), np.asarray(uv, np.float64)
+        face = np.full(len(part), -1)
+        barycentric = np.zeros((len(part), 3))
+        point, candidate = self._candidates(part, uv)
+        weight = barycentric_2d(self._corners[candidate], uv[point])
+        depth = weight.min(axis=1)
+        inside = depth >= -INSIDE_TOLERANCE
+        point, candidate, weight, depth = (x[inside] for x in (point, candidate, weight, depth))
+        order = np.lexsort((candidate, -depth, point))
+        found, first = np.unique(point[order], return_index=True)
+        chosen = order[first]
+        face[found] = candidate[chosen]
+        barycentric[found] = _clipped(weight[chosen])
+        outside = np.flatnonzero(face < 0)
+        face[outside], barycentric[outside] = self._nearest_border(part[outside], uv[outside])
+        return face, barycentric
+
+    def _candidates(
+        self, part: NDArray[np.int64], uv: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Pairs (point, triangle) for all triangles of the points' cells."""
+        in_square = ((uv >= 0) & (uv <= 1)).all(axis=1)
+        point = np.flatnonzero(in_square)
+        cell = _cell_of(part[point], _cell_position(uv[point]))
+        start, stop = self._first[cell], self._first[cell + 1]
+        owner, place = _expand(start, stop)
+        return point[owner], self._members[place]
+
+    def _nearest_border(
+        self, part: NDArray[np.int64], uv: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        face = np.full(len(part), -1)
+        barycentric = np.zeros((len(part), 3))
+        border_face, border_corner = self._border
+        for number in np.unique(part):
+            edge = np.flatnonzero(self._part[border_face] == number)
+            owner, corner = border_face[edge], border_corner[edge]
+            start = self._corners[owner, corner]
+            end = self._corners[owner, (corner + 1) % 3]
+            members = np.flatnonzero(part == number)
+            for block in np.split(members, range(BORDER_BLOCK, len(members), BORDER_BLOCK)):
+                nearest, along = _nearest_segment(uv[block], start, end)
+                face[block] = owner[nearest]
+                barycentric[block, corner[nearest]] = 1 - along
+                barycentric[block, (corner[nearest] + 1) % 3] = along
+        return face, barycentric
+
+
+class NearestVertexFinder:
+    """The chart vertex of a part that is nearest in (u, v); the first of equally near ones.
+
+    Positions on the 1/255 grid, in which annotations are compared, are read from a table per
+    part that is filled on first use; others are searched in a tree.
+    """
+
+    def __init__(self, uv: NDArray[np.floating], uv_part: NDArray[np.integer]) -> None:
+        self._uv = np.asarray(uv, np.float64)
+        self._members = {
+            int(number): np.flatnonzero(uv_part == number) for number in np.unique(uv_part)
+        }
+        self._trees = {number: cKDTree(self._uv[m]) for number, m in self._members.items()}
+        self._tables: dict[int, NDArray[np.int64]] = {}
+
+    def __call__(self, part: NDArray[np.integer], uv: NDArray[np.floating]) -> NDArray[np.int64]:
+        """(P,) parts and (P, 2) positions -> (P,) chart vertices."""
+        part, uv = np.asarray(part, np.int64), np.asarray(uv, np.float64)
+        code = np.rint(uv * UV_STEPS)
+        on_grid = ((np.abs(uv * UV_STEPS - code) < 1e-3) & (code >= 0) & (code <= UV_STEPS)).all(
+            axis=1
+        )
+        code = np.clip(code, 0, UV_STEPS).astype(np.int64)
+        vertex = np.full(len(part), -1)
+        for number in np.unique(part):
+            mine = part == number
+            coded, free = np.flatnonzero(mine & on_grid), np.flatnonzero(mine & ~on_grid)
+            if len(coded):
+                vertex[coded] = self._table(number)[code[coded, 0], code[coded, 1]]
+            if len(free):
+                vertex[free] = self._search(number, uv[free])
+        return vertex
+
+    def _table(self, number: int) -> NDArray[np.int64]:
+        if number not in self._tables:
+            step = np.arange(UV_STEPS + 1) / UV_STEPS
+            grid = np.stack(np.meshgrid(step, step, indexing="ij"), axis=-1)
+            flat = self._search(number, grid.reshape(-1, 2))
+            self._tables[number] = flat.reshape(grid.shape[:2])
+        return self._tables[number]
+
+    def _search(self, number: int, uv: NDArray[np.float64]) -> NDArray[np.int64]:
+        members = self._members[number]
+        count = min(4, len(members))
+        near = self._trees[number].query(uv, k=np.arange(1, count + 1))[1]
+        # The tree may name any of several equally near vertices: compare the four nearest
+        # again, in order.
+        near = np.sort(near, axis=1)
+        gap = ((self._uv[members[near]] - uv[:, None]) ** 2).sum(axis=2)
+        return members[near[np.arange(len(uv)), gap.argmin(axis=1)]]
+
+
+def barycentric_2d(
+    corners: NDArray[np.float64], points: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(K, 3, 2) triangles and (K, 2) points -> (K, 3) coordinates with sum 1.
+
+    A triangle without area holds nothing: -1 throughout.
+    """
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    area = _cross(b - a, c - a)
+    flat = area == 0
+    scale = np.where(flat, 1, area)
+    toward_b = _cross(points - a, c - a) / scale
+    toward_c = _cross(b - a, points - a) / scale
+    weight = np.stack([1 - toward_b - toward_c, toward_b, toward_c], axis=1)
+    return np.where(flat[:, None], -1.0, weight)
+
+
+def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+
+
+def _clipped(weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    weight = np.maximum(weight, 0)
+    return weight / weight.sum(axis=1, keepdims=True)
+
+
+def _cell_position(uv: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.clip(np.floor(uv * CELLS), 0, CELLS - 1).astype(np.int64)
+
+
+def _cell_of(part: NDArray[np.int64], position: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (part * CELLS + position[:, 0]) * CELLS + position[:, 1]
+
+
+def _expand(
+    start: NDArray[np.int64], stop: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All whole numbers of K ranges: (owner range, number)."""
+    count = stop - start
+    owner = np.repeat(np.arange(len(count)), count)
+    before = np.cumsum(count) - count
+    return owner, np.arange(count.sum()) - before[owner] + start[owner]
+
+
+def _fill_cells(
+    corners: NDArray[np.float64], part: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each cell, where its triangles start in the list of members, and that list."""
+    low = _cell_position(corners.min(axis=1) - INSIDE_TOLERANCE)
+    high = _cell_position(corners.max(axis=1) + INSIDE_TOLERANCE)
+    columns, column = _expand(low[:, 0], high[:, 0] + 1)
+    owner, row = _expand(low[columns, 1], high[columns, 1] + 1)
+    triangle = columns[owner]
+    cell = _cell_of(part[triangle], np.stack([column[owner], row], axis=1))
+    order = np.lexsort((triangle, cell))
+    num_cells = (int(part.max(initial=0)) + 1) * CELLS * CELLS
+    first = np.searchsorted(cell[order], np.arange(num_cells + 1))
+    return first, triangle[order]
+
+
+def _border_edges(uv_faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Triangle and corner of each edge that one triangle has alone; it runs to the next corner."""
+    ends = np.stack([uv_faces, np.roll(uv_faces, -1, axis=1)], axis=2).reshape(-1, 2)
+    _, name, count = np.unique(
+        np.sort(ends, axis=1), axis=0, return_inverse=True, return_counts=True
+    )
+    alone = np.flatnonzero(count[name.ravel()] == 1)
+    return alone // 3, alone % 3
+
+
+def _nearest_segment(
+    points: NDArray[np.float64], start: NDArray[np.float64], end: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Nearest of E segments to each point, and how far along it, from 0 to 1, it comes nearest."""
+    step = end - start
+    length2 = np.maximum((step**2).sum(axis=1), np.finfo(np.float64).tiny)
+    arm = points[:, None] - start
+    along = np.clip((arm * step).sum(axis=2) / length2, 0, 1)
+    gap = ((arm - along[..., None] * step) ** 2).sum(axis=2)
+    nearest = gap.argmin(axis=1)
+    return nearest, along[np.arange(len(points)), nearest]

@@ -1,0 +1,85 @@
+"""Small meshes with known distances, for the tests of this room."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from densepose.surface.charts import ChartAtlas
+from densepose.surface.mesh import SurfaceMesh
+
+
+def grid_mesh(columns: int, rows: int, width: float = 1.0, height: float = 1.0) -> SurfaceMesh:
+    """A flat rectangle in the plane z = 0, ``columns`` x ``rows`` squares of two triangles each."""
+    x, y = np.meshgrid(
+        np.linspace(0, width, columns + 1), np.linspace(0, height, rows + 1), indexing="ij"
+    )
+    vertices = np.stack([x.ravel(), y.ravel(), np.zeros(x.size)], axis=1)
+    index = np.arange(x.size).reshape(x.shape)
+    a, b = index[:-1, :-1].ravel(), index[1:, :-1].ravel()
+    c, d = index[1:, 1:].ravel(), index[:-1, 1:].ravel()
+    faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
+    return SurfaceMesh(vertices.astype(np.float32), faces.astype(np.int32))
+
+
+def half_cylinder(columns: int = 12, rows: int = 16, height: float = 1.0) -> SurfaceMesh:
+    """Half of a cylinder of radius 0.1 about the y axis, bulging to z > 0, seen from outside."""
+    flat = grid_mesh(columns, rows, np.pi, height)
+    angle = flat.vertices_m[:, 0]
+    vertices = np.stack([-0.1 * np.cos(angle), flat.vertices_m[:, 1], 0.1 * np.sin(angle)], axis=1)
+    return SurfaceMesh(vertices.astype(np.float32), flat.faces)
+
+
+def unit_cube() -> SurfaceMesh:
+    """The cube [0, 1]^3, two triangles a side."""
+    corner = np.array([[i & 1, i >> 1 & 1, i >> 2 & 1] for i in range(8)])
+    squares = [(0, 2, 3, 1), (4, 5, 7, 6), (0, 1, 5, 4), (2, 6, 7, 3), (0, 4, 6, 2), (1, 3, 7, 5)]
+    faces = [t for a, b, c, d in squares for t in ((a, b, c), (a, c, d))]
+    return SurfaceMesh(corner.astype(np.float32), np.array(faces, np.int32))
+
+
+def sphere(subdivisions: int = 3, radius: float = 1.0) -> SurfaceMesh:
+    """An icosahedron, each triangle divided in four again and again, on a sphere."""
+    golden = (1 + 5**0.5) / 2
+    ring = [(-1, golden), (1, golden), (-1, -golden), (1, -golden)]
+    vertices = np.array(
+        [(a, b, 0) for a, b in ring] + [(0, a, b) for a, b in ring] + [(b, 0, a) for a, b in ring]
+    )
+    faces = np.array(
+        "0 11 5 0 5 1 0 1 7 0 7 10 0 10 11 1 5 9 5 11 4 11 10 2 10 7 6 7 1 8 "
+        "3 9 4 3 4 2 3 2 6 3 6 8 3 8 9 4 9 5 2 4 11 6 2 10 8 6 7 9 8 1".split(),
+        np.int64,
+    ).reshape(-1, 3)
+    for _ in range(subdivisions):
+        sides = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]))
+        edge, name = np.unique(sides, axis=0, return_inverse=True)
+        m = len(vertices) + name.reshape(3, -1)
+        vertices = np.concatenate([vertices, vertices[edge].mean(axis=1)])
+        a, b, c = faces.T
+        faces = np.concatenate(
+            [np.stack(t, axis=1) for t in ((a, m[0], m[2]), (b, m[1], m[0]), (c, m[2], m[1]), m)]
+        )
+    vertices *= radius / np.linalg.norm(vertices, axis=1, keepdims=True)
+    return SurfaceMesh(vertices.astype(np.float32), faces.astype(np.int32))
+
+
+def two_part_atlas() -> ChartAtlas:
+    """A flat 2 x 1 rectangle: part 1 its left square, part 2 its right, each seen in [0.1, 0.9]^2.
+
+    Part 2 is drawn turned by a quarter, so the charts differ.
+    """
+    mesh = grid_mesh(8, 4, 2.0, 1.0)
+    face_part = np.where(mesh.vertices_m[mesh.faces][..., 0].mean(axis=1) < 1, 1, 2)
+    key, uv_faces = np.unique(
+        face_part[:, None] * mesh.num_vertices + mesh.faces, return_inverse=True
+    )
+    uv_part, vertex = key // mesh.num_vertices, key % mesh.num_vertices
+    x, y = mesh.vertices_m[vertex, 0], mesh.vertices_m[vertex, 1]
+    uv = np.where((uv_part == 1)[:, None], np.stack([x, y], 1), np.stack([1 - y, x - 1], 1))
+    return ChartAtlas(
+        mesh=mesh,
+        face_part=face_part,
+        uv=(0.1 + 0.8 * uv).astype(np.float32),
+        uv_part=uv_part,
+        uv_vertex_mesh=vertex,
+        uv_faces=uv_faces.reshape(-1, 3),
+    )
