@@ -1,0 +1,93 @@
+"""The surface a data set is scored on: what vertex (part, u, v) means, and distances between them.
+
+DensePose-COCO is annotated and scored on the subdivided SMPL mesh, the synthetic data on the
+project's own template. Evaluation asks both the same two questions.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .charts import load_template_atlas
+from .geodesics import template_geodesics
+
+SURFACES = ("template", "smpl_27554")
+
+
+class VertexLookup(Protocol):
+    """Anything that finds the vertex of a chart position, a :class:`ChartAtlas` for example."""
+
+    def nearest_vertex(self, part: ArrayLike, uv: ArrayLike) -> NDArray[np.int64]:
+        """(P,) parts and (P, 2) coordinates -> (P,) vertices, -1 for part 0."""
+        ...
+
+
+class DistanceLookup(Protocol):
+    """Anything that knows distances between vertices, :class:`GeodesicDistances` for example."""
+
+    def lookup(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.floating]:
+        """(P,) and (P,) vertices -> (P,) metres along the surface."""
+        ...
+
+
+@dataclass(frozen=True)
+class EvaluationSurface:
+    """Vertices of chart positions and distances between them."""
+
+    name: str
+    charts: VertexLookup
+    distances: DistanceLookup
+
+    def nearest_vertex(self, part: ArrayLike, uv: ArrayLike) -> NDArray[np.int64]:
+        """(P,) parts 0 to 24 and (P, 2) coordinates -> (P,) vertices, -1 for part 0."""
+        return self.charts.nearest_vertex(part, uv)
+
+    def distance_m(self, a: ArrayLike, b: ArrayLike) -> NDArray[np.float32]:
+        """(P,) and (P,) vertices -> (P,) metres along the surface.
+
+        Infinite where either vertex is -1: background is nowhere on the surface.
+        """
+        a, b = np.broadcast_arrays(np.asarray(a, np.int64), np.asarray(b, np.int64))
+        distance = np.full(a.shape, np.inf, np.float32)
+        known = (a != -1) & (b != -1)
+        distance[known] = self.distances.lookup(a[known], b[known])
+        return distance
+
+
+def load_evaluation_surface(
+    name: str,
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    progress: bool = True,
+) -> EvaluationSurface:
+    """Make the surface called ``name`` ready for look-ups.
+
+    Args:
+        name: "template" (distances are computed once, into the cache) or "smpl_27554".
+        data_dir: folder of the official evaluation files; needed for "smpl_27554".
+        cache_dir: where distances on the template are kept; see :func:`template_geodesics`.
+        progress: show a progress bar while computing.
+
+    Raises:
+        ValueError: an unknown name, or no folder for the official files.
+    """
+    if name == "template":
+        distances = template_geodesics(cache_dir, progress)
+        return EvaluationSurface(name, load_template_atlas(), distances)
+    if name == "smpl_27554":
+        if data_dir is None:
+            raise ValueError(
+                "surface 'smpl_27554' needs data_dir, the folder with SMPL_subdiv.mat,"
+                " SMPL_SUBDIV_TRANSFORM.mat and Pdist_matrix.pkl"
+            )
+        # Imported here because that module builds an EvaluationSurface.
+        from .official import load_official_surface
+
+        return load_official_surface(data_dir)
+    raise ValueError(f"unknown surface {name!r}; expected one of {', '.join(SURFACES)}")
