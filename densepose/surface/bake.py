@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from .bake_flip import flip_edges
 from .bake_parts import cut_into_parts
 from .bake_simplify import Simplifier, split_long_edges
 from .bake_source import CENTRE_M, HalfBody, load_half_body
@@ -20,8 +21,8 @@ logger = logging.getLogger(__name__)
 
 # Wanted length of the edges, metres: small where the body is detailed.
 SPACING_M = 0.024
-PART_SPACING_M = {4: 0.0095, 5: 0.014, 24: 0.0135}
-HALF_VERTICES = 3250
+PART_SPACING_M = {4: 0.0098, 5: 0.014, 24: 0.0125}
+HALF_VERTICES = 3400
 NUM_SKIN_JOINTS = 4
 KEYPOINT_VERTICES = 32
 # DensePose part on the other side of each part; index 0 is the background.
@@ -46,6 +47,7 @@ def bake_body(half_vertices: int = HALF_VERTICES) -> dict[str, NDArray]:
     simplifier = Simplifier(rows[:, :3], faces, part, spacing)
     kept = simplifier.run(half_vertices)
     faces, part = np.array([simplifier.faces[f] for f in kept]), part[kept]
+    faces = flip_edges(rows[:, :3], faces, part)
     used, faces = np.unique(faces, return_inverse=True)
     logger.info("simplified to %d vertices", len(used))
     return _whole_body(half, rows[used], faces.reshape(-1, 3), part)

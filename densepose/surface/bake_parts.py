@@ -13,6 +13,8 @@ from scipy.interpolate import PchipInterpolator
 from .bake_cut import cut_along
 from .bake_source import HalfBody
 
+# Metres by which the cut of the leg drops for each metre behind the sides.
+BUTTOCKS = 0.4
 # Names of the fields, in the order of their columns; a positive value is on the far side of the torso, or in front.
 FIELDS = ("wrist", "elbow", "shoulder", "ankle", "knee", "hip", "neck", "front")
 # DensePose part of the left half for each region: (back, front).
@@ -64,7 +66,10 @@ def part_fields(half: HalfBody) -> NDArray[np.float64]:
         np.where(applies > 0, (points - origin) @ _unit(normal), -1.0)
         for origin, normal, applies in planes
     ]
-    return np.stack([*columns, _front(points, place, weight)], axis=1)
+    front = _front(points, place, weight)
+    # The buttocks are torso: behind the sides, the cut drops below the plane.
+    columns[FIELDS.index("hip")] -= BUTTOCKS * np.maximum(0, -front)
+    return np.stack([*columns, front], axis=1)
 
 
 def _front(

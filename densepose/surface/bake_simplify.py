@@ -130,8 +130,8 @@ class Simplifier:
         moved = np.array([self.faces[f] for f in sorted(self.around[u] - self.around[v])])
         before = self.points[moved]
         after = self.points[np.where(moved == u, v, moved)]
-        normal_before, quality_before, _ = _measure(before)
-        normal_after, quality_after, longest = _measure(after)
+        normal_before, quality_before, _ = measure_triangles(before)
+        normal_after, quality_after, longest = measure_triangles(after)
         turned = (normal_before * normal_after).sum(axis=1) < MAX_TURN
         worst = min(MIN_QUALITY, quality_before.min())
         too_long = longest > LONGEST * self.spacing[moved].mean(axis=1)
@@ -155,7 +155,7 @@ class Simplifier:
         self.alive -= 1
 
 
-def _measure(
+def measure_triangles(
     corners: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """(k, 3, 3) corners of triangles -> unit normals (k, 3), quality (k,) and longest side (k,).

@@ -46,7 +46,7 @@ LIMBS = (
 DIRECTIONS = (
     # name, anny's phenotype, middle, step, lowest and highest coefficient
     ("height", "height", 0.39, 0.07, -2.0, 2.0),
-    ("weight", "weight", 0.5, 0.30, -1.6, 1.6),
+    ("weight", "weight", 0.5, 0.30, -1.6, 2.6),
     ("sex", "gender", 0.5, 0.5, -1.0, 1.0),
     ("age", "age", 0.8, 0.12, -1.0, 1.6),
     ("muscle", "muscle", 0.5, 0.30, -1.6, 1.6),
@@ -186,7 +186,10 @@ def _shape_directions(
     """
     rng = np.random.default_rng(0)
     low, high = np.array([d[4:] for d in DIRECTIONS]).T
-    chosen = rng.uniform(low, high, size=(POPULATION, len(DIRECTIONS)))
+    middle, step = np.array([d[2:4] for d in DIRECTIONS]).T
+    # anny knows values from 0 to 1; the body may go on along the same line.
+    sampled = np.maximum(low, -middle / step), np.minimum(high, (1 - middle) / step)
+    chosen = rng.uniform(*sampled, size=(POPULATION, len(DIRECTIONS)))
     phenotype = {d[1]: d[2] + d[3] * column for d, column in zip(DIRECTIONS, chosen.T, strict=True)}
     race = rng.dirichlet(np.ones(3), size=POPULATION)
     phenotype |= dict(zip(("african", "asian", "caucasian"), race.T, strict=True))
@@ -194,9 +197,9 @@ def _shape_directions(
     design = np.concatenate([np.ones((POPULATION, 1)), chosen], axis=1)
     linear = np.linalg.lstsq(design, people, rcond=None)[0]
 
-    middle = {d[1]: np.array([d[2]]) for d in DIRECTIONS}
-    child = _blend_coefficients(model, middle | {"age": np.array([CHILD_AGE])})
-    child -= _blend_coefficients(model, middle)
+    adult = {d[1]: np.array([d[2]]) for d in DIRECTIONS}
+    child = _blend_coefficients(model, adult | {"age": np.array([CHILD_AGE])})
+    child -= _blend_coefficients(model, adult)
 
     rest = people - design @ linear
     moved = rest @ model.blendshapes.numpy().reshape(rest.shape[1], -1)
