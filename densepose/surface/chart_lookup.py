@@ -17,6 +17,8 @@ UV_STEPS = 255
 CELLS = 64
 # Points that are compared with all border edges of their part at once: bounds the memory.
 BORDER_BLOCK = 4096
+# Look-ups in a part after which a table of all its grid positions costs less than it saves.
+TABLE_WORTH = 20_000
 # How far, in units of the chart, a point may lie outside a triangle and still count as inside.
 INSIDE_TOLERANCE = 1e-9
 
@@ -99,8 +101,8 @@ class TriangleFinder:
 class NearestVertexFinder:
     """The chart vertex of a part that is nearest in (u, v); the first of equally near ones.
 
-    Positions on the 1/255 grid, in which annotations are compared, are read from a table per
-    part that is filled on first use; others are searched in a tree.
+    Positions on the 1/255 grid, in which annotations are compared, are read from a table per part
+    once enough have been asked for to make it worth its time; others are searched in a tree.
     """
 
     def __init__(self, uv: NDArray[np.floating], uv_part: NDArray[np.integer]) -> None:
@@ -110,6 +112,7 @@ class NearestVertexFinder:
         }
         self._trees = {number: cKDTree(self._uv[m]) for number, m in self._members.items()}
         self._tables: dict[int, NDArray[np.int64]] = {}
+        self._asked = dict.fromkeys(self._members, 0)
 
     def __call__(self, part: NDArray[np.integer], uv: NDArray[np.floating]) -> NDArray[np.int64]:
         """(P,) parts and (P, 2) positions -> (P,) chart vertices."""
@@ -118,16 +121,23 @@ class NearestVertexFinder:
         on_grid = ((np.abs(uv * UV_STEPS - code) < 1e-3) & (code >= 0) & (code <= UV_STEPS)).all(
             axis=1
         )
+        # To the last bit, so that a table and a search see the same position.
+        uv = np.where(on_grid[:, None], code / UV_STEPS, uv)
         code = np.clip(code, 0, UV_STEPS).astype(np.int64)
         vertex = np.full(len(part), -1)
         for number in np.unique(part):
             mine = part == number
             coded, free = np.flatnonzero(mine & on_grid), np.flatnonzero(mine & ~on_grid)
-            if len(coded):
-                vertex[coded] = self._table(number)[code[coded, 0], code[coded, 1]]
-            if len(free):
-                vertex[free] = self._search(number, uv[free])
+            if self._table_pays(int(number), len(coded)):
+                vertex[coded] = self._table(int(number))[code[coded, 0], code[coded, 1]]
+            else:
+                free = np.concatenate([free, coded])
+            vertex[free] = self._search(int(number), uv[free])
         return vertex
+
+    def _table_pays(self, number: int, count: int) -> bool:
+        self._asked[number] += count
+        return self._asked[number] > TABLE_WORTH
 
     def _table(self, number: int) -> NDArray[np.int64]:
         if number not in self._tables:

@@ -93,7 +93,11 @@ def test_points_of_another_pose(flat):
 
 
 @pytest.mark.parametrize("steps", [255, None])
-def test_nearest_vertex_equals_a_loop(flat, steps):
+@pytest.mark.parametrize("worth", [0, 10**9])
+def test_nearest_vertex_equals_a_loop(steps, worth, monkeypatch):
+    """Whether positions on the grid are read from tables or searched."""
+    monkeypatch.setattr(chart_lookup, "TABLE_WORTH", worth)
+    flat = two_part_atlas()
     rng = np.random.default_rng(4)
     part, uv = rng.integers(0, 3, 400), rng.random((400, 2))
     if steps:
