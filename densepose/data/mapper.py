@@ -164,7 +164,8 @@ class DensePoseMapper:
             masks = image_masks(people, affine, image_size, moved)
             keep &= masks.flatten(1).any(dim=1)
             instances.gt_masks = BitMasks(masks)
-        instances = instances[keep]
+        if not keep.all():
+            instances = instances[keep]
         if self.tight_boxes:
             instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
         return instances

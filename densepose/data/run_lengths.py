@@ -35,10 +35,10 @@ def decode_runs(counts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     code = np.frombuffer("".join(counts).encode("utf-32-le"), np.uint32).astype(np.int64) - ord("0")
     of_char = np.repeat(np.arange(len(counts)), length)
     well_formed = length > 0
-    np.logical_and.at(well_formed, of_char[(code < 0) | (code > 63)], False)
+    well_formed[of_char[(code < 0) | (code > 63)]] = False
     is_end = (code & 32) == 0
     last_char = length.cumsum()[length > 0] - 1
-    np.logical_and.at(well_formed, of_char[last_char[~is_end[last_char]]], False)
+    well_formed[of_char[last_char[~is_end[last_char]]]] = False
     is_end[last_char] = True
 
     end = np.flatnonzero(is_end)
@@ -46,7 +46,7 @@ def decode_runs(counts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarr
     groups = end - start + 1
     position = np.arange(len(code)) - np.repeat(start, groups)
     mask = of_char[end]
-    np.logical_and.at(well_formed, mask[groups > _MAX_GROUPS], False)
+    well_formed[mask[groups > _MAX_GROUPS]] = False
     shifted = (code & 31) << (5 * position.clip(max=_MAX_GROUPS))
     value = np.add.reduceat(shifted, start) if len(start) else start
     negative = (code[end] & 16) > 0
@@ -71,11 +71,18 @@ def _undo_differences(value: np.ndarray, mask: np.ndarray, num_masks: int) -> np
 
 def runs_fill(counts: Sequence[str], size: tuple[int, int] = GRID_SIZE) -> np.ndarray:
     """(K,) bool: True where a string decodes to runs that cover ``size`` = (H, W) exactly."""
-    runs, mask, well_formed = decode_runs(counts)
-    total = np.zeros(len(counts), np.int64)
+    return _fills(*decode_runs(counts), size)
+
+
+def _fills(
+    runs: np.ndarray, mask: np.ndarray, well_formed: np.ndarray, size: tuple[int, int]
+) -> np.ndarray:
+    """(K,) bool: which masks, decoded, cover (H, W) exactly."""
+    total = np.zeros(len(well_formed), np.int64)
     np.add.at(total, mask, runs)
-    np.logical_and.at(well_formed, mask[runs < 0], False)
-    return well_formed & (total == size[0] * size[1])
+    whole = well_formed & (total == size[0] * size[1])
+    whole[mask[runs < 0]] = False
+    return whole
 
 
 def paint_masks(
@@ -102,14 +109,14 @@ def paint_masks(
     """
     order = np.argsort(label, kind="stable")
     counts = [counts[k] for k in order]
-    bad = np.flatnonzero(~runs_fill(counts, size))
+    runs, mask, well_formed = decode_runs(counts)
+    bad = np.flatnonzero(~_fills(runs, mask, well_formed, size))
     if len(bad):
         which = order[bad[0]]
         raise ValueError(
             f"mask with label {int(label[which])} of person {int(owner[which])}: the run-length"
             f" string does not fill {size[0]} x {size[1]} pixels"
         )
-    runs, mask, _ = decode_runs(counts)
     pixels = size[0] * size[1]
     # Every mask is full, so the running sum over all runs is (mask number) * pixels + pixel.
     first = runs.cumsum() - runs - mask * pixels
@@ -120,4 +127,5 @@ def paint_masks(
     target = np.repeat(owner[order][mask] * pixels + first - (runs.cumsum() - runs), runs)
     painted = np.zeros(num_people * pixels, np.uint8)
     painted[target + np.arange(len(target))] = np.repeat(label[order][mask], runs)
-    return painted.reshape(num_people, size[1], size[0]).transpose(0, 2, 1)
+    columns = painted.reshape(num_people, size[1], size[0])
+    return np.ascontiguousarray(columns.transpose(0, 2, 1))
