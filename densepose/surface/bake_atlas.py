@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 # Parts that are curved in all directions: flattened by an energy, with the direction of the rest
 # pose along which v grows. All other parts are flattened by multidimensional scaling.
+# Hands and feet are socks, open at the wrist or ankle, which becomes the border of the chart. They
+# are not cut further: neighbours on the skin stay neighbours in the chart, so a regressed mean of
+# two places lies between them, at the price of fingers drawn smaller than palms.
 UP, FORWARD = (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
 CLOSED_PARTS = {4: UP, 5: FORWARD, 24: UP}
 OWN_MIRROR_PARTS = (1, 2)

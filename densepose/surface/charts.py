@@ -7,6 +7,7 @@ Indices are 0-based; part 0 is background and has no chart.
 Conventions of the template's charts: each fills the unit square from 0 to 1 in both directions, so
 the scale differs between parts and between u and v. Seen from outside the body with v upwards, u
 grows to the right; mirroring the body maps (u, v) to (1 - u, v) of the part on the other side.
+v grows upwards in the rest pose, on feet from heel to toes.
 """
 
 from __future__ import annotations
