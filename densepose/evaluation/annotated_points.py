@@ -1,0 +1,123 @@
+"""What a detection says at the annotated points of the people it might show.
+
+Shapes: P annotated points of the people of one image, D detections.
+A code packs (part, u, v) of one pixel into an integer; 0 in its part bits is background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from densepose.structures.grids import METRIC_GRID, UV_STEPS
+from densepose.surface.evaluation_surface import EvaluationSurface
+
+_PART_SHIFT = 16
+_U_SHIFT = 8
+_BYTE = (1 << 8) - 1
+_UNKNOWN = -2
+
+
+def annotated_points_px(points_grid: np.ndarray, boxes_xywh_px: np.ndarray) -> np.ndarray:
+    """(P, 2) grid positions and (P, 4) boxes of their owners -> (P, 2) image positions in pixels.
+
+    On the metric's grid (255 steps), in the order of operations of the released evaluators.
+    """
+    return points_grid * boxes_xywh_px[:, 2:] / METRIC_GRID + boxes_xywh_px[:, :2]
+
+
+def pixels_in_boxes(
+    points_px: np.ndarray, boxes_xywh_px: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pixel of each point in the map of each detection.
+
+    Offsets are truncated towards zero, so a point up to one pixel left of or above the box still
+    counts as inside; the released numbers have it so.
+
+    Args:
+        points_px: (P, 2) image positions.
+        boxes_xywh_px: (D, 4) boxes of the detections.
+
+    Returns:
+        row (D, P) and column (D, P) int64, inside (D, P) bool; row and column mean nothing outside.
+    """
+    offset = points_px[None] - boxes_xywh_px[:, None, :2]
+    column, row = np.moveaxis(offset.astype(np.int64), -1, 0)
+    width, height = boxes_xywh_px[:, None, 2:].astype(np.int64).transpose(2, 0, 1)
+    inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
+    return row, column, inside
+
+
+def read_codes(
+    labels: Sequence[np.ndarray],
+    uv: Sequence[np.ndarray],
+    row: np.ndarray,
+    column: np.ndarray,
+    inside: np.ndarray,
+) -> np.ndarray:
+    """Codes of D label maps (h, w) and uv maps (2, h, w), uint8, at (D, P) pixels; 0 outside."""
+    codes = np.zeros(inside.shape, np.int32)
+    for index, (label, chart) in enumerate(zip(labels, uv, strict=True)):
+        here = inside[index]
+        rows, columns = row[index, here], column[index, here]
+        u, v = chart[:, rows, columns].astype(np.int32)
+        codes[index, here] = (
+            (label[rows, columns].astype(np.int32) << _PART_SHIFT) | (u << _U_SHIFT) | v
+        )
+    return codes
+
+
+def part_of(codes: np.ndarray) -> np.ndarray:
+    """Part number of each code, any shape; 0 is background."""
+    return codes >> _PART_SHIFT
+
+
+def uv_of(codes: np.ndarray) -> np.ndarray:
+    """(P,) codes -> (P, 2) uv in [0, 1]."""
+    steps = np.stack([(codes >> _U_SHIFT) & _BYTE, codes & _BYTE], axis=-1)
+    return steps / UV_STEPS
+
+
+def replaced_part(codes: np.ndarray, part: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """(D, P) codes with the part (P,) of the truth inside the box, background outside."""
+    uv_bits = codes & ((1 << _PART_SHIFT) - 1)
+    return np.where(inside, (part.astype(np.int32) << _PART_SHIFT) | uv_bits, 0)
+
+
+def without_uv(codes: np.ndarray) -> np.ndarray:
+    """Codes with U = V = 0, any shape."""
+    return part_of(codes) << _PART_SHIFT
+
+
+class VertexOfCode:
+    """Template vertex of quantised (part, u, v), asked from the surface once per distinct code."""
+
+    def __init__(self, surface: EvaluationSurface, num_parts: int = 24) -> None:
+        self._surface = surface
+        self._vertex = np.full((num_parts + 1) << _PART_SHIFT, _UNKNOWN, np.int32)
+        self._vertex[: 1 << _PART_SHIFT] = -1
+
+    def __call__(self, codes: np.ndarray) -> np.ndarray:
+        """(P,) codes -> (P,) vertices, int64; -1 for background."""
+        missing = np.unique(codes[self._vertex[codes] == _UNKNOWN])
+        if len(missing):
+            self._vertex[missing] = self._surface.nearest_vertex(part_of(missing), uv_of(missing))
+        return self._vertex[codes].astype(np.int64)
+
+
+def surface_distances(
+    surface: EvaluationSurface, vertex: np.ndarray, other: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances between (P,) pairs of vertices, ``inf`` where one of them is -1.
+
+    Returns:
+        distance_m (P,) float64, and (P,) bool: the distance was looked up (both vertices exist and
+        differ).
+    """
+    distance = np.full(len(vertex), np.inf)
+    exists = (vertex >= 0) & (other >= 0)
+    looked_up = exists & (vertex != other)
+    distance[exists & ~looked_up] = 0.0
+    distance[looked_up] = surface.distance_m(vertex[looked_up], other[looked_up])
+    return distance, looked_up

@@ -1,0 +1,159 @@
+"""The outcome of an evaluation, with the name and the kappa of every number."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .gps import GLOBAL_KAPPA_M
+
+SCHEMA = 1
+# What each table measures. Numbers of different rows must not be compared with one another.
+TITLES = {
+    "densepose_gps": "GPS, kappa per part (challenge 2018)",
+    "densepose_gpsm": "GPSm = sqrt(GPS x mask IoU), kappa per part (challenge 2019)",
+    "densepose_iou": "mask IoU of the DensePose foreground",
+    "densepose_gps_paper": f"GPS, kappa {GLOBAL_KAPPA_M} m (paper, 2018)",
+    "bbox": "box IoU (COCO)",
+    "segm": "mask IoU with COCO segmentations (COCO)",
+}
+POINT_TITLES = {
+    "mean_gps": "mean GPS of a person, kappa per part",
+    "mean_gps_paper": f"mean GPS of a person, kappa {GLOBAL_KAPPA_M} m",
+    "auc10": "AUC10 of the ratio of correct points",
+    "auc30": "AUC30 of the ratio of correct points",
+    "part_accuracy": "points on the right part",
+    "points_on_foreground": "points where any part was predicted",
+    "points_of_found_people": "points of people with a detection (box IoU >= 0.5)",
+    "foreground_iou": "mask IoU of a person",
+}
+_DETECTION_TABLES = ("bbox", "segm")
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Tables in percent, point scores as shares in [0, 1]; NaN where there was nothing to score.
+
+    ``tables`` maps the keys of TITLES to metric -> percent; the paper's kappa and the detection
+    tables are there if asked for. ``instances`` holds one entry a person with DensePose points:
+    image_id, annotation_id, num_points, score (of the detection matched by box, NaN without),
+    box_iou, mask_iou, gps, gpsm, gps_paper, part_accuracy.
+    """
+
+    surface: str
+    quirks: str
+    oracle: str
+    counts: Mapping[str, int]  # images, people, people_with_points, points, detections
+    tables: Mapping[str, Mapping[str, float]]
+    points: Mapping[str, float]  # the keys of POINT_TITLES
+    parts: tuple[Mapping[str, float], ...]  # one a part: part, name, points, part_accuracy, ...
+    instances: Mapping[str, np.ndarray]  # columns of equal length
+    rcp_thresholds_m: np.ndarray  # (K,)
+    rcp: np.ndarray  # (K,) share of points with an error below each threshold
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """All numbers in one dict: "densepose_gps/AP", ..., "box/AP", "segm/AP", "mean_gps", ..."""
+        flat = {
+            f"{'box' if table == 'bbox' else table}/{name}": value
+            for table, row in self.tables.items()
+            for name, value in row.items()
+        }
+        return flat | dict(self.points)
+
+    def worst(self, count: int, by: str = "gps") -> dict[str, np.ndarray]:
+        """The ``count`` people with the lowest value of a column of ``instances``, lowest first.
+
+        Raises:
+            KeyError: no such column.
+        """
+        if by not in self.instances:
+            raise KeyError(f"no column {by!r}; there are {sorted(self.instances)}")
+        order = np.argsort(self.instances[by], kind="stable")[:count]
+        return {name: column[order] for name, column in self.instances.items()}
+
+    def to_json(self) -> str:
+        """Everything as JSON; NaN becomes null."""
+        content = {
+            "schema": SCHEMA,
+            "surface": self.surface,
+            "quirks": self.quirks,
+            "oracle": self.oracle,
+            "counts": self.counts,
+            "titles": TITLES | POINT_TITLES,
+            "tables": self.tables,
+            "points": self.points,
+            "parts": self.parts,
+            "rcp": {"threshold_m": self.rcp_thresholds_m, "share": self.rcp},
+            "instances": self.instances,
+        }
+        return json.dumps(_plain(content), indent=1, allow_nan=False)
+
+    def write_json(self, path: str | os.PathLike[str]) -> None:
+        """Write ``to_json`` to a file, whole or not at all."""
+        temporary = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
+        temporary.write_text(self.to_json(), encoding="utf-8")
+        os.replace(temporary, path)
+
+    def to_table(self, *, parts: bool = True) -> str:
+        """The tables as Markdown, readable as plain text; every row names its measure and kappa."""
+        counts = ", ".join(f"{number:,} {name}" for name, number in self.counts.items())
+        oracle = "" if self.oracle == "none" else f"; oracle: {self.oracle}"
+        lines = [f"{counts.replace('_', ' ')}; surface {self.surface}; {self.quirks} rules{oracle}"]
+        dense = {k: row for k, row in self.tables.items() if k not in _DETECTION_TABLES}
+        coco = {k: row for k, row in self.tables.items() if k in _DETECTION_TABLES}
+        for group in (dense, coco):
+            if group:
+                header = ["percent", *next(iter(group.values()))]
+                lines += [
+                    "",
+                    *_table(header, [[TITLES[k], *row.values()] for k, row in group.items()]),
+                ]
+        rows = [[title, self.points[name]] for name, title in POINT_TITLES.items()]
+        lines += ["", *_table(["over all annotated points or people", "share"], rows, digits=3)]
+        if parts and self.parts:
+            header = ["part", *(name for name in self.parts[0] if name not in ("part", "name"))]
+            body = [
+                [f"{row['part']} {row['name']}", *(row[name] for name in header[1:])]
+                for row in self.parts
+            ]
+            lines += ["", *_table([name.replace("_", " ") for name in header], body, digits=3)]
+        return "\n".join(lines) + "\n"
+
+
+def _table(header: list[str], rows: list[list[Any]], digits: int = 2) -> list[str]:
+    """Lines of a Markdown table with aligned columns."""
+    cells = [[_cell(value, digits) for value in row] for row in rows]
+    widths = [max(len(line[column]) for line in (header, *cells)) for column in range(len(header))]
+
+    def line(values: list[str]) -> str:
+        first, *others = zip(values, widths, strict=True)
+        padded = [first[0].ljust(first[1]), *(value.rjust(width) for value, width in others)]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return [line(header), f"| {' | '.join(rule)} |", *map(line, cells)]
+
+
+def _cell(value: Any, digits: int) -> str:
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.{digits}f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """Containers, arrays and numbers as JSON knows them."""
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
