@@ -27,7 +27,6 @@ PINS = ("-c", str(REQUIREMENTS / "pins.txt"))
 OLDEST, NEWEST = (3, 10), (3, 13)
 DISK_NEEDED_GB = 8.0  # 6.1 in the environment on Linux, the rest is pip's scratch space
 STAMP = "densepose-setup.json"
-LOG = "densepose-setup.log"
 # A change of one of these means that the environment has to be looked at again.
 INPUTS = ("requirements/*.txt", "setup.py", "pyproject.toml", "tools/setup_env.py")
 # pip's line about a wheel of a megabyte or more: name, version, size.
@@ -211,20 +210,19 @@ def pip_install(venv: Path, what: str, arguments: Sequence[str]) -> None:
     """Run ``pip install``: on a terminal with pip's own bars, elsewhere with a line a download."""
     say(f"installing {what}")
     command = [str(python_of(venv)), "-m", "pip", "install", "--disable-pip-version-check"]
-    command += ["--no-input", "--log", str(venv / LOG), *arguments]
+    command += ["--no-input", *arguments]
     if sys.stdout.isatty():
         status, reasons = subprocess.call(command), "the reason is above"
     else:
         status, reasons = run_told_shortly([*command, "--progress-bar", "off"])
     if status:
         raise SetupError(
-            f"pip could not install {what}: {reasons}\n"
-            f"(all of its output is in {venv / LOG}; the same command goes on from here)"
+            f"pip could not install {what}: {reasons} (the same command goes on from here)"
         )
 
 
 def run_told_shortly(command: Sequence[str]) -> tuple[int, str]:
-    """Run pip and pass on only what tells how far it is; returns its status and its last errors."""
+    """Run pip, passing on only what tells how far it is; returns its status and last errors."""
     lines: list[str] = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"

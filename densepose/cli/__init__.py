@@ -1,0 +1,17 @@
+"""The command line: one file a verb, ``densepose VERB``.
+
+A verb's module has HELP (one line), EXAMPLE (lines of a shell), ``add_arguments(parser)`` and
+``run(args)``, which returns the exit status. It must be quick to import: torch, detectron2 and
+whatever else takes time belong into ``run``.
+"""
+
+from __future__ import annotations
+
+# In the order in which a newcomer needs them.
+VERBS = {
+    "doctor": "doctor",
+    "make-data": "make_data",
+    "train": "train",
+    "evaluate": "evaluate",
+    "check-data": "check_data",
+}

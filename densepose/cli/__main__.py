@@ -1,0 +1,152 @@
+"""``densepose VERB ...`` and ``python -m densepose.cli VERB ...``.
+
+Exit status: 0 done, 1 a mistake in the input that is told in one message, 2 a wrong command line,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import traceback
+import warnings
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any, NoReturn
+
+import densepose
+from densepose.cli import VERBS
+
+DONE, MISTAKE, USAGE, INTERRUPTED = 0, 1, 2, 130
+# What the library raises when a file, a value or a config of the user is at fault.
+USER_ERRORS = (ValueError, KeyError, OSError)
+# Missing ones are the environment's fault, not the program's.
+NEEDED_PACKAGES = ("torch", "torchvision", "detectron2")
+
+
+class VerbParser(ArgumentParser):
+    """Parser of one verb: shows an example, answers a misspelt option with the nearest one."""
+
+    def __init__(self, verb: str, module: ModuleType) -> None:
+        super().__init__(
+            prog=f"densepose {verb}",
+            description=module.HELP[0].upper() + module.HELP[1:] + ".",
+            epilog="examples:\n" + "".join(f"  {s}\n" for s in module.EXAMPLE.splitlines()),
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_argument(
+            "--debug", action="store_true", help="show the traceback of an error as well"
+        )
+        module.add_arguments(self)
+
+    def parse_args(self, args: Sequence[str], namespace: Namespace | None = None) -> Namespace:  # type: ignore[override]  # always given here
+        """As argparse does, but with a hint for options that do not exist."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            hints = [nearest(word, self._option_string_actions) for word in unknown]
+            self.error(f"unknown {' '.join(unknown)}{next(filter(None, hints), '')}")
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """One line and where to look, instead of the whole usage."""
+        self.exit(USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``densepose`` with these words of the command line; returns the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = words[:1] == ["--debug"]
+    words = words[debug:]
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return DONE if words else USAGE
+    if words[0] == "--version":
+        print(f"densepose {densepose.__version__}")
+        return DONE
+    if words[0] not in VERBS:
+        hint = nearest(words[0], VERBS)
+        print(f"densepose: there is no {words[0]!r}{hint}; see densepose --help", file=sys.stderr)
+        return USAGE
+    return run_verb(words[0], words[1:], debug=debug)
+
+
+def run_verb(verb: str, words: Sequence[str], *, debug: bool = False) -> int:
+    """Parse the words after the verb and run it; user errors become one message."""
+    quieten_dependencies()
+    try:
+        module = load_verb(verb)
+        args = VerbParser(verb, module).parse_args(words)
+        debug = debug or args.debug
+        return int(module.run(args))
+    except KeyboardInterrupt:
+        print(f"densepose {verb}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader, `head` for example, has seen enough; nothing more can be printed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except USER_ERRORS as error:
+        return mistake(verb, message_of(error), debug=debug)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in NEEDED_PACKAGES:
+            raise
+        advice = "densepose doctor tells how to get it"
+        return mistake(verb, f"{error.name} is not installed; {advice}", debug=debug)
+
+
+def mistake(verb: str, message: str, *, debug: bool) -> int:
+    """Tell what is wrong, with ``debug`` after the traceback of the current exception."""
+    if debug:
+        traceback.print_exc()
+    print(f"densepose {verb}: {message}", file=sys.stderr)
+    return MISTAKE
+
+
+def quieten_dependencies() -> None:
+    """Hide warnings of detectron2 about its own future, which no reader can act on."""
+    for message in ("pkg_resources is deprecated", ".*torch.jit.*deprecated", "torch.meshgrid"):
+        warnings.filterwarnings("ignore", message)
+
+
+def load_verb(verb: str) -> ModuleType:
+    """Import the module of a verb."""
+    return importlib.import_module(f"densepose.cli.{VERBS[verb]}")
+
+
+def overview() -> str:
+    """What ``densepose --help`` prints."""
+    lines = [f"  densepose {verb:<11} {load_verb(verb).HELP}" for verb in VERBS]
+    return "\n".join(
+        [
+            "Dense human pose estimation: data, training, evaluation.",
+            "",
+            *lines,
+            "",
+            "densepose VERB --help   options and examples of one of them",
+            "densepose --version",
+            "densepose --debug VERB  with the traceback of an error",
+        ]
+    )
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``, did you mean ...?`` for the known word most like ``word``, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}?" if close else ""
+
+
+def message_of(error: BaseException) -> str:
+    """The words of an error; with its kind where they alone would not be understood."""
+    arguments: tuple[Any, ...] = error.args
+    text = str(arguments[0]) if isinstance(error, KeyError) and arguments else str(error)
+    if " " in text.strip():
+        return text.strip()
+    return f"{type(error).__name__} {text!r} (with --debug: where it came from)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
