@@ -1,0 +1,11 @@
+"""A synthetic DensePose-COCO: rendered people with exact annotations in the format of the real data set.
+
+Read in this order: ``writer`` (the set on disk), ``picture`` (one image), ``scene`` and ``poses`` (what is in it),
+``appearance`` (clothes, faces, hair), ``render`` (pixels and truth), ``annotate`` (what an annotator makes of it).
+"""
+
+from __future__ import annotations
+
+from .writer import SyntheticDataset, make_synthetic_dataset
+
+__all__ = ["SyntheticDataset", "make_synthetic_dataset"]

@@ -1,0 +1,133 @@
+"""Where a point of the body's skin lies, in words clothes are described with.
+
+All positions are metres on the resting mean body, so a garment is painted once and fits every shape and pose.
+Frame: x to the person's left, y up, z to the front.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from densepose.surface.template import BodyTemplate, load_template
+
+TORSO, HANDS, FEET, HEAD = (1, 2), (3, 4), (5, 6), (23, 24)
+LEGS = tuple(range(7, 15))
+ARMS = tuple(range(15, 23))
+# Parts on the back of trunk and limbs.
+BACK_PARTS = (1, 7, 8, 11, 12, 17, 18, 21, 22)
+_NUM_PARTS = 25
+_RIGHT_PARTS = (3, 6, 7, 9, 11, 13, 16, 18, 20, 22, 23)
+
+
+def _lookup(parts: tuple[int, ...]) -> np.ndarray:
+    table = np.zeros(_NUM_PARTS, bool)
+    table[list(parts)] = True
+    return table
+
+
+_IS = {
+    "torso": _lookup(TORSO),
+    "hand": _lookup(HANDS),
+    "foot": _lookup(FEET),
+    "head": _lookup(HEAD),
+}
+_IS |= {"leg": _lookup(LEGS), "arm": _lookup(ARMS), "back": _lookup(BACK_PARTS)}
+_IS |= {"right": _lookup(_RIGHT_PARTS)}
+
+
+@dataclass(frozen=True)
+class BodyPoints:
+    """P points on the skin."""
+
+    rest: np.ndarray  # (P, 3) on the resting mean body
+    part: np.ndarray  # (P,) 1..24
+    arm: np.ndarray  # (P,) along the arm: 0 shoulder, 1 elbow, 2 wrist
+    leg: np.ndarray  # (P,) along the leg: 0 hip, 1 knee, 2 ankle
+    outward: np.ndarray  # (P,) around the leg: 1 outer side, -1 inner side
+    forward: np.ndarray  # (P,) around the leg: 1 front, -1 back
+
+    @property
+    def x(self) -> np.ndarray:
+        """Metres to the person's left of the middle."""
+        return self.rest[:, 0]
+
+    @property
+    def y(self) -> np.ndarray:
+        """Metres above the soles."""
+        return self.rest[:, 1]
+
+    @property
+    def z(self) -> np.ndarray:
+        """Metres to the front."""
+        return self.rest[:, 2]
+
+    def on(self, name: str) -> np.ndarray:
+        """(P,) bool: on the torso, hand, foot, head, leg, arm, back (of trunk and limbs) or right (side of limbs)."""
+        return _IS[name][self.part]
+
+    def __getitem__(self, index: np.ndarray) -> BodyPoints:
+        return BodyPoints(**{name: value[index] for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Per-vertex words for the template, and the landmarks that garments are measured from."""
+
+    template: BodyTemplate
+    table: np.ndarray  # (V, 7) float32: rest x, y, z, arm, leg, outward, forward
+    corner_table: np.ndarray  # (F, 3, 7): the table at the corners of each face
+    vertex_part: np.ndarray  # (V,) the part of one of the faces around
+    landmark: dict[str, np.ndarray]  # (3,) joints (left side for limbs) and keypoints by name
+
+    def points(self, face: np.ndarray, barycentric: np.ndarray) -> BodyPoints:
+        """Points given by face (P,) and barycentric coordinates (P, 3)."""
+        values = np.einsum("pck,pc->pk", self.corner_table[face], barycentric)
+        return _points(values, self.template.face_part[face])
+
+    def vertices(self) -> BodyPoints:
+        """All vertices."""
+        return _points(self.table, self.vertex_part)
+
+
+def _points(values: np.ndarray, part: np.ndarray) -> BodyPoints:
+    rest = np.ascontiguousarray(values[:, :3])
+    return BodyPoints(rest, part, *np.ascontiguousarray(values[:, 3:].T))
+
+
+def _along(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    axis = end - start
+    return (points - start) @ axis / (axis @ axis)
+
+
+def measure(template: BodyTemplate) -> Anatomy:
+    """Words for every vertex of a template."""
+    rest = template.mesh.vertices_m
+    joint = {name: template.joints_m[i] for i, name in enumerate(template.joint_names)}
+    left = np.abs(rest) * [1, 0, 0] + rest * [0, 1, 1]
+    arm = np.clip(_along(left, joint["l_shoulder"], joint["l_elbow"]), -1, 1)
+    arm = arm + np.clip(_along(left, joint["l_elbow"], joint["l_wrist"]), 0, 3)
+    thigh = np.clip(_along(left, joint["l_hip"], joint["l_knee"]), -1, 1)
+    leg = thigh + np.clip(_along(left, joint["l_knee"], joint["l_ankle"]), 0, 3)
+    upper = joint["l_hip"] + np.clip(thigh, 0, 1)[:, None] * (joint["l_knee"] - joint["l_hip"])
+    axis = np.where(
+        (leg > 1)[:, None], upper + (leg - 1)[:, None] * (joint["l_ankle"] - joint["l_knee"]), upper
+    )
+    around = (left - axis)[:, ::2]
+    around = around / np.maximum(np.linalg.norm(around, axis=1, keepdims=True), 1e-6)
+    table = np.column_stack([rest, arm, leg, around]).astype(np.float32)
+    vertex_part = np.zeros(len(rest), np.uint8)
+    vertex_part[template.mesh.faces.T.reshape(-1)] = np.tile(template.face_part, 3)
+    keypoints = template.keypoints(rest)
+    names = ("nose", "l_eye", "r_eye", "l_ear", "r_ear")
+    landmark = joint | {name: keypoints[i] for i, name in enumerate(names)}
+    corner_table = table[template.mesh.faces]
+    return Anatomy(template, table, corner_table, vertex_part, landmark)
+
+
+@lru_cache(maxsize=1)
+def load_anatomy() -> Anatomy:
+    """Words for the template that ships with the package."""
+    return measure(load_template())

@@ -1,0 +1,195 @@
+"""Annotate people as DensePose-COCO does: part masks on the box grid, k-means points with (I, U, V), keypoints.
+
+Protocol of the paper: the visible regions (head, torso, upper and lower limbs, hands, feet; 14) are delineated, each is
+sampled with roughly equidistant points by k-means, at most 14 a region, fewer on small ones, and each point is placed on
+the surface. Frames as in ``structures.coordinates``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from densepose.structures.coordinates import ANNOTATION_GRID
+
+from .truth import NUM_REGIONS, REGION_OF_PART, Truth
+
+MAX_POINTS_PER_REGION = 14
+# Points of a region = this times the square root of its visible pixels: 1 for specks, 14 from about 350 px.
+POINTS_PER_SQRT_AREA = 0.75
+_KMEANS_ROUNDS = 8
+_KMEANS_PIXELS = 600
+# People smaller than this get box, mask and keypoints but no points, as in DensePose-COCO.
+MIN_AREA_FOR_POINTS_PX = 400
+
+CATEGORIES = [
+    {
+        "id": 1,
+        "name": "person",
+        "supercategory": "person",
+        "keypoints": [
+            *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder"),
+            *(
+                "right_shoulder",
+                "left_elbow",
+                "right_elbow",
+                "left_wrist",
+                "right_wrist",
+                "left_hip",
+            ),
+            *("right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
+        ],
+        "skeleton": [
+            *(
+                [16, 14],
+                [14, 12],
+                [17, 15],
+                [15, 13],
+                [12, 13],
+                [6, 12],
+                [7, 13],
+                [6, 7],
+                [6, 8],
+                [7, 9],
+            ),
+            *([8, 10], [9, 11], [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7]),
+        ],
+    }
+]
+
+# (part (P,), uv (P, 2), rng) -> (part, uv) as an imperfect annotator would place them.
+PointNoise = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
+def num_points_of_region(area_px: int) -> int:
+    """How many points a region of ``area_px`` visible pixels gets: 0 for none, at most 14."""
+    if area_px <= 0:
+        return 0
+    return int(np.clip(round(POINTS_PER_SQRT_AREA * np.sqrt(area_px)), 1, MAX_POINTS_PER_REGION))
+
+
+def spread_points(pixels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose ``count`` roughly equidistant pixels by k-means.
+
+    Args:
+        pixels: (P, 2) positions, P >= 1.
+        count: number of clusters, at most P.
+        rng: draws the first centres, and a subset of large regions.
+
+    Returns:
+        (K,) indices into ``pixels``, distinct, K <= count (two clusters may share their nearest pixel).
+    """
+    used = pixels
+    if len(pixels) > _KMEANS_PIXELS:
+        used = pixels[rng.permutation(len(pixels))[:_KMEANS_PIXELS]]
+    used = used.astype(np.float64)
+    centres = used[rng.permutation(len(used))[:count]]
+    for _ in range(_KMEANS_ROUNDS):
+        nearest = _squared_distance(used, centres).argmin(axis=1)
+        size = np.bincount(nearest, minlength=len(centres))
+        total = np.stack([np.bincount(nearest, used[:, k], len(centres)) for k in (0, 1)], axis=1)
+        centres = np.where(size[:, None] > 0, total / np.maximum(size, 1)[:, None], centres)
+    return np.unique(_squared_distance(pixels.astype(np.float64), centres).argmin(axis=0))
+
+
+def _squared_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a**2).sum(axis=1)[:, None] - 2 * (a @ b.T) + (b**2).sum(axis=1)
+
+
+def _encode(mask: np.ndarray) -> dict[str, Any]:
+    encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {"counts": encoded["counts"].decode("ascii"), "size": [int(s) for s in encoded["size"]]}
+
+
+def _grid_regions(region: np.ndarray, box_xywh_px: np.ndarray) -> np.ndarray:
+    """(H, W) region numbers of one person -> (256, 256) numbers at the cell centres of the grid over the box."""
+    steps = int(ANNOTATION_GRID)
+    middle = (np.arange(steps) + 0.5) / ANNOTATION_GRID
+    columns = (box_xywh_px[0] + middle * box_xywh_px[2]).astype(int)
+    rows = (box_xywh_px[1] + middle * box_xywh_px[3]).astype(int)
+    return region[np.ix_(rows, columns)]
+
+
+def _encode_regions(grid: np.ndarray) -> list[Any]:
+    """(256, 256) region numbers -> the 14 entries of dp_masks: an RLE each, [] for a region that is not seen."""
+    present = np.flatnonzero(np.bincount(grid.reshape(-1), minlength=NUM_REGIONS + 1)[1:]) + 1
+    stack = np.asfortranarray(grid[..., None] == present.astype(np.uint8), np.uint8)
+    masks: list[Any] = [[] for _ in range(NUM_REGIONS)]
+    for number, encoded in zip(present, coco_mask.encode(stack), strict=True):
+        size = [int(side) for side in encoded["size"]]
+        masks[number - 1] = {"counts": encoded["counts"].decode("ascii"), "size": size}
+    return masks
+
+
+def annotate_person(
+    truth: Truth, person: int, rng: np.random.Generator, point_noise: PointNoise | None = None
+) -> dict[str, Any] | None:
+    """The COCO record of one person without ids; None when no pixel of the person is seen.
+
+    Args:
+        truth: of the image.
+        person: index of the person, 0-based.
+        rng: of the image.
+        point_noise: moves the answers of the annotator; None keeps the truth.
+    """
+    mine = truth.instance == person + 1
+    rows, columns = np.nonzero(mine)
+    if len(rows) == 0:
+        return None
+    low = np.array([columns.min(), rows.min()], float)
+    high = np.array([columns.max() + 1, rows.max() + 1], float)
+    box = np.concatenate([low, high - low])
+    keypoints = np.concatenate(
+        [truth.keypoints_px[person], truth.keypoint_visibility[person][:, None]], axis=1
+    )
+    keypoints[keypoints[:, 2] == 0] = 0
+    record: dict[str, Any] = {
+        "bbox": [float(value) for value in box],
+        "area": float(len(rows)),
+        "segmentation": _encode(mine),
+        "keypoints": [
+            round(float(v), 2) if i % 3 < 2 else int(v) for i, v in enumerate(keypoints.flat)
+        ],
+        "num_keypoints": int((keypoints[:, 2] > 0).sum()),
+        "iscrowd": 0,
+        "category_id": 1,
+    }
+    if len(rows) >= MIN_AREA_FOR_POINTS_PX:
+        record |= _densepose_fields(truth, mine, box, rng, point_noise)
+    return record
+
+
+def _densepose_fields(
+    truth: Truth,
+    mine: np.ndarray,
+    box_xywh_px: np.ndarray,
+    rng: np.random.Generator,
+    point_noise: PointNoise | None,
+) -> dict[str, Any]:
+    rows, columns = np.nonzero(mine)
+    region = REGION_OF_PART[truth.part[rows, columns]]
+    region_map = np.zeros(mine.shape, np.uint8)
+    region_map[rows, columns] = region
+    masks = _encode_regions(_grid_regions(region_map, box_xywh_px))
+    pixels_of_person = np.stack([columns, rows], axis=1)
+    chosen = []
+    for number in np.unique(region):
+        pixels = pixels_of_person[region == number]
+        chosen.append(pixels[spread_points(pixels, num_points_of_region(len(pixels)), rng)])
+    pixels = np.concatenate(chosen)
+    part = truth.part[pixels[:, 1], pixels[:, 0]].astype(np.int64)
+    uv = truth.uv[pixels[:, 1], pixels[:, 0]]
+    if point_noise is not None:
+        part, uv = point_noise(part, uv, rng)
+    grid_xy = (pixels + 0.5 - box_xywh_px[:2]) / box_xywh_px[2:] * ANNOTATION_GRID
+    return {
+        "dp_masks": masks,
+        "dp_I": [float(value) for value in part],
+        "dp_U": [round(float(value), 5) for value in uv[:, 0]],
+        "dp_V": [round(float(value), 5) for value in uv[:, 1]],
+        "dp_x": [round(float(value), 4) for value in grid_xy[:, 0]],
+        "dp_y": [round(float(value), 4) for value in grid_xy[:, 1]],
+    }

@@ -1,0 +1,91 @@
+"""From light to a JPEG: exposure, colour cast, lens blur, motion blur, sensor noise, compression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+_UINT8_MAX = float(np.iinfo(np.uint8).max)
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """How a picture is taken; amounts in pixels and in display brightness (0..1)."""
+
+    exposure: float
+    cast: np.ndarray  # (3,) gain of each channel
+    contrast: float
+    saturation: float
+    blur_px: float
+    motion_px: float
+    motion_angle_rad: float
+    noise: float
+    vignette: float
+    jpeg_quality: int
+
+
+def sample_photograph(rng: np.random.Generator) -> Photograph:
+    """Mostly clean pictures, some blurred, noisy or badly exposed ones."""
+    return Photograph(
+        exposure=float(np.exp(rng.normal(0.0, 0.18))),
+        cast=np.exp(rng.normal(0.0, 0.06, 3)),
+        contrast=float(rng.normal(1.05, 0.12)),
+        saturation=float(rng.normal(1.0, 0.2)),
+        blur_px=float(
+            rng.choice([0.35, rng.uniform(0.35, 0.9), rng.uniform(0.9, 1.6)], p=[0.5, 0.38, 0.12])
+        ),
+        motion_px=float(rng.uniform(2, 5)) if rng.random() < 0.06 else 0.0,
+        motion_angle_rad=float(rng.uniform(0, np.pi)),
+        noise=float(abs(rng.normal(0.0, 0.018))),
+        vignette=float(rng.uniform(0, 0.3)) if rng.random() < 0.3 else 0.0,
+        jpeg_quality=int(rng.integers(72, 97)),
+    )
+
+
+def develop(linear: np.ndarray, how: Photograph, rng: np.random.Generator) -> np.ndarray:
+    """(H, W, 3) linear RGB -> (H, W, 3) uint8 RGB."""
+    light = linear.astype(np.float32) * (how.exposure * how.cast).astype(np.float32)
+    height, width = light.shape[:2]
+    if how.vignette > 0:
+        rows, columns = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
+        light *= (1 - how.vignette * (rows**2 + columns**2) / 2)[..., None].astype(np.float32)
+    if how.motion_px > 0:
+        light = cv2.filter2D(light, -1, _motion_kernel(how.motion_px, how.motion_angle_rad))
+    light = cv2.GaussianBlur(light, (0, 0), how.blur_px)
+    # A soft shoulder keeps bright cloth from clipping to flat white.
+    light = np.where(light > 0.8, 0.8 + 0.2 * np.tanh((light - 0.8) / 0.2), light)
+    image = np.power(np.clip(light, 0, 1), np.float32(1 / 2.2))
+    grey = image.mean(axis=2, keepdims=True)
+    image = grey + np.float32(how.saturation) * (image - grey)
+    image = 0.5 + np.float32(how.contrast) * (image - 0.5)
+    image += np.float32(how.noise) * rng.standard_normal(image.shape, dtype=np.float32)
+    return (np.clip(image, 0, 1) * _UINT8_MAX + 0.5).astype(np.uint8)
+
+
+def _motion_kernel(length_px: float, angle_rad: float) -> np.ndarray:
+    side = int(np.ceil(length_px)) // 2 * 2 + 3
+    kernel = np.zeros((side, side), np.float32)
+    along = np.linspace(-length_px / 2, length_px / 2, 8 * side)
+    column = np.round(side // 2 + along * np.cos(angle_rad)).astype(int)
+    row = np.round(side // 2 + along * np.sin(angle_rad)).astype(int)
+    np.add.at(kernel, (row, column), 1.0)
+    return kernel / kernel.sum()
+
+
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """(H, W, 3) uint8 RGB -> JPEG file."""
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise RuntimeError(f"OpenCV could not encode an image of shape {image.shape} as JPEG")
+    return data.tobytes()
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """(H, W) or (H, W, 3) uint8, RGB -> PNG file."""
+    channels_reversed = image[..., ::-1] if image.ndim == 3 else image
+    done, data = cv2.imencode(".png", channels_reversed, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    if not done:
+        raise RuntimeError(f"OpenCV could not encode an image of shape {image.shape} as PNG")
+    return data.tobytes()

@@ -1,0 +1,121 @@
+"""Make one image of a synthetic set: scene, picture, truth and annotations, all from one stream of random numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from densepose.surface.charts import load_template_atlas
+
+from .anatomy import Anatomy, load_anatomy
+from .annotate import annotate_person
+from .annotator_noise import SurfaceNoise
+from .background import photo_background, photo_files, random_background
+from .photograph import develop, encode_jpeg, encode_png, sample_photograph
+from .render import SceneGeometry, render
+from .scene import Scene, fit_camera, sample_scene
+from .seeds import image_rng
+from .truth import Truth
+
+# Somebody seen in fewer pixels of a picture of 320 x 320 is taken out rather than annotated as a speck.
+_LEAST_SHARE = 120 / 320**2
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """What the content of an image depends on, besides split and index."""
+
+    seed: int
+    image_size: int
+    people: tuple[int, int]
+    noise_m: float
+    backgrounds: str | None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image with its annotations, encoded."""
+
+    jpeg: bytes
+    iuv_png: bytes
+    instance_png: bytes
+    annotations: list[dict[str, Any]]  # without ids
+    width: int
+    height: int
+
+
+@lru_cache(maxsize=4)
+def _photos(folder: str, split: str) -> list[Path]:
+    return photo_files(folder, split)
+
+
+@lru_cache(maxsize=1)
+def _noise(noise_m: float) -> SurfaceNoise:
+    return SurfaceNoise(load_template_atlas(), noise_m)
+
+
+def compose(
+    rng: np.random.Generator, anatomy: Anatomy, size: int, people: tuple[int, int]
+) -> tuple[Scene, SceneGeometry]:
+    """A random scene in which somebody is well seen and nobody is only a speck."""
+    scene = sample_scene(rng, anatomy, size, size, people)
+    geometry = SceneGeometry(scene, anatomy)
+    least = _LEAST_SHARE * size * size
+    if geometry.visible_pixels().max() < 4 * least:
+        camera = fit_camera(rng, list(scene.people), size, size, whole=True)
+        scene = replace(scene, objects=(), camera=camera)
+        geometry = SceneGeometry(scene, anatomy)
+    while True:
+        visible = geometry.visible_pixels()
+        kept = tuple(
+            person
+            for person, count in zip(scene.people, visible, strict=True)
+            if not 0 < count < least
+        )
+        if len(kept) in (0, len(scene.people)):
+            return scene, geometry
+        scene = replace(scene, people=kept)
+        geometry = SceneGeometry(scene, anatomy)
+
+
+def draw_picture(
+    settings: PictureSettings, split: str, index: int
+) -> tuple[np.ndarray, Truth, list[dict[str, Any]], int]:
+    """Image ``index`` of ``split`` -> (H, W, 3) uint8 RGB, its truth and annotations, and the quality of its JPEG."""
+    rng = image_rng(settings.seed, split, index)
+    anatomy, atlas = load_anatomy(), load_template_atlas()
+    scene, geometry = compose(rng, anatomy, settings.image_size, settings.people)
+    if settings.backgrounds is None:
+        background = random_background(rng, scene.camera)
+    else:
+        background = photo_background(rng, scene.camera, _photos(settings.backgrounds, split))
+    how = sample_photograph(rng)
+    image = develop(render(geometry, background), how, rng)
+    truth = geometry.truth(atlas)
+    return image, truth, _annotations(settings, truth, rng), how.jpeg_quality
+
+
+def _annotations(
+    settings: PictureSettings, truth: Truth, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    noise = _noise(settings.noise_m) if settings.noise_m > 0 else None
+    records = [annotate_person(truth, person, rng, noise) for person in range(truth.num_people)]
+    return [record for record in records if record is not None]
+
+
+def make_picture(settings: PictureSettings, split: str, index: int) -> Picture:
+    """Image ``index`` (0-based) of ``split``; equal arguments give equal bytes."""
+    image, truth, annotations, quality = draw_picture(settings, split, index)
+    height, width = image.shape[:2]
+    return Picture(
+        jpeg=encode_jpeg(image, quality),
+        iuv_png=encode_png(truth.iuv_image()),
+        instance_png=encode_png(truth.instance),
+        annotations=annotations,
+        width=width,
+        height=height,
+    )

@@ -1,0 +1,92 @@
+"""Cast rays at the meshes of a scene: what is seen, where on it, and what is in shadow.
+
+Shapes: R rays. Ray directions have depth 1 (``Camera.rays``), so the distance along a ray is depth in metres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from embreex import rtcore, rtcore_scene
+from embreex.mesh_construction import TriangleMesh
+
+# Rays start this far from the surface they leave.
+_OFFSET_M = 0.008
+
+
+@dataclass(frozen=True)
+class Hits:
+    """First hit of each of R rays."""
+
+    mesh: np.ndarray  # (R,) int32, -1: nothing
+    face: np.ndarray  # (R,) int32 of that mesh
+    barycentric: np.ndarray  # (R, 3) float32
+    depth: np.ndarray  # (R,) float32, inf: nothing
+
+    def __getitem__(self, index: np.ndarray) -> Hits:
+        return Hits(self.mesh[index], self.face[index], self.barycentric[index], self.depth[index])
+
+
+class RayCaster:
+    """Acceleration structure over meshes that stay where they are."""
+
+    def __init__(self, meshes: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
+        """``meshes``: vertices (V, 3) float32 and faces (F, 3) int32 of each."""
+        self._device = rtcore.EmbreeDevice()
+        self._scene = rtcore_scene.EmbreeScene(self._device)
+        self._meshes = [
+            TriangleMesh(
+                self._scene, np.ascontiguousarray(v, np.float32), np.ascontiguousarray(f, np.int32)
+            )
+            for v, f in meshes
+        ]
+
+    def first_hits(self, origin: np.ndarray, directions: np.ndarray) -> Hits:
+        """Rays from one ``origin`` (3,) along (R, 3) ``directions``."""
+        if not self._meshes or len(directions) == 0:
+            return _nothing(len(directions))
+        start = np.broadcast_to(origin.astype(np.float32), directions.shape)
+        found = self._scene.run(
+            np.ascontiguousarray(start), np.ascontiguousarray(directions), output=True
+        )
+        hit = found["geomID"] >= 0
+        u, v = found["u"], found["v"]
+        barycentric = np.stack([1 - u - v, u, v], axis=1)
+        depth = np.where(hit, found["tfar"], np.float32(np.inf))
+        return Hits(found["geomID"], found["primID"], barycentric, depth)
+
+    def in_shadow(
+        self, points: np.ndarray, normals: np.ndarray, to_light: np.ndarray
+    ) -> np.ndarray:
+        """Whether anything lies between (R, 3) ``points`` and a light far away along ``to_light`` (3,) or (R, 3)."""
+        if not self._meshes or len(points) == 0:
+            return np.zeros(len(points), bool)
+        start = np.ascontiguousarray(points + _OFFSET_M * normals, np.float32)
+        direction = np.ascontiguousarray(np.broadcast_to(to_light, points.shape), np.float32)
+        return self._scene.run(start, direction, query="OCCLUDED") != -1
+
+
+def _nothing(count: int) -> Hits:
+    return Hits(
+        np.full(count, -1, np.int32),
+        np.zeros(count, np.int32),
+        np.zeros((count, 3), np.float32),
+        np.full(count, np.inf, np.float32),
+    )
+
+
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Area-weighted unit normals (V, 3) float32."""
+    corner = vertices[faces]
+    face_normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    total = np.stack(
+        [
+            np.bincount(faces.T.reshape(-1), np.tile(face_normal[:, k], 3), len(vertices))
+            for k in range(3)
+        ],
+        axis=1,
+    )
+    length = np.linalg.norm(total, axis=1, keepdims=True)
+    return (total / np.maximum(length, 1e-12)).astype(np.float32)

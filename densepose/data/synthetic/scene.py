@@ -1,0 +1,290 @@
+"""Compose a scene: people with bodies, poses and clothes, things around them, light and a camera.
+
+World frame: metres, y up, floor at y = 0. All randomness comes from the generator that is passed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .anatomy import Anatomy
+from .appearance import Appearance, sample_appearance, thickness
+from .camera import Camera, look_at
+from .objects import SceneObject, chair, place, random_object
+from .patterns import random_pattern
+from .poses import Pose, joint_rotations, sample_pose
+from .raycast import vertex_normals
+
+_VOXEL_M = 0.07
+_CLOSEST_M = 0.45
+
+
+@dataclass(frozen=True)
+class Person:
+    """A posed and dressed body in the world."""
+
+    shape: np.ndarray  # (S,) coefficients
+    pose: Pose
+    look: Appearance
+    skin: np.ndarray  # (V, 3) bare body
+    shell: np.ndarray  # (V, 3) the same with clothes, shoes and hair: what is seen
+    keypoints: np.ndarray  # (17, 3)
+    joints: np.ndarray  # (J, 3)
+
+
+@dataclass(frozen=True)
+class Light:
+    """One distant lamp and light from all sides."""
+
+    to_lamp: np.ndarray  # (3,) unit vector
+    lamp: np.ndarray  # (3,) linear RGB
+    sky: np.ndarray  # (3,) on surfaces that face up
+    ground: np.ndarray  # (3,) on surfaces that face down
+    shadow: float  # share of the lamp that shadows take
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything but the background."""
+
+    people: tuple[Person, ...]
+    objects: tuple[SceneObject, ...]
+    camera: Camera
+    light: Light
+
+    def mirrored(self, anatomy: Anatomy) -> Scene:
+        """The world mirrored at x = 0: left becomes right, the image is flipped. Clothes keep their sides."""
+        template = anatomy.template
+        people = tuple(_mirror_person(person, anatomy) for person in self.people)
+        flip = np.array([-1, 1, 1], np.float32)
+        objects = tuple(
+            replace(o, vertices=o.vertices * flip, faces=o.faces[:, ::-1]) for o in self.objects
+        )
+        light = replace(self.light, to_lamp=self.light.to_lamp * flip)
+        assert len(template.mirror_vertex) == len(anatomy.table)
+        return Scene(people, objects, self.camera.mirrored(), light)
+
+
+def _mirror_person(person: Person, anatomy: Anatomy) -> Person:
+    template = anatomy.template
+    flip = np.array([-1, 1, 1], np.float32)
+    swap = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15])
+    return replace(
+        person,
+        skin=(person.skin * flip)[template.mirror_vertex],
+        shell=(person.shell * flip)[template.mirror_vertex],
+        keypoints=(person.keypoints * flip)[swap],
+        joints=(person.joints * flip)[template.mirror_joint],
+    )
+
+
+def _turn_about_y(angle_rad: float) -> np.ndarray:
+    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
+    return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32)
+
+
+def sample_shape(rng: np.random.Generator, anatomy: Anatomy) -> np.ndarray:
+    """(S,) body shape: sex from the whole range, the rest bell-shaped within the template's limits."""
+    template = anatomy.template
+    shape = np.clip(0.5 * rng.standard_normal(template.num_shapes), -1, 1)
+    span = np.where(shape > 0, template.shape_high, -template.shape_low)
+    shape = shape * span
+    names = list(template.shape_names)
+    sex = names.index("sex")
+    shape[sex] = rng.uniform(template.shape_low[sex], template.shape_high[sex])
+    if "child" in names:
+        grown = rng.random() < 0.88
+        shape[names.index("child")] = 0.0 if grown else rng.uniform(0.3, 1.0)
+    return shape.astype(np.float32)
+
+
+def sample_person(
+    rng: np.random.Generator, anatomy: Anatomy
+) -> tuple[Person, tuple[SceneObject, ...]]:
+    """A person at the origin with a random heading, feet on the floor, and what they sit on."""
+    template = anatomy.template
+    shape = sample_shape(rng, anatomy)
+    names = list(template.shape_names)
+    pose = sample_pose(rng)
+    rotations = joint_rotations(pose.angles, template.joint_names, template.shaped(shape)[1])
+    skin = template.posed(shape, rotations)
+    joints = template.posed_joints(shape, rotations)
+    heading = rng.uniform(0, 2 * np.pi)
+    turn = _turn_about_y(heading)
+    if pose.posture == "lie":
+        up = rng.choice([-1.0, 1.0])
+        turn = turn @ np.array([[1, 0, 0], [0, 0, up], [0, -up, 0]], np.float32)
+    skin, joints = skin @ turn.T, joints @ turn.T
+    hips = joints[list(template.joint_names).index("pelvis")]
+    shift = -np.array([hips[0], skin[:, 1].min(), hips[2]], np.float32)
+    skin, joints = skin + shift, joints + shift
+    look = sample_appearance(
+        rng, float(shape[names.index("sex")]), float(shape[names.index("age")])
+    )
+    shell = skin + vertex_normals(skin, template.mesh.faces) * thickness(look, anatomy)[:, None]
+    person = Person(shape, pose, look, skin, shell, template.keypoints(skin), joints)
+    if pose.posture != "sit":
+        return person, ()
+    return person, _seat(rng, person, anatomy, heading)
+
+
+def _seat(
+    rng: np.random.Generator, person: Person, anatomy: Anatomy, heading: float
+) -> tuple[SceneObject, ...]:
+    if rng.random() < 0.12:
+        return ()
+    height = float(person.shell[np.isin(anatomy.vertex_part, (1, 2)), 1].min())
+    back = float(rng.choice([0.0, rng.uniform(0.25, 0.6)]))
+    mesh = chair(rng.uniform(0.4, 0.7), max(height, 0.1), rng.uniform(0.38, 0.5), back)
+    ahead = _turn_about_y(heading) @ np.array([0, 0, 0.22], np.float32)
+    return (place(mesh, ahead, heading, random_pattern(rng)),)
+
+
+def moved(person: Person, offset: np.ndarray) -> Person:
+    """The person shifted by ``offset`` (3,)."""
+    offset = offset.astype(np.float32)
+    return replace(
+        person,
+        skin=person.skin + offset,
+        shell=person.shell + offset,
+        keypoints=person.keypoints + offset,
+        joints=person.joints + offset,
+    )
+
+
+def _cells(points: np.ndarray) -> np.ndarray:
+    """Numbers of the voxels that points lie in."""
+    index = np.floor(points / _VOXEL_M).astype(np.int64) + 512
+    return np.unique((index[:, 0] * 1024 + index[:, 1]) * 1024 + index[:, 2])
+
+
+def _place_people(
+    rng: np.random.Generator, count: int, anatomy: Anatomy
+) -> tuple[list[Person], list[SceneObject]]:
+    """``count`` people near one another who do not run into each other."""
+    people: list[Person] = []
+    objects: list[SceneObject] = []
+    occupied = np.zeros(0, np.int64)
+    for _ in range(count):
+        person, seat = sample_person(rng, anatomy)
+        offset = np.zeros(3)
+        if people:
+            direction = rng.uniform(0, 2 * np.pi)
+            step = np.array([np.cos(direction), 0, np.sin(direction)])
+            anchor = people[rng.integers(len(people))].skin.mean(axis=0) * [1, 0, 1]
+            distance = rng.uniform(_CLOSEST_M, 1.1)
+            offset = anchor + distance * step
+            while np.isin(_cells(person.shell + offset), occupied).any():
+                offset = offset + 0.15 * step
+        people.append(moved(person, offset))
+        objects += [replace(o, vertices=o.vertices + offset.astype(np.float32)) for o in seat]
+        occupied = np.union1d(occupied, _cells(people[-1].shell))
+    return people, objects
+
+
+def fit_camera(
+    rng: np.random.Generator, people: list[Person], width: int, height: int, *, whole: bool = False
+) -> Camera:
+    """A camera around the people: mostly all of them in the frame, at times one cut by the border or far away.
+
+    Args:
+        rng: draws direction, lens and framing.
+        people: at least one.
+        width: of the image in px.
+        height: of the image in px.
+        whole: the people fit into the frame in any case.
+    """
+    focus = people[rng.integers(len(people))]
+    draw = 0.0 if whole else rng.random()
+    everybody = np.concatenate([person.shell[::15] for person in people])
+    if draw < 0.6:
+        fitted = everybody
+        target = (fitted.min(axis=0) + fitted.max(axis=0)) / 2
+        fill = rng.uniform(0.7, 1.0)
+    elif draw < 0.85:
+        fitted = focus.shell[::15]
+        target = focus.joints[rng.choice(len(focus.joints))] + rng.normal(0, 0.1, 3)
+        fill = rng.uniform(1.0, 2.1)
+    else:
+        fitted = everybody
+        target = (fitted.min(axis=0) + fitted.max(axis=0)) / 2 + rng.normal(0, 0.3, 3) * [1, 0.3, 1]
+        fill = rng.uniform(0.45, 0.7)
+    yaw = rng.uniform(0, 2 * np.pi)
+    kind = rng.random()
+    degrees = (
+        rng.normal(4, 6)
+        if kind < 0.72
+        else rng.uniform(12, 55)
+        if kind < 0.9
+        else rng.uniform(-22, 0)
+    )
+    pitch = np.radians(degrees)
+    away = np.array([np.cos(pitch) * np.sin(yaw), np.sin(pitch), np.cos(pitch) * np.cos(yaw)])
+    view = np.radians(rng.uniform(22, 68))
+    focal = 0.5 * max(width, height) / np.tan(view / 2)
+    roll = np.radians(rng.normal(0, 3))
+    probe = look_at(target + away, target, roll, focal, width, height)
+    local = (fitted - target) @ probe.rotation.T
+    half = 0.5 * fill * np.array([width, height])
+    distance = float((np.abs(local[:, :2]) * focal / half - local[:, 2:]).max())
+    nearest = float(((everybody - target) @ probe.rotation[2]).min())
+    position = target + away * max(distance, 0.6 - nearest)
+    position[1] = max(position[1], 0.12)
+    return look_at(position, target, roll, focal, width, height)
+
+
+def _things_in_front(
+    rng: np.random.Generator, people: list[Person], camera: Camera
+) -> list[SceneObject]:
+    """Up to three things between the camera and somebody, and some clutter behind."""
+    things = []
+    for _ in range(rng.choice([0, 1, 2, 3], p=[0.5, 0.27, 0.15, 0.08])):
+        person = people[rng.integers(len(people))]
+        middle = person.skin.mean(axis=0)
+        towards = (camera.position - middle) * [1, 0, 1]
+        gap = np.linalg.norm(towards)
+        towards = towards / max(gap, 1e-6)
+        reach = float((person.shell @ towards).max() - middle @ towards)
+        step = min(reach + rng.uniform(0.3, 0.9), 0.7 * gap)
+        aside = np.array([-towards[2], 0, towards[0]]) * rng.normal(0, 0.4)
+        things.append(random_object(rng, (middle + step * towards + aside) * [1, 0, 1]))
+    forward = camera.rotation[2] * [1, 0, 1]
+    forward = forward / max(np.linalg.norm(forward), 1e-6)
+    for _ in range(rng.choice([0, 1, 2, 3])):
+        aside = np.array([-forward[2], 0, forward[0]]) * rng.uniform(-2, 2)
+        things.append(random_object(rng, forward * rng.uniform(1.0, 2.8) + aside))
+    return things
+
+
+def sample_light(rng: np.random.Generator) -> Light:
+    """From hard sun to dull indoor light."""
+    height, around = np.radians(rng.uniform(20, 80)), rng.uniform(0, 2 * np.pi)
+    to_lamp = np.array(
+        [np.cos(height) * np.sin(around), np.sin(height), np.cos(height) * np.cos(around)]
+    )
+    warmth = rng.normal(0, 0.08)
+    tint = np.array([1 + warmth, 1.0, 1 - warmth])
+    strength = rng.uniform(0.25, 0.95)
+    ambient = rng.uniform(0.75, 1.05) - 0.55 * strength
+    return Light(
+        to_lamp=to_lamp,
+        lamp=strength * tint,
+        sky=ambient * (2 - tint),
+        ground=ambient * rng.uniform(0.35, 0.75) * tint,
+        shadow=float(rng.uniform(0.4, 1.0)),
+    )
+
+
+def sample_scene(
+    rng: np.random.Generator, anatomy: Anatomy, width: int, height: int, people: tuple[int, int]
+) -> Scene:
+    """A random scene with ``people`` = (fewest, most) persons."""
+    fewest, most = people
+    odds = 0.62 ** np.arange(most - fewest + 1)
+    count = fewest + int(rng.choice(len(odds), p=odds / odds.sum()))
+    persons, objects = _place_people(rng, count, anatomy)
+    camera = fit_camera(rng, persons, width, height)
+    objects += _things_in_front(rng, persons, camera)
+    return Scene(tuple(persons), tuple(objects), camera, sample_light(rng))
