@@ -1,0 +1,105 @@
+"""Full-frame IUV images: what other programs read.
+
+An IUV image is (H, W, 3) uint8 in the order I, U, V: the part (0 background, 1..24), U in steps of
+1 / 255, V in steps of 1 / 255. As a PNG the channels are stored as red, green, blue in this order.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from densepose.structures.prediction import ImagePrediction
+
+
+@dataclass(frozen=True)
+class PersonPixels:
+    """The body pixels of all people of an image, the person with the lowest score first."""
+
+    row: np.ndarray  # (P,) int64
+    column: np.ndarray  # (P,) int64
+    part: np.ndarray  # (P,) uint8 in 1..24
+    uv: np.ndarray  # (P, 2) uint8 steps of 1 / 255
+    person: np.ndarray  # (P,) int64: index of the prediction
+
+
+def person_pixels(prediction: ImagePrediction, min_score: float = 0.0) -> PersonPixels:
+    """Body pixels of the people with at least ``min_score`` that lie inside the image."""
+    height, width = prediction.image_size
+    order = np.argsort(prediction.scores, kind="stable")
+    order = order[prediction.scores[order] >= min_score]
+    shapes = np.array([prediction.labels[i].shape for i in order], np.int64).reshape(-1, 2)
+    count = shapes.prod(axis=1)
+    owner = np.repeat(np.arange(len(order)), count)
+    within = np.arange(len(owner)) - np.repeat(count.cumsum() - count, count)
+    corner = np.floor(prediction.boxes_xyxy_px[order, :2]).astype(np.int64).reshape(-1, 2)
+    row = corner[owner, 1] + within // shapes[owner, 1]
+    column = corner[owner, 0] + within % shapes[owner, 1]
+    nothing = np.zeros(0, np.uint8)
+    part = np.concatenate([nothing, *(prediction.labels[i].ravel() for i in order)])
+    u, v = (
+        np.concatenate([nothing, *(prediction.uv[i][axis].ravel() for i in order)])
+        for axis in (0, 1)
+    )
+    keep = (part > 0) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return PersonPixels(
+        row=row[keep],
+        column=column[keep],
+        part=part[keep],
+        uv=np.stack([u, v], axis=1)[keep],
+        person=order[owner[keep]],
+    )
+
+
+def prediction_to_iuv(prediction: ImagePrediction, min_score: float = 0.0) -> np.ndarray:
+    """All people in one image; where they overlap the higher score wins.
+
+    Args:
+        prediction: people of one image.
+        min_score: people below are left out.
+
+    Returns:
+        (H, W, 3) uint8 in the order I, U, V.
+    """
+    pixels = person_pixels(prediction, min_score)
+    iuv = np.zeros((*prediction.image_size, 3), np.uint8)
+    iuv[pixels.row, pixels.column] = np.column_stack([pixels.part, pixels.uv])
+    return iuv
+
+
+def write_iuv_png(path: str | Path, iuv: np.ndarray) -> None:
+    """Write an IUV image without loss; an existing file is replaced at once."""
+    check_iuv(iuv, str(path))
+    path = Path(path)
+    temporary = path.with_name(path.name + ".part")
+    Image.fromarray(iuv).save(temporary, format="PNG")
+    os.replace(temporary, path)
+
+
+def read_iuv_png(path: str | Path) -> np.ndarray:
+    """Read an IUV image, (H, W, 3) uint8.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no IUV image.
+    """
+    iuv = np.asarray(Image.open(path))
+    check_iuv(iuv, str(path))
+    return iuv
+
+
+def check_iuv(iuv: np.ndarray, source: str) -> None:
+    """Raise ValueError unless ``iuv`` is (H, W, 3) uint8 with parts up to 24."""
+    if iuv.ndim != 3 or iuv.shape[2] != 3 or iuv.dtype != np.uint8:
+        raise ValueError(
+            f"{source}: an IUV image must be (H, W, 3) uint8, got {iuv.shape} {iuv.dtype}"
+        )
+    if iuv[..., 0].max(initial=0) > 24:
+        raise ValueError(
+            f"{source}: channel 0 of an IUV image is the part, 0..24, got {iuv[..., 0].max()}; the"
+            " channels may be in the order V, U, I"
+        )
