@@ -201,6 +201,12 @@ def _add_own_data_keys(cfg: CfgNode) -> None:
     # Data sets by path: a list of {NAME, ANNOTATIONS: json file, IMAGES: folder, SURFACE: template
     # | smpl_27554}
     cfg.DATASETS.REGISTER = []
+    cfg.DATASETS.ON_BAD_RECORD = "warn"  # warn: leave out what breaks a rule, and tell | error
+    # Folder of the official SMPL files (UV_symmetry_transforms.mat, ...); "" is densepose_smpl
+    # below the folder of all data sets.
+    cfg.DATASETS.SMPL_DIR = ""
+    # 0: none; s changes brightness, contrast and saturation by factors between 1 - s and 1 + s
+    cfg.INPUT.COLOR_JITTER = 0.0
 
 
 def _add_training_keys(cfg: CfgNode) -> None:
