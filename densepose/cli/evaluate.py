@@ -38,6 +38,9 @@ def run(args: Namespace) -> int:
     if args.predictions or args.annotations:
         return _score_files(args)
     # Not at the top: `densepose --help` should not wait for torch and detectron2.
+    from densepose.engine.logs import quiet_libraries
+
+    quiet_libraries()
     from densepose.engine import launch, run_process
 
     args.eval_only = True

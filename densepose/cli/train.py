@@ -67,6 +67,9 @@ def add_run_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Train (or evaluate) in as many processes as asked for; returns the exit status."""
     # Not at the top: `densepose --help` should not wait for torch and detectron2.
+    from densepose.engine.logs import quiet_libraries
+
+    quiet_libraries()
     from densepose.engine import launch, run_process
 
     return launch(run_process, args)

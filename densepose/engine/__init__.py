@@ -1,13 +1,25 @@
-"""Training and evaluation: wires data, model, evaluation and the machine together by a config."""
+"""Training and evaluation: wires data, model, evaluation and the machine together by a config.
 
-from .evaluation import evaluate
-from .launch import launch
-from .preflight import PreflightError, preflight
-from .run import main, run_process
-from .setup import setup
-from .trainer import Trainer
+Names are looked up when they are used: what starts processes or prints messages needs neither
+detectron2 nor a model.
+"""
 
-__all__ = [
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "PreflightError": "preflight_checks",
+    "Trainer": "trainer",
+    "evaluate": "evaluation",
+    "launch": "processes",
+    "main": "run",
+    "preflight": "preflight_checks",
+    "run_process": "run",
+    "setup": "prepare",
+}
+__all__ = [  # noqa: F822 - found by __getattr__
     "PreflightError",
     "Trainer",
     "evaluate",
@@ -17,3 +29,9 @@ __all__ = [
     "run_process",
     "setup",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)

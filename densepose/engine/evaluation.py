@@ -21,7 +21,6 @@ from detectron2.evaluation import DatasetEvaluator, inference_context
 from detectron2.utils import comm
 
 from densepose.data.registration import smpl_dir
-from densepose.evaluation.evaluator import DensePoseEvaluator
 from densepose.modeling.inference import instances_to_prediction
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
@@ -77,6 +76,8 @@ def evaluate(cfg: CfgNode, model: nn.Module, *, iteration: int | None = None) ->
 
 def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
     """The evaluator of one data set, streaming predictions to OUTPUT_DIR/inference/<data set>."""
+    from densepose.evaluation.evaluator import DensePoseEvaluator
+
     metadata = MetadataCatalog.get(name)
     return DensePoseEvaluator(
         instances_to_prediction,

@@ -7,7 +7,11 @@ apart.
 
 from __future__ import annotations
 
+import builtins
 import logging
+import os
+import re
+import warnings
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +24,27 @@ console = Console(highlight=False)
 error_console = Console(highlight=False, stderr=True)
 
 
+# Known to be harmless: told by libraries about one another. Message start and category.
+THIRD_PARTY_WARNINGS = (
+    ("`torch.jit.script` is deprecated", "FutureWarning"),
+    ("torch.meshgrid: in an upcoming release", "UserWarning"),
+    ("pkg_resources is deprecated", "UserWarning"),
+)
+
+
+def quiet_libraries() -> None:
+    """Keep harmless warnings of libraries off the screen, here and in processes started from here.
+
+    To be called before the libraries are imported.
+    """
+    rules = [f"ignore:{message}:{category}" for message, category in THIRD_PARTY_WARNINGS]
+    given = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join([*rules, given] if given else rules)
+    for message, category in THIRD_PARTY_WARNINGS:
+        warnings.filterwarnings("ignore", re.escape(message), getattr(builtins, category))
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
+
+
 class _OurHandler:
     """Marks the handlers that ``setup_logging`` may take away again."""
 
@@ -28,8 +53,9 @@ class TerminalHandler(_OurHandler, logging.Handler):
     """Prints messages above a running progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one message; ``extra=FILE_ONLY`` keeps it away."""
-        if getattr(record, "file_only", False):
+        """Print one message; ``extra=FILE_ONLY`` and detectron2's own progress are left out."""
+        ours = record.name.startswith("densepose") or record.levelno >= logging.WARNING
+        if getattr(record, "file_only", False) or not ours:
             return
         try:
             message = record.getMessage()
@@ -54,6 +80,7 @@ def setup_logging(log_file: Path | None, *, rank: int = 0) -> None:
         rank: number of this process; all but 0 keep the terminal quiet except for errors.
     """
     remove_handlers()
+    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     handlers: list[logging.Handler] = [
         TerminalHandler(logging.INFO if rank == 0 else logging.ERROR)
     ]

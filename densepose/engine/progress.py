@@ -119,7 +119,8 @@ class ProgressHook(HookBase):
             parts.append(f"loss {median('total_loss'):.3f}" + (f" ({each})" if not short else ""))
         if "lr" in latest:
             parts.append(f"lr {latest['lr'].latest():.2e}")
-        parts.append(f"{self.images_per_step / seconds:.1f} images/s")
+        if seconds == seconds:
+            parts.append(f"{self.images_per_step / seconds:.1f} images/s")
         if not short and "data_time" in latest:
             parts.append(f"{seconds:.3f} s/it, {median('data_time'):.3f} of it waiting for data")
         left = seconds * (self.trainer.max_iter - iteration)

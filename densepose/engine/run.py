@@ -18,8 +18,8 @@ from .evaluation import METRICS, evaluate
 from .load_report import check_complete
 from .loaders import ImageError
 from .logs import FILE_ONLY, error_console
-from .preflight import preflight
-from .setup import setup
+from .preflight_checks import preflight
+from .prepare import setup
 from .trainer import Trainer
 from .weights_file import read_weights, resolve_weights
 

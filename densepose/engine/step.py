@@ -7,6 +7,7 @@ losses that are reported are the means of the processes' losses.
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,7 +121,10 @@ def parallel(model: nn.Module) -> nn.Module:
         return model
     device = next(model.parameters()).device
     ids = [device.index] if device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+    # Frozen statistics never change. The flag was renamed in a later torch.
+    names = inspect.signature(DistributedDataParallel).parameters
+    flag = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+    return DistributedDataParallel(model, device_ids=ids, **{flag: False})
 
 
 def _read(losses: Mapping[str, Tensor], norm: Tensor) -> tuple[dict[str, float], dict[str, float]]:

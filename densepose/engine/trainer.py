@@ -25,8 +25,8 @@ from .evaluation import evaluate
 from .hooks import AverageHook, CheckpointHook, EvaluationHook, InterruptHook, continue_metrics
 from .loaders import build_train_loader
 from .nonfinite import nonfinite_message, write_snapshot
+from .prepare import seed_process
 from .progress import ProgressHook
-from .setup import seed_process
 from .solver import build_optimizer, build_scheduler
 from .step import Batch, OptimizationStep, parallel
 from .weights_file import WeightsFile, read_weights, resolve_weights
