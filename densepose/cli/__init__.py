@@ -9,9 +9,10 @@ from __future__ import annotations
 
 # In the order in which a newcomer needs them.
 VERBS = {
+    "demo": "demo",
     "doctor": "doctor",
     "make-data": "make_data",
+    "check-data": "check_data",
     "train": "train",
     "evaluate": "evaluate",
-    "check-data": "check_data",
 }
