@@ -105,7 +105,7 @@ def _builtin() -> Iterable[DatasetInfo]:
             f"{folder}/annotations/densepose_{split}.json",
             f"{folder}/images/{split}",
             "template",
-            mend_annotations=f"densepose make-data --output {{root}}/{folder}",
+            mend_annotations=f"densepose make-data --out {{root}}/{folder}",
         )
 
 
