@@ -129,13 +129,27 @@ class DensePoseROIHeads(StandardROIHeads):
         # masks and points.
         light = [_index_instead_of_annotations(image) for image in targets]
         sampled, losses = super().forward(images, features, proposals, light)
+        losses.update(self.losses_of_matches(features, sampled, targets))
+        return sampled, losses
+
+    def losses_of_matches(
+        self, features: Mapping[str, Tensor], sampled: list[Instances], targets: list[Instances]
+    ) -> dict[str, Tensor]:
+        """DensePose losses of all images together.
+
+        Args:
+            features: pyramid levels by name, (B, C, H_l, W_l).
+            sampled: for each image the labelled proposals with ``proposal_boxes``, ``gt_classes``
+                and, unless nobody is in the image, ``gt_boxes`` and ``gt_person``, an index into
+                the image's target.
+            targets: for each image the people in it, with ``gt_densepose``.
+        """
         matched = [
             self._densepose_proposals(image, target)
             for image, target in zip(sampled, targets, strict=True)
         ]
         output = self._predict(features, [image.proposal_boxes for image in matched])
-        losses.update(self.densepose_losses(matched, output))
-        return sampled, losses
+        return self.densepose_losses(matched, output)
 
     def forward_with_given_boxes(
         self, features: dict[str, Tensor], instances: list[Instances]

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from detectron2.structures import Boxes, Instances
+
+from densepose.modeling.inference import box_sizes_px, decode_person, instances_to_prediction
+from densepose.structures.chart_output import ChartOutput
+
+from .scenes import generator
+
+
+def smooth_output(count: int, *, upscale: int = 2, coarse: int = 2, seed: int = 0) -> ChartOutput:
+    """Maps that change slowly, as a trained network's do; U and V leave [0, 1] in places."""
+    g = generator(seed)
+
+    def maps(channels: int) -> torch.Tensor:
+        rough = torch.randn(count, channels, 5, 5, generator=g)
+        return F.interpolate(rough, (14, 14), mode="bicubic", align_corners=False)
+
+    return ChartOutput(maps(coarse), 3 * maps(25), maps(25), maps(25), upscale=upscale)
+
+
+def decode_everything(output: ChartOutput, size_px: tuple[int, int]):
+    """Definition: all maps brought to the box, then the best coarse channel, part and its UV."""
+    full = output.upsampled()
+
+    def to_box(maps: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(maps, size_px, mode="bilinear", align_corners=False)[0]
+
+    labels = to_box(full.part_logits).argmax(0) * (to_box(full.coarse_logits).argmax(0) > 0)
+    u, v = to_box(full.u), to_box(full.v)
+    uv = torch.zeros(2, *size_px)
+    for part in range(1, 25):
+        uv[0][labels == part] = u[part][labels == part]
+        uv[1][labels == part] = v[part][labels == part]
+    return labels, uv
+
+
+@pytest.mark.parametrize("size_px", [(1, 1), (9, 13), (28, 28), (120, 75)])
+@pytest.mark.parametrize(("upscale", "coarse"), [(2, 2), (1, 15)])
+def test_equals_decoding_everything(size_px: tuple[int, int], upscale: int, coarse: int):
+    output = smooth_output(1, upscale=upscale, coarse=coarse)
+    labels, uv = decode_person(output, size_px)
+    wanted_labels, wanted_uv = decode_everything(output, size_px)
+    assert labels.dtype == torch.uint8
+    torch.testing.assert_close(labels.long(), wanted_labels)
+    torch.testing.assert_close(uv, wanted_uv, rtol=1e-4, atol=1e-4)
+
+
+def test_all_background_and_background_part():
+    zeros = torch.zeros(1, 25, 4, 4)
+    coarse = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 4, 4)
+    labels, uv = decode_person(ChartOutput(coarse, zeros, zeros + 1, zeros + 1), (6, 6))
+    assert not labels.any() and not uv.any()
+    # The coarse channel says person, but background wins among the parts: no label and no UV.
+    labels, uv = decode_person(ChartOutput(1 - coarse, zeros, zeros + 1, zeros + 1), (6, 6))
+    assert not labels.any() and not uv.any()
+
+
+def test_decoding_takes_one_person():
+    with pytest.raises(ValueError, match="one person, got 2"):
+        decode_person(smooth_output(2), (5, 5))
+
+
+def test_box_sizes_round_down_and_are_at_least_one_pixel():
+    boxes = torch.tensor([[0.0, 0.0, 10.9, 20.2], [3.7, 3.7, 4.1, 4.6], [5.5, 1.0, 8.4, 2.0]])
+    assert box_sizes_px(boxes) == [(20, 10), (1, 1), (1, 2)]
+
+
+def detections(count: int) -> Instances:
+    corner = 10 * torch.rand(count, 2, generator=generator(1))
+    found = Instances((60, 80), pred_boxes=Boxes(torch.cat([corner, corner + 30], dim=1)))
+    found.scores = torch.linspace(0.1, 0.9, count)
+    found.pred_densepose = smooth_output(count)
+    return found
+
+
+def test_prediction_is_sorted_by_score_and_quantised():
+    found = detections(3)
+    prediction = instances_to_prediction(found, image_id=42)
+    assert (prediction.image_id, prediction.image_size) == (42, (60, 80))
+    assert prediction.scores.tolist() == pytest.approx([0.9, 0.5, 0.1])
+    for place, person in enumerate((2, 1, 0)):
+        box = found.pred_boxes.tensor[person]
+        np.testing.assert_array_equal(prediction.boxes_xyxy_px[place], box.numpy())
+        output = found.pred_densepose[person : person + 1]
+        labels, uv = decode_everything(output, box_sizes_px(box[None])[0])
+        np.testing.assert_array_equal(prediction.labels[place], labels.numpy())
+        steps = (uv * 255).clamp(0, 255).to(torch.uint8).numpy().astype(int)
+        assert prediction.uv[place].dtype == np.uint8
+        assert np.abs(prediction.uv[place].astype(int) - steps).max() <= 1
+
+
+def test_nobody_in_the_image():
+    prediction = instances_to_prediction(detections(0), image_id=1)
+    assert len(prediction) == 0 and prediction.labels == ()
+    assert prediction.boxes_xyxy_px.shape == (0, 4)
+
+
+def test_detections_without_densepose_are_refused():
+    found = detections(1)
+    found.remove("pred_densepose")
+    with pytest.raises(ValueError, match="image 7: the detections have no pred_densepose"):
+        instances_to_prediction(found, image_id=7)

@@ -1,0 +1,122 @@
+"""Head, decoder and predictor: sizes, names and the same values as the layers one by one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from detectron2.layers import ShapeSpec
+
+from densepose.modeling.decoder import Decoder
+from densepose.modeling.heads import DensePoseV1ConvXHead
+from densepose.modeling.predictors import (
+    DensePoseChartPredictor,
+    DensePoseChartWithConfidencePredictor,
+)
+
+STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}
+SHAPES = {name: ShapeSpec(channels=6, stride=stride) for name, stride in STRIDES.items()}
+
+
+def decoder(**changes: object) -> Decoder:
+    options = {
+        "in_features": list(STRIDES),
+        "hidden_channels": 5,
+        "out_channels": 3,
+        "common_stride": 4,
+    }
+    return Decoder(SHAPES, **{**options, **changes})
+
+
+@pytest.mark.parametrize("norm", ["", "BN"])
+def test_decoder_equals_doubling_every_level_by_itself(norm: str):
+    model = decoder(norm=norm)
+    levels = [torch.randn(2, 6, 64 // stride, 96 // stride) for stride in STRIDES.values()]
+    branches = zip(STRIDES, levels, strict=True)
+    merged = sum(getattr(model, name)(level) for name, level in branches)
+    torch.testing.assert_close(model(levels), model.predictor(merged), rtol=1e-4, atol=1e-5)
+
+
+def test_decoder_of_one_level_is_one_convolution():
+    model = decoder(in_features=["p2"])
+    level = torch.randn(1, 6, 8, 8)
+    torch.testing.assert_close(model([level]), model.predictor(model.p2(level)))
+    assert len(model.p2) == 1
+
+
+def test_decoder_refuses_strides_that_do_not_meet():
+    with pytest.raises(ValueError, match="set DECODER_COMMON_STRIDE to 8"):
+        decoder(in_features=["p3", "p4"])
+    with pytest.raises(ValueError, match="a feature level of stride 4 cannot be brought to .*=8"):
+        decoder(common_stride=8)
+
+
+def test_head_keeps_the_size_and_takes_nobody():
+    head = DensePoseV1ConvXHead(4, hidden_channels=6, num_convs=3)
+    assert head(torch.randn(2, 4, 7, 7)).shape == (2, 6, 7, 7)
+    assert head(torch.randn(0, 4, 7, 7)).shape == (0, 6, 7, 7)
+    assert DensePoseV1ConvXHead(4, hidden_channels=6, num_convs=0).out_channels == 4
+    assert head(torch.randn(2, 4, 7, 7)).min() >= 0
+
+
+@pytest.mark.parametrize("kernel_size", [2, 4, 6])
+def test_predictor_equals_its_layers_one_by_one(kernel_size: int):
+    model = DensePoseChartPredictor(5, coarse_channels=15, num_charts=24, kernel_size=kernel_size)
+    features = torch.randn(3, 5, 7, 7)
+    output = model(features)
+    assert output.upscale == 2
+    for name, maps in (
+        ("ann_index_lowres", output.coarse_logits),
+        ("index_uv_lowres", output.part_logits),
+        ("u_lowres", output.u),
+        ("v_lowres", output.v),
+    ):
+        assert maps.shape[-2:] == (14, 14)
+        torch.testing.assert_close(maps, getattr(model, name)(features), rtol=1e-4, atol=1e-5)
+
+
+def test_predictor_of_nobody_gives_empty_maps_with_connected_parameters():
+    model = DensePoseChartPredictor(5, coarse_channels=2, num_charts=24)
+    output = model(torch.zeros(0, 5, 7, 7))
+    assert len(output) == 0
+    assert output.part_logits.shape == (0, 25, 14, 14)
+    output.u.sum().backward()
+    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("none", set()),
+        ("iid_iso", {"log_variance"}),
+        ("indep_aniso", {"log_variance", "residual_u", "residual_v"}),
+    ],
+)
+def test_uv_confidence_adds_its_maps(kind: str, fields: set[str]):
+    model = DensePoseChartWithConfidencePredictor(
+        5, coarse_channels=2, num_charts=24, uv_confidence=kind
+    )
+    output = model(torch.randn(1, 5, 7, 7))
+    names = {"log_variance", "residual_u", "residual_v"}
+    assert {name for name in names if getattr(output, name) is not None} == fields
+    assert all(getattr(output, name).shape == (1, 25, 14, 14) for name in fields)
+
+
+def test_segmentation_confidence_scales_the_full_maps():
+    model = DensePoseChartWithConfidencePredictor(
+        5, coarse_channels=2, num_charts=24, segm_confidence_epsilon=0.1
+    )
+    features = torch.randn(1, 5, 4, 4)
+
+    def full(layer: str) -> torch.Tensor:
+        maps = getattr(model, layer)(features)
+        return F.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
+
+    output = model(features)
+    assert output.upscale == 1
+    part = full("index_uv_lowres") * (F.softplus(full("fine_segm_confidence_lowres")) + 0.1)
+    coarse = full("ann_index_lowres") * (F.softplus(full("coarse_segm_confidence_lowres")) + 0.1)
+    torch.testing.assert_close(output.part_logits, part, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(output.coarse_logits, coarse, rtol=1e-4, atol=1e-5)
+    assert output.u.shape == (1, 25, 16, 16)
