@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from detectron2.utils import comm
 
 from .checkpoint import find_last_valid, load_weights
@@ -18,6 +17,7 @@ from .evaluation import METRICS, evaluate
 from .load_report import check_complete
 from .loaders import ImageError
 from .logs import FILE_ONLY, error_console
+from .model import build_run_model
 from .preflight_checks import preflight
 from .prepare import setup
 from .trainer import Trainer
@@ -39,7 +39,7 @@ def main(args: Namespace) -> dict[str, Any]:
     """
     cfg = setup(args)
     mode = "eval" if args.eval_only else "train"
-    model = build_model(cfg)
+    model = build_run_model(cfg)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     preflight(cfg, mode, num_parameters=num_parameters)
     logger.info("Checks passed; the model has %.1f million weights", num_parameters / 1e6)
@@ -62,17 +62,22 @@ def run_process(args: Namespace) -> int:
     try:
         main(args)
     except KeyboardInterrupt as interrupt:
-        error_console.print(f"{interrupt or 'stopped'}; --resume goes on from the last checkpoint")
+        _tell(f"{interrupt or 'interrupted'}; --resume goes on from the last checkpoint")
         return 130
     except USER_ERRORS as error:
         logger.error("Traceback:", exc_info=True, extra=FILE_ONLY)
-        everywhere_the_same = not isinstance(error, (ImageError, FloatingPointError))
-        if comm.is_main_process() or not everywhere_the_same:
-            error_console.print(
-                f"error: {error_text(error)}", style="red", markup=False, soft_wrap=True
-            )
+        # What is wrong with a config or a file is the same in all processes: one of them tells.
+        only_here = isinstance(error, (ImageError, FloatingPointError))
+        if comm.is_main_process() or only_here:
+            if getattr(args, "debug", False):
+                error_console.print_exception()
+            _tell(error_text(error))
         return 1
     return 0
+
+
+def _tell(message: str) -> None:
+    error_console.print(f"densepose: {message}", style="red", markup=False, soft_wrap=True)
 
 
 def error_text(error: Exception) -> str:

@@ -13,7 +13,6 @@ from torch import nn
 
 from detectron2.config import CfgNode
 from detectron2.engine import TrainerBase, hooks
-from detectron2.modeling import build_model
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, JSONWriter, TensorboardXWriter
 
@@ -24,6 +23,7 @@ from .ema import WeightAverage
 from .evaluation import evaluate
 from .hooks import AverageHook, CheckpointHook, EvaluationHook, InterruptHook, continue_metrics
 from .loaders import build_train_loader
+from .model import build_run_model
 from .nonfinite import nonfinite_message, write_snapshot
 from .prepare import seed_process
 from .progress import ProgressHook
@@ -53,7 +53,7 @@ class Trainer(TrainerBase):
         super().__init__()
         self.output_dir = Path(cfg.OUTPUT_DIR)
         self.config_text = cfg.dump()
-        self.bare_model = build_model(cfg) if model is None else model
+        self.bare_model = build_run_model(cfg) if model is None else model
         self.optimizer = build_optimizer(cfg, self.bare_model)
         self.model = parallel(self.bare_model)
         self.model.train()
