@@ -170,7 +170,7 @@ def test_the_doctor_finds_evaluation_files_that_are_there(tmp_path):
     folder.mkdir()
     for name in ("SMPL_subdiv.mat", "Pdist_matrix.float32.npy"):
         (folder / name).touch()
-    status = {f.name: f.status for f in doctor.evaluation_files(str(tmp_path))}
+    status = {f.name: f.status for f in doctor.surface_files(str(tmp_path))}
     assert status["SMPL_subdiv.mat"] == "ok"
     assert status["Pdist_matrix.pkl"] == "ok"  # the converted file is all that is needed
     assert status["SMPL_SUBDIV_TRANSFORM.mat"] == "optional"

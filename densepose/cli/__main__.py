@@ -11,7 +11,6 @@ import importlib
 import os
 import sys
 import traceback
-import warnings
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Iterable, Sequence
 from types import ModuleType
@@ -19,6 +18,7 @@ from typing import Any, NoReturn
 
 import densepose
 from densepose.cli import VERBS
+from densepose.engine.logs import quiet_libraries
 
 DONE, MISTAKE, USAGE, INTERRUPTED = 0, 1, 2, 130
 # What the library raises when a file, a value or a config of the user is at fault.
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_verb(verb: str, words: Sequence[str], *, debug: bool = False) -> int:
     """Parse the words after the verb and run it; user errors become one message."""
-    quieten_dependencies()
+    quiet_libraries()
     try:
         module = load_verb(verb)
         args = VerbParser(verb, module).parse_args(words)
@@ -104,12 +104,6 @@ def mistake(verb: str, message: str, *, debug: bool) -> int:
         traceback.print_exc()
     print(f"densepose {verb}: {message}", file=sys.stderr)
     return MISTAKE
-
-
-def quieten_dependencies() -> None:
-    """Hide warnings of detectron2 about its own future, which no reader can act on."""
-    for message in ("pkg_resources is deprecated", ".*torch.jit.*deprecated", "torch.meshgrid"):
-        warnings.filterwarnings("ignore", message)
 
 
 def load_verb(verb: str) -> ModuleType:

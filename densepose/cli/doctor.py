@@ -68,7 +68,7 @@ def examine(data_dir: str | None = None) -> list[Finding]:
         "machine": machine,
         "package": package_files,
         "data sets": lambda: data_sets(data_dir),
-        "evaluation": lambda: evaluation_files(data_dir),
+        "surface files": lambda: surface_files(data_dir),
         "weights": weights,
     }
     findings: list[Finding] = []
@@ -153,13 +153,14 @@ def data_sets(data_dir: str | None) -> Iterator[Finding]:
             yield Finding("data sets", status.name, OPTIONAL, detail, status.mend)
 
 
-def evaluation_files(data_dir: str | None) -> Iterator[Finding]:
-    """What scores are computed with."""
+def surface_files(data_dir: str | None) -> Iterator[Finding]:
+    """What scores are computed with, and the flip of the official charts for training on them."""
+    from densepose.data.flip_symmetry import SMPL_SYMMETRY_FILE
     from densepose.data.registration import datasets_root
     from densepose.surface.geodesics import default_cache_dir
     from densepose.surface.official import CHARTS_FILE, CONVERTED_FILE, DISTANCE_FILE, VERTEX_FILE
 
-    area, cached = "evaluation", sorted(default_cache_dir().glob("geodesics_*.npy"))
+    area, cached = "surface files", sorted(default_cache_dir().glob("geodesics_*.npy"))
     yield Finding(
         area,
         "distances on the template",
@@ -167,7 +168,7 @@ def evaluation_files(data_dir: str | None) -> Iterator[Finding]:
         str(cached[0]) if cached else f"computed at first use, into {default_cache_dir()}",
     )
     folder = datasets_root(data_dir) / "densepose_smpl"
-    for name in (CHARTS_FILE, VERTEX_FILE, DISTANCE_FILE):
+    for name in (CHARTS_FILE, VERTEX_FILE, DISTANCE_FILE, SMPL_SYMMETRY_FILE):
         converted = name == DISTANCE_FILE and (folder / CONVERTED_FILE).is_file()
         if (folder / name).is_file() or converted:
             yield Finding(area, name, OK, str(folder))

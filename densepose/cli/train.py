@@ -6,16 +6,15 @@ from argparse import REMAINDER, ArgumentParser, Namespace
 
 HELP = "train a model from a config file, or evaluate it with --eval-only"
 EXAMPLE = """\
-one GPU or the CPU    densepose train --config-file configs/densepose_rcnn_R_50_FPN_s1x.yaml
-8 GPUs                densepose train --config-file F --num-gpus 8
-smaller batch         densepose train --config-file F SOLVER.IMS_PER_BATCH 4 OUTPUT_DIR output/small
-go on after a stop    densepose train --config-file F --resume
-scores of a model     densepose train --config-file F --eval-only MODEL.WEIGHTS
-output/model_final.pth 2 processes on CPU    densepose train --config-file F --num-cpu-processes 2 2
-machines            densepose train --config-file F --num-gpus 8 --num-machines 2 --machine-rank 0
-\\
-                          --dist-url tcp://HOST:PORT      (and --machine-rank 1 on the other)
-below torchrun        torchrun --nproc-per-node 8 tools/train_net.py --config-file F
+one GPU or the CPU      densepose train --config-file configs/densepose_rcnn_R_50_FPN_s1x.yaml
+8 GPUs                  densepose train --config-file F --num-gpus 8
+smaller batch           densepose train --config-file F SOLVER.IMS_PER_BATCH 4 OUTPUT_DIR output/b4
+go on after a stop      densepose train --config-file F --resume
+scores of a model       densepose train --config-file F --eval-only MODEL.WEIGHTS model_final.pth
+2 processes on CPU      densepose train --config-file F --num-cpu-processes 2
+2 machines              densepose train --config-file F --num-gpus 8 --num-machines 2 \\
+                            --machine-rank 0 --dist-url tcp://HOST:PORT   (1 on the other machine)
+below torchrun          torchrun --nproc-per-node 8 tools/train_net.py --config-file F
 """
 
 

@@ -21,6 +21,7 @@ from detectron2.utils.env import seed_all_rng
 import densepose
 from densepose.config import check_config, load_config
 from densepose.data.registration import register_builtin, register_from_config
+from densepose.shipped_configs import find_config
 
 from .checkpoint import write_text
 from .logs import FILE_ONLY, setup_logging
@@ -47,7 +48,8 @@ def setup(args: Namespace) -> CfgNode:
         KeyError: a misspelt key; the message has the nearest ones.
         ValueError: a value of the wrong type, or keys that contradict each other.
     """
-    cfg = load_config(args.config_file or None, list(args.opts))
+    path = find_config(args.config_file) if args.config_file else None
+    cfg = load_config(path, list(args.opts))
     folder = Path(cfg.OUTPUT_DIR) / "inference" if args.eval_only else Path(cfg.OUTPUT_DIR)
     writable = _make_folder(folder)
     setup_logging(folder / "log.txt" if writable else None, rank=comm.get_rank())
