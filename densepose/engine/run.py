@@ -65,7 +65,8 @@ def run_process(args: Namespace) -> int:
         _tell(f"{interrupt or 'interrupted'}; --resume goes on from the last checkpoint")
         return 130
     except USER_ERRORS as error:
-        logger.error("Traceback:", exc_info=True, extra=FILE_ONLY)
+        if logger.hasHandlers():  # no log file is open yet while the config is read
+            logger.error("Traceback:", exc_info=True, extra=FILE_ONLY)
         # What is wrong with a config or a file is the same in all processes: one of them tells.
         only_here = isinstance(error, (ImageError, FloatingPointError))
         if comm.is_main_process() or only_here:
