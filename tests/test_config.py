@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from densepose.config import check_config, get_densepose_cfg, load_config
+from densepose.config_loading import nearest_keys
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
+S1X = str(CONFIGS / "densepose_rcnn_R_50_FPN_s1x.yaml")
+LITE0 = str(CONFIGS / "synthetic" / "efficientnet_lite0_fpn_cpu.yaml")
+
+
+@pytest.mark.parametrize(
+    "path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda p: str(p.relative_to(CONFIGS))
+)
+def test_every_config_loads_and_has_no_contradiction(path: Path):
+    check_config(load_config(str(path)))
+
+
+def test_defaults_are_those_of_detectron2s_densepose():
+    head = get_densepose_cfg().MODEL.ROI_DENSEPOSE_HEAD
+    assert (head.HEATMAP_SIZE, head.POOLER_RESOLUTION, head.UP_SCALE) == (112, 28, 2)
+    assert (head.INDEX_WEIGHTS, head.PART_WEIGHTS, head.POINT_REGRESSION_WEIGHTS) == (5, 1, 0.01)
+    assert head.UV_LOSS_REDUCTION == "sum"
+    assert get_densepose_cfg().MODEL.HRNET.STAGE4.NUM_CHANNELS == [32, 64, 128, 256]
+
+
+def test_legacy_differs_from_s1x_only_in_head_and_learning_rate():
+    new, old = load_config(S1X), load_config(S1X.replace("s1x", "s1x_legacy"))
+    head = {
+        "NUM_COARSE_SEGM_CHANNELS": 15,
+        "POOLER_RESOLUTION": 14,
+        "HEATMAP_SIZE": 56,
+        "INDEX_WEIGHTS": 2.0,
+        "PART_WEIGHTS": 0.3,
+        "POINT_REGRESSION_WEIGHTS": 0.1,
+        "DECODER_ON": False,
+    }
+    new.MODEL.ROI_DENSEPOSE_HEAD.update(head)
+    new.SOLVER.BASE_LR = 0.002
+    assert new == old
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_misspelt_key_in_a_base_file_is_answered_with_the_nearest(tmp_path: Path):
+    write(tmp_path / "base.yaml", "MODEL:\n  ROI_DENSEPOSE_HEAD:\n    HEATMAP_SZE: 56\n")
+    leaf = write(tmp_path / "leaf.yaml", "_BASE_: base.yaml\nSEED: 1\n")
+    with pytest.raises(KeyError, match=f"base.yaml: {HEAD}.HEATMAP_SZE .* {HEAD}.HEATMAP_SIZE"):
+        load_config(leaf)
+
+
+@pytest.mark.parametrize(
+    ("key", "wanted"),
+    [
+        ("SOLVER.MAX_ITERS", "SOLVER.MAX_ITER"),
+        ("MODEL.NUM_PATCHES", f"{HEAD}.NUM_PATCHES"),
+        ("model.roi_densepose_head.up_scale", None),
+        (f"{HEAD}.UV_CONFIDENCE.ENABLE", f"{HEAD}.UV_CONFIDENCE.ENABLED"),
+        ("SOLVER.LOG_PERIOD", "LOG_PERIOD"),
+    ],
+)
+def test_nearest_keys(key: str, wanted: str | None):
+    found = nearest_keys(get_densepose_cfg(), key)
+    assert found[:1] == ([wanted] if wanted else [])
+
+
+def test_misspelt_key_on_the_command_line():
+    with pytest.raises(KeyError, match="SOLVER.BASE_LRR .* mean SOLVER.BASE_LR or"):
+        load_config(S1X, ["SOLVER.BASE_LRR", "0.1"])
+    with pytest.raises(KeyError, match="command line: SEED.DEEPER is not a config key"):
+        load_config(None, ["SEED.DEEPER", "1"])
+
+
+def test_odd_number_of_words_on_the_command_line():
+    with pytest.raises(ValueError, match="KEY VALUE pairs, got 1 words"):
+        load_config(None, ["SOLVER.BASE_LR"])
+
+
+def test_wrong_types_name_their_source(tmp_path: Path):
+    path = write(tmp_path / "types.yaml", "SOLVER:\n  MAX_ITER: [1, 2]\n")
+    with pytest.raises(ValueError, match="types.yaml: .*SOLVER.MAX_ITER"):
+        load_config(path)
+    with pytest.raises(ValueError, match="command line: SOLVER.MAX_ITER soon"):
+        load_config(None, ["SOLVER.MAX_ITER", "soon"])
+
+
+def test_missing_files_are_named(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="nowhere.yaml"):
+        load_config(str(tmp_path / "nowhere.yaml"))
+    leaf = write(tmp_path / "leaf.yaml", "_BASE_: lost.yaml\n")
+    with pytest.raises(FileNotFoundError, match="leaf.yaml: _BASE_: .*lost.yaml"):
+        load_config(leaf)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected a mapping of config keys, got NoneType"),
+        ("SEED: [1", "not readable as plain YAML"),
+        ("SEED: !!python/object/apply:os.getcwd []", "not readable as plain YAML"),
+    ],
+)
+def test_files_that_are_not_plain_yaml_mappings(tmp_path: Path, text: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        load_config(write(tmp_path / "odd.yaml", text))
+
+
+def test_free_keys_are_accepted(tmp_path: Path):
+    text = 'DATASETS:\n  CATEGORY_MAPS:\n    "some_set":\n      "16": 1\n'
+    cfg = load_config(write(tmp_path / "free.yaml", text))
+    assert cfg.DATASETS.CATEGORY_MAPS.some_set == {"16": 1}
+
+
+def test_data_sets_by_path(tmp_path: Path):
+    text = "DATASETS:\n  REGISTER:\n    - {NAME: mine, ANNOTATIONS: a.json, IMAGES: images}\n"
+    (entry,) = load_config(write(tmp_path / "data.yaml", text)).DATASETS.REGISTER
+    assert entry == {"NAME": "mine", "ANNOTATIONS": "a.json", "IMAGES": "images"}
+
+
+@pytest.mark.parametrize(
+    ("opts", "message"),
+    [
+        ([f"{HEAD}.HEATMAP_SIZE", "56"], "set HEATMAP_SIZE to 112"),
+        ([f"{HEAD}.NUM_COARSE_SEGM_CHANNELS", "3"], "NUM_COARSE_SEGM_CHANNELS=3; allowed: 2, 15"),
+        ([f"{HEAD}.NAME", "DensePoseDeepLabHead"], "'DensePoseDeepLabHead' is not registered"),
+        ([f"{HEAD}.LOSS_NAME", "Nothing"], "choose one of: DensePoseChartLoss"),
+        (["MODEL.BACKBONE.NAME", "build_hrfpn_backbone"], "'build_hrfpn_backbone' is not regist"),
+        (["MODEL.ROI_HEADS.NAME", "Wrong"], "MODEL.ROI_HEADS.NAME='Wrong' is not registered"),
+        ([f"{HEAD}.UV_LOSS_REDUCTION", "max"], "allowed: 'sum', 'mean'"),
+        ([f"{HEAD}.CONV_HEAD_KERNEL", "4"], "must be odd"),
+        ([f"{HEAD}.DECONV_KERNEL", "3"], "must be even"),
+        (
+            [f"{HEAD}.UV_CONFIDENCE.ENABLED", "True", f"{HEAD}.LOSS_NAME", "DensePoseChartLoss"],
+            "use 'DensePoseChartWithConfidenceLoss' or switch UV_CONFIDENCE off",
+        ),
+        (
+            [
+                f"{HEAD}.SEGM_CONFIDENCE.ENABLED",
+                "True",
+                f"{HEAD}.PREDICTOR_NAME",
+                "DensePoseChartPredictor",
+            ],
+            "predicts no confidences",
+        ),
+        (
+            [f"{HEAD}.UV_CONFIDENCE.ENABLED", "True", f"{HEAD}.UV_CONFIDENCE.EPSILON", "0.0"],
+            "EPSILON=0.0 must be positive",
+        ),
+        (
+            [
+                f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS",
+                "True",
+                f"{HEAD}.NUM_COARSE_SEGM_CHANNELS",
+                "15",
+            ],
+            "set NUM_COARSE_SEGM_CHANNELS to 2",
+        ),
+        (["MODEL.TIMM.NAME", "resnet18"], "does not use it; set BACKBONE.NAME"),
+        (["MODEL.BACKBONE.NAME", "build_timm_fpn_backbone"], "needs MODEL.TIMM.NAME"),
+        (["SOLVER.OPTIMIZER", "LION"], "SOLVER.OPTIMIZER='LION'; allowed: 'SGD', 'ADAMW'"),
+    ],
+)
+def test_contradictions_are_refused(opts: list[str], message: str):
+    with pytest.raises(ValueError, match=message):
+        check_config(load_config(S1X, opts))
+
+
+def test_pretrained_weights_need_their_own_pixel_normalisation():
+    with pytest.raises(ValueError, match="MODEL.PIXEL_MEAN .*got 'BGR'"):
+        check_config(load_config(LITE0, ["INPUT.FORMAT", "BGR"]))
+
+
+def test_a_plain_detector_needs_no_densepose_head():
+    cfg = get_densepose_cfg()
+    cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
+    check_config(cfg)
