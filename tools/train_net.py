@@ -4,15 +4,8 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
-from densepose.cli import train
+from densepose.cli.__main__ import run_verb
 
 if __name__ == "__main__":
-    parser = ArgumentParser(
-        description=__doc__,
-        epilog="examples:\n" + train.EXAMPLE.replace("densepose train", "tools/train_net.py"),
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    train.add_arguments(parser)
-    sys.exit(train.run(parser.parse_args()))
+    sys.exit(run_verb("train", sys.argv[1:]))

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 # Where the wanted metric is missing, not a number, or the same for two checkpoints (an AP of 0
 # early in training), these decide, in this order. Higher is better for all of them.
-FALLBACKS = ("densepose_gpsm/AP", "densepose/mean_gps", "bbox/AP")
+FALLBACKS = ("densepose_gpsm/AP", "densepose_points/mean_gps", "bbox/AP")
 
 
 class BestCheckpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
@@ -21,11 +22,13 @@ from detectron2.evaluation import DatasetEvaluator, inference_context
 from detectron2.utils import comm
 
 from densepose.data.registration import smpl_dir
+from densepose.evaluation.evaluator import DensePoseEvaluator
 from densepose.modeling.inference import instances_to_prediction
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
 from .checkpoint import write_text
 from .loaders import build_test_loader
+from .logs import terminal_without
 from .progress import duration_text, track
 
 logger = logging.getLogger(__name__)
@@ -33,10 +36,21 @@ logger = logging.getLogger(__name__)
 # The other processes wait while the main one scores the predictions of a large set.
 PATIENCE = timedelta(days=2)
 METRICS = "metrics.json"
+QUIET_WHEN_BRIEF = ("densepose.evaluation", "densepose.data")
+BRIEF = (
+    ("GPSm AP", ".2f", "densepose_gpsm", "AP"),
+    ("GPS AP", ".2f", "densepose_gps", "AP"),
+    ("mean GPS", ".3f", "densepose_points", "mean_gps"),
+    ("AUC30", ".3f", "densepose_points", "auc30"),
+    ("right part", ".3f", "densepose_points", "part_accuracy"),
+    ("box AP", ".2f", "bbox", "AP"),
+)
 Results = dict[str, Any]  # [data set ->] task -> metric -> value; one data set stands by itself
 
 
-def evaluate(cfg: CfgNode, model: nn.Module, *, iteration: int | None = None) -> Results:
+def evaluate(
+    cfg: CfgNode, model: nn.Module, *, iteration: int | None = None, brief: bool = False
+) -> Results:
     """Predict and score every data set of DATASETS.TEST.
 
     Each process predicts its share of the images and writes them to OUTPUT_DIR/inference/<data
@@ -46,6 +60,7 @@ def evaluate(cfg: CfgNode, model: nn.Module, *, iteration: int | None = None) ->
         cfg: from ``setup``.
         model: set to evaluation for the time being.
         iteration: training steps done, noted in the file; None outside of training.
+        brief: one line of scores on the terminal, the tables in files only.
 
     Returns:
         task -> metric -> value, below the names of the data sets if there are several; empty in
@@ -54,37 +69,56 @@ def evaluate(cfg: CfgNode, model: nn.Module, *, iteration: int | None = None) ->
     folder = Path(cfg.OUTPUT_DIR) / "inference"
     results = {}
     for name in cfg.DATASETS.TEST:
-        start = time.perf_counter()
-        evaluator = build_evaluator(cfg, name)
-        predict(model, build_test_loader(cfg, name), evaluator, label=f"evaluate {name}")
-        predicted = time.perf_counter()
-        scores = evaluator.evaluate()
-        wait_for_main_process()
+        with terminal_without(*QUIET_WHEN_BRIEF) if brief else contextlib.nullcontext():
+            scores = _evaluate_one(cfg, model, name)
         if comm.is_main_process():
             results[name] = scores
-            logger.info(
-                "Evaluated %s in %s, scoring %s of it",
-                name,
-                duration_text(time.perf_counter() - start),
-                duration_text(time.perf_counter() - predicted),
-            )
+            logger.info("%s: %s", name, brief_text(scores))
     if results:
         _write(folder / METRICS, results, cfg, iteration)
-        logger.info("Results: %s", folder / METRICS)
+        logger.info("Scores: %s", folder / METRICS)
     return results[cfg.DATASETS.TEST[0]] if len(results) == 1 else results
+
+
+def _evaluate_one(cfg: CfgNode, model: nn.Module, name: str) -> Mapping[str, Any]:
+    start = time.perf_counter()
+    evaluator = build_evaluator(cfg, name)
+    predict(model, build_test_loader(cfg, name), evaluator, label=f"evaluate {name}")
+    predicted = time.perf_counter()
+    scores = evaluator.evaluate()
+    wait_for_main_process()
+    logger.info(
+        "Evaluated %s in %s, scoring %s of it",
+        name,
+        duration_text(time.perf_counter() - start),
+        duration_text(time.perf_counter() - predicted),
+    )
+    return scores
+
+
+def brief_text(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """The scores that are looked at first, in one line."""
+    return ", ".join(
+        f"{label} {scores[task][metric]:{form}}"
+        for label, form, task, metric in BRIEF
+        if metric in scores.get(task, {})
+    )
 
 
 def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
     """The evaluator of one data set, streaming predictions to OUTPUT_DIR/inference/<data set>."""
-    from densepose.evaluation.evaluator import DensePoseEvaluator
-
     metadata = MetadataCatalog.get(name)
     return DensePoseEvaluator(
         instances_to_prediction,
         metadata.json_file,
-        load_evaluation_surface(metadata.surface, smpl_dir(cfg)),
+        functools.partial(_surface, metadata.surface, smpl_dir(cfg)),
         Path(cfg.OUTPUT_DIR) / "inference" / name,
+        min_threshold=cfg.DENSEPOSE_EVALUATION.MIN_IOU_THRESHOLD,
     )
+
+
+# A run evaluates many times on the same surface.
+_surface = functools.lru_cache(maxsize=1)(load_evaluation_surface)
 
 
 def predict(

@@ -12,6 +12,8 @@ import logging
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -45,6 +47,9 @@ def quiet_libraries() -> None:
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
+_hidden: list[str] = []  # loggers that the terminal does not show at the moment
+
+
 class _OurHandler:
     """Marks the handlers that ``setup_logging`` may take away again."""
 
@@ -54,8 +59,9 @@ class TerminalHandler(_OurHandler, logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one message; ``extra=FILE_ONLY`` and detectron2's own progress are left out."""
-        ours = record.name.startswith("densepose") or record.levelno >= logging.WARNING
-        if getattr(record, "file_only", False) or not ours:
+        if getattr(record, "file_only", False):
+            return
+        if record.levelno < logging.WARNING and not self._is_news(record.name):
             return
         try:
             message = record.getMessage()
@@ -66,6 +72,20 @@ class TerminalHandler(_OurHandler, logging.Handler):
             console.print(message, style=style, markup=False, soft_wrap=True)
         except Exception:
             self.handleError(record)
+
+    @staticmethod
+    def _is_news(logger_name: str) -> bool:
+        return logger_name.startswith("densepose") and not logger_name.startswith(tuple(_hidden))
+
+
+@contextmanager
+def terminal_without(*loggers: str) -> Iterator[None]:
+    """Within the block, what these loggers tell goes to the file only; warnings are still shown."""
+    _hidden.extend(loggers)
+    try:
+        yield
+    finally:
+        del _hidden[-len(loggers) :]
 
 
 class _FileHandler(_OurHandler, logging.FileHandler):

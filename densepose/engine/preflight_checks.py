@@ -17,7 +17,7 @@ from detectron2.utils import comm
 
 from densepose.data.coco import read_annotation_file
 from densepose.data.flip_symmetry import symmetry_from_config
-from densepose.data.registration import require_registered, smpl_dir
+from densepose.data.registration import dataset_status, require_registered, smpl_dir
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
 from .weights_file import check_looks_like_weights, resolve_weights
@@ -82,29 +82,24 @@ def _data_problems(name: str) -> Iterator[str]:
     except KeyError as error:
         yield error.args[0]
         return
-    metadata = MetadataCatalog.get(name)
-    annotations, images = Path(metadata.json_file), Path(metadata.image_root)
-    missing = [
-        f"{what} {path}"
-        for what, path, there in (
-            ("the annotation file", annotations, annotations.is_file()),
-            ("the image folder", images, images.is_dir()),
-        )
-        if not there
-    ]
-    if missing:
-        mend = metadata.get("mend")
-        yield f"data set {name!r} lacks {' and '.join(missing)}" + (
-            f"; get it by: {mend}" if mend else ""
+    status = next((status for status in dataset_status() if status.name == name), None)
+    if status is None:
+        return  # registered by other code, which knows how its files look
+    if status.missing:
+        mend = f"; get it by: {status.mend}" if status.mend else ""
+        yield (
+            f"data set {name!r} lacks its {status.missing}: {status.json_path} and"
+            f" {status.image_root} are expected{mend}"
         )
         return
     try:
-        names = first_file_names(annotations, has_truth=metadata.get("has_truth", True))
+        has_truth = MetadataCatalog.get(name).get("has_truth", True)
+        names = first_file_names(status.json_path, has_truth=has_truth)
     except ValueError as error:
         yield f"data set {name!r}: {error}"
         return
     for file_name in names:
-        problem = image_problem(images / file_name)
+        problem = image_problem(status.image_root / file_name)
         if problem:
             yield f"data set {name!r}: {problem}"
 
@@ -127,7 +122,7 @@ def first_file_names(path: Path, *, has_truth: bool = True) -> list[str]:
         return [name for name in names if isinstance(name, str)]
     with path.open("rb") as file:
         head = file.read(LOOK_AT).decode("utf-8", errors="replace")
-        file.seek(size - LOOK_AT)
+        file.seek(max(0, size - LOOK_AT))
         tail = file.read().decode("utf-8", errors="replace")
     if not head.lstrip().startswith("{"):
         raise ValueError(f"{path} is no annotation file: it starts with {head.lstrip()[:40]!r}")
@@ -198,8 +193,10 @@ def _file_names(folder: Path) -> list[str]:
 def _batch_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
     world, batch = comm.get_world_size(), cfg.SOLVER.IMS_PER_BATCH
     if mode == "train" and batch % world:
-        yield f"SOLVER.IMS_PER_BATCH {batch} cannot be divided among {world} processes; use"
-        f" {batch // world * world or world}"
+        fitting = batch // world * world or world
+        yield (
+            f"SOLVER.IMS_PER_BATCH {batch} cannot be divided among {world} processes; use {fitting}"
+        )
 
 
 def _folder_problems(cfg: CfgNode, mode: str, num_parameters: int | None) -> Iterator[str]:

@@ -121,7 +121,7 @@ class ProgressHook(HookBase):
             parts.append(f"lr {latest['lr'].latest():.2e}")
         if seconds == seconds:
             parts.append(f"{self.images_per_step / seconds:.1f} images/s")
-        if not short and "data_time" in latest:
+        if not short and "data_time" in latest and seconds == seconds:
             parts.append(f"{seconds:.3f} s/it, {median('data_time'):.3f} of it waiting for data")
         left = seconds * (self.trainer.max_iter - iteration)
         limit = self.time_left()

@@ -213,7 +213,12 @@ class Trainer(TrainerBase):
             else self.average.applied(self.bare_model)
         )
         with averaged:
-            return evaluate(self._cfg, self.bare_model, iteration=self.iter)
+            return evaluate(
+                self._cfg,
+                self.bare_model,
+                iteration=min(self.iter + 1, self.max_iter),
+                brief=self.iter < self.max_iter,
+            )
 
     def _close(self) -> None:
         """After an error: take the bar away and close the files, without evaluating."""

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from detectron2.config import CfgNode
+
+from densepose.config import get_densepose_cfg
+from densepose.data.registration import register_builtin, register_from_config
+from densepose.engine import preflight_checks
+from densepose.engine.preflight_checks import (
+    PreflightError,
+    checkpoint_bytes,
+    first_file_names,
+    preflight,
+)
+from tests.tiny_dataset import write_tiny_densepose_coco
+
+
+@pytest.fixture
+def surfaces(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Surfaces that were asked for; none is computed."""
+    asked: list[str] = []
+
+    def load(name: str, folder: Path) -> None:
+        asked.append(name)
+        if name != "template":
+            raise FileNotFoundError(f"{folder}/SMPL_subdiv.mat is missing")
+
+    monkeypatch.setattr(preflight_checks, "load_evaluation_surface", load)
+    return asked
+
+
+@pytest.fixture
+def cfg(tmp_path: Path) -> CfgNode:
+    """A config with a sound data set ``tiny``; nothing is wrong with it."""
+    annotations, images = write_tiny_densepose_coco(tmp_path / "tiny", num_images=3)
+    cfg = get_densepose_cfg()
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("tiny",), ("tiny",)
+    cfg.OUTPUT_DIR = str(tmp_path / "out")
+    register_builtin(tmp_path / "datasets")
+    register(cfg, annotations, images)
+    return cfg
+
+
+def register(cfg: CfgNode, annotations: Path, images: Path, surface: str = "template") -> None:
+    entry = {
+        "NAME": "tiny",
+        "ANNOTATIONS": str(annotations),
+        "IMAGES": str(images),
+        "SURFACE": surface,
+    }
+    cfg.DATASETS.REGISTER = [entry]
+    register_from_config(cfg)
+
+
+def problems(cfg: CfgNode, mode: str = "train", **options: int) -> str:
+    with pytest.raises(PreflightError) as caught:
+        preflight(cfg, mode, **options)
+    return str(caught.value)
+
+
+def test_a_sound_run_passes_quickly(cfg: CfgNode, surfaces: list[str]):
+    start = time.perf_counter()
+    preflight(cfg, "train", num_parameters=1000)
+    preflight(cfg, "eval")
+    assert surfaces == ["template", "template"]
+    assert time.perf_counter() - start < 5
+
+
+def test_all_problems_are_told_at_once(cfg: CfgNode, surfaces: list[str], tmp_path: Path):
+    cfg.DATASETS.TRAIN = ("tinny",)
+    cfg.DATASETS.TEST = ("densepose_synthetic_val",)
+    cfg.MODEL.WEIGHTS = str(tmp_path / "missing.pth")
+    (tmp_path / "file").write_text("")
+    cfg.OUTPUT_DIR = str(tmp_path / "file" / "out")
+    text = problems(cfg)
+    assert text.startswith("4 problems found before the run started:\n  1. ")
+    assert "no data set is called 'tinny'; did you mean 'tiny'?" in text
+    assert "data set 'densepose_synthetic_val' lacks its annotations and images: " in text
+    assert "get it by: " in text
+    assert "missing.pth does not exist" in text
+    assert "cannot be written" in text
+
+
+def test_broken_annotations_and_images(cfg: CfgNode, surfaces: list[str], tmp_path: Path):
+    annotations = tmp_path / "tiny" / "annotations.json"
+    image = tmp_path / "tiny" / "images" / "000000000002.jpg"
+    image.write_bytes(image.read_bytes()[:300])
+    text = problems(cfg)
+    assert "000000000002.jpg cannot be read" in text and "damaged or cut short" in text
+    image.unlink()
+    assert "000000000002.jpg does not exist" in problems(cfg)
+    annotations.write_text(annotations.read_text()[:-30])
+    assert "annotations.json" in problems(cfg) and "may be cut off" in problems(cfg)
+    annotations.write_text(json.dumps({"images": []}))
+    assert "expected a DensePose-COCO file with the lists" in problems(cfg)
+
+
+def test_missing_evaluation_and_symmetry_files(cfg: CfgNode, surfaces: list[str], tmp_path: Path):
+    tiny = tmp_path / "tiny"
+    register(cfg, tiny / "annotations.json", tiny / "images", surface="smpl_27554")
+    text = problems(cfg)
+    assert "SMPL_subdiv.mat is missing" in text
+    assert "INPUT.RANDOM_FLIP horizontal" in text and "UV_symmetry_transforms.mat" in text
+    cfg.INPUT.RANDOM_FLIP = "none"
+    assert "UV_symmetry" not in problems(cfg)
+
+
+def test_weights_that_are_no_weights(cfg: CfgNode, surfaces: list[str], tmp_path: Path):
+    cfg.MODEL.WEIGHTS = str(tmp_path / "model_final.pth")
+    (tmp_path / "model_final.pth").write_bytes(b"<html>not found</html>")
+    assert "this is a web page" in problems(cfg)
+    cfg.MODEL.WEIGHTS = str(tmp_path / "model_finale.pth")
+    assert "its folder has model_final.pth" in problems(cfg)
+
+
+def test_empty_lists_of_data_sets(cfg: CfgNode, surfaces: list[str]):
+    cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
+    assert "DATASETS.TRAIN is empty" in problems(cfg)
+    assert "DATASETS.TEST is empty" in problems(cfg, "eval")
+
+
+def test_a_full_disk(cfg: CfgNode, surfaces: list[str], monkeypatch: pytest.MonkeyPatch):
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**30))
+    preflight(cfg, "train", num_parameters=1000)
+    text = problems(cfg, num_parameters=100_000_000)
+    assert "has 1.0 GB free, the run needs about" in text
+
+
+def test_size_of_checkpoints_by_hand():
+    cfg = get_densepose_cfg()
+    solver = cfg.SOLVER
+    solver.MAX_ITER, solver.CHECKPOINT_PERIOD, solver.CHECKPOINTS_TO_KEEP = 100, 10, 3
+    # Weights and momentum, 4 bytes each, in 3 + 2 files; the best one has the weights alone.
+    assert checkpoint_bytes(cfg, 10) == 2 * 40 * 5 + 40
+    solver.OPTIMIZER, solver.EMA.ENABLED, solver.CHECKPOINTS_TO_KEEP = "ADAMW", True, 0
+    assert checkpoint_bytes(cfg, 10) == 4 * 40 * 12 + 40
+
+
+def test_the_batch_must_be_divisible(
+    cfg: CfgNode, surfaces: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(preflight_checks.comm, "get_world_size", lambda: 3)
+    monkeypatch.setattr(preflight_checks.comm, "all_gather", lambda value: [value])
+    cfg.SOLVER.IMS_PER_BATCH = 16
+    assert "IMS_PER_BATCH 16 cannot be divided among 3 processes; use 15" in problems(cfg)
+
+
+def test_a_large_annotation_file_is_looked_at_from_both_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(preflight_checks, "WHOLE_JSON", 100)
+    path = tmp_path / "large.json"
+    images = [{"id": n, "file_name": f"{n}.jpg"} for n in range(50)]
+    text = json.dumps({"images": images, "annotations": [], "categories": []})
+    path.write_text(text)
+    assert first_file_names(path) == ["0.jpg", "1.jpg", "2.jpg"]
+    path.write_text(text[:-5])
+    with pytest.raises(ValueError, match="cut short"):
+        first_file_names(path)
+    path.write_text("<html>" + text)
+    with pytest.raises(ValueError, match="it starts with '<html>"):
+        first_file_names(path)
+
+
+def test_an_address_that_cannot_be_fetched(
+    cfg: CfgNode, surfaces: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    def no_network(name: str) -> Path:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(preflight_checks, "resolve_weights", no_network)
+    cfg.MODEL.WEIGHTS = "https://example.org/R-50.pkl"
+    assert "cannot be fetched (no route to host); give the path of a file" in problems(cfg)
