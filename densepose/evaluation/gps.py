@@ -65,8 +65,8 @@ def mean_per_segment(values: np.ndarray, num_points: np.ndarray) -> np.ndarray:
     filled = np.flatnonzero(num_points)
     if len(filled):
         first = np.concatenate([[0], np.cumsum(num_points)])[filled]
-        # reduceat adds all but the first value of a segment pairwise and then the first; with a zero
-        # in front of every segment that is the order in which np.sum adds the segment alone.
+        # reduceat adds all but the first value of a segment pairwise and then the first; a zero in
+        # front of every segment makes that the order in which np.sum adds the segment alone.
         padded = np.insert(values, first, 0.0)
         sums = np.add.reduceat(padded, first + np.arange(len(first)))
         means[filled] = sums / num_points[filled]

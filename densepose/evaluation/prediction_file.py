@@ -20,6 +20,7 @@ uv              (2 L,) uint8         of each person all U, then all V, in steps 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -153,8 +154,7 @@ def read_prediction(path: str | Path) -> ImagePrediction:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    with archive.open(name) as stream:
-        return np.lib.format.read_array(stream, allow_pickle=False)
+    return np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
 
 
 def _arrays(prediction: ImagePrediction) -> dict[str, np.ndarray]:

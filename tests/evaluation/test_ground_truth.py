@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import numpy as np
+import pytest
+
+from densepose.evaluation.ground_truth import GroundTruth
+
+
+def person(number: int, image_id: int = 1, **changes) -> dict:
+    record = {
+        "id": number,
+        "image_id": image_id,
+        "category_id": 1,
+        "bbox": [1.5, 2.0, 30.0, 40.0],
+        "area": 900.5,
+        "dp_x": [10.0, 20.0],
+        "dp_y": [11.0, 21.0],
+        "dp_I": [1.0, 24.0],
+        "dp_U": [0.1, 0.2],
+        "dp_V": [0.3, 0.4],
+    }
+    return {k: v for k, v in (record | changes).items() if v is not None}
+
+
+def content(*people: dict, **image) -> dict:
+    images = [{"id": i, "height": 50, "width": 60} for i in (2, 1)]
+    images[1] |= image
+    categories = [{"id": 1, "name": "person"}]
+    return {"images": images, "annotations": list(people), "categories": categories}
+
+
+def load(*people: dict, image: dict | None = None, **options) -> GroundTruth:
+    return GroundTruth(content(*people, **(image or {})), "truth.json", **options)
+
+
+def test_an_image_holds_its_people_and_their_points():
+    without = person(8, **dict.fromkeys(("dp_x", "dp_y", "dp_I", "dp_U", "dp_V")), iscrowd=1)
+    truth = load(
+        person(7), without, person(9, dp_x=[5.0], dp_y=[6.0], dp_I=[3.0], dp_U=[0], dp_V=[1])
+    )
+    assert truth.image_ids == (1, 2)
+    image = truth.image(1)
+    assert image.annotation_ids.tolist() == [7, 8, 9]
+    assert image.has_points.tolist() == [True, False, True]
+    assert image.crowd.tolist() == [False, True, False]
+    assert image.owner.tolist() == [0, 0, 2] and image.num_points.tolist() == [2, 0, 1]
+    assert image.part.tolist() == [1, 24, 3] and image.uv[2].tolist() == [0, 1]
+    assert image.points_grid.tolist() == [[10, 11], [20, 21], [5, 6]]
+    assert image.image_size == (50, 60) and image.areas_px[0] == 900.5
+    assert len(truth.image(2)) == 0 and truth.image(2).boxes_xywh_px.shape == (0, 4)
+
+
+def test_people_can_be_left_out_with_their_points():
+    kept = load(person(7), person(8), person(9)).image(1).keep(np.array([True, False, True]))
+    assert kept.annotation_ids.tolist() == [7, 9]
+    assert kept.owner.tolist() == [0, 0, 1, 1] and len(kept.records) == 2
+
+
+def test_points_on_no_part_are_left_out_and_counted(caplog):
+    with caplog.at_level(logging.WARNING):
+        image = load(person(7, dp_I=[0.0, 2.0])).image(1)
+    assert image.part.tolist() == [2] and image.has_points.tolist() == [True]
+    assert "image 1: 1 of 2 annotated points lie on no part" in caplog.text
+
+
+def test_repeated_ids_count_as_in_pycocotools_or_as_they_are(caplog):
+    records = [person(7, image_id=1, area=1.0), person(7, image_id=2, area=2.0)]
+    with caplog.at_level(logging.WARNING):
+        repeated = load(*records)
+    assert "1 annotations repeat the id of another" in caplog.text
+    assert [len(repeated.image(i)) for i in (1, 2)] == [0, 2]
+    assert repeated.image(2).areas_px.tolist() == [2.0, 2.0]
+    as_is = load(*records, repeat_duplicate_ids=False)
+    assert [as_is.image(i).areas_px.tolist() for i in (1, 2)] == [[1.0], [2.0]]
+
+
+def test_only_the_chosen_category_and_images_count():
+    made = content(person(1), person(2, category_id=5), person(3, image_id=2))
+    made["categories"].append({"id": 5, "name": "chimpanzee"})
+    assert GroundTruth(made, "x").image(1).annotation_ids.tolist() == [1]
+    chimps = GroundTruth(made, "x", category_id=5, image_ids=[1])
+    assert chimps.image(1).annotation_ids.tolist() == [2] and chimps.image_ids == (1,)
+    made["categories"][0]["name"] = "bear"
+    with pytest.raises(ValueError, match="x: say which category_id to evaluate"):
+        GroundTruth(made, "x")
+    with pytest.raises(ValueError, match="x: no category 9"):
+        GroundTruth(made, "x", category_id=9)
+    with pytest.raises(ValueError, match="x: no image 77; 1 ids are not in it"):
+        GroundTruth(made, "x", category_id=1, image_ids=[1, 77])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"dp_U": [0.1]},
+            "annotation 7: the lists of its points must have one length, got .*'dp_U': 1",
+        ),
+        ({"dp_V": None}, "annotation 7: no 'dp_V'"),
+        ({"dp_x": [1.0, float("nan")]}, "annotation 7: a coordinate of its points is not a finite"),
+        ({"bbox": [1, 2, 3]}, "annotation 7: bbox must be x, y, width, height"),
+        ({"area": None}, "annotation 7: no 'area'"),
+    ],
+)
+def test_broken_annotations_are_named(change, message):
+    with pytest.raises(ValueError, match=f"truth.json: {message}"):
+        load(person(7, **change)).image(1)
+
+
+def test_regions_to_ignore_are_polygons():
+    region = {"ignore_regions_x": [[1, 5, 5]], "ignore_regions_y": [[1, 1, 9]]}
+    assert load(image=region).image(1).ignore_polygons == ([1, 1, 5, 1, 5, 9],)
+    assert load().image(1).ignore_polygons == ()
+    with pytest.raises(
+        ValueError, match="image 1: ignore_regions_x and ignore_regions_y must hold"
+    ):
+        load(image=region | {"ignore_regions_y": [[1, 1]]}).image(1)
+
+
+def test_files_that_are_no_annotations_are_refused(tmp_path):
+    path = tmp_path / "broken.json"
+    path.write_text('{"images": [')
+    with pytest.raises(ValueError, match="broken.json: not a JSON file"):
+        GroundTruth.load(path)
+    path.write_text("[]")
+    with pytest.raises(ValueError, match="broken.json: expected a JSON object, got a list"):
+        GroundTruth.load(path)
+    path.write_text(json.dumps({"images": []}))
+    with pytest.raises(ValueError, match="broken.json: no 'annotations' at the top level"):
+        GroundTruth.load(path)
+    with pytest.raises(FileNotFoundError):
+        GroundTruth.load(tmp_path / "absent.json")
