@@ -119,11 +119,19 @@ def test_nobody_costs_nothing_and_still_trains():
     assert all(float(parameter.grad.abs().sum()) == 0 for parameter in model.parameters())
 
 
+class KeepsItsInput(nn.Module):
+    """Stands for a pooler; torchvision's ends the process when a box is not finite."""
+
+    output_size = (4, 4)
+
+    def forward(self, features, boxes):
+        return features[0]
+
+
 def test_a_box_that_is_not_finite_is_left_to_the_pooler():
     model, maps = decoder(), levels(1)
-    boxes = [Boxes(torch.tensor([[0.0, 0.0, float("inf"), 20.0]], dtype=torch.float64))]
-    got = model.pool(maps, boxes, pooler())
-    torch.testing.assert_close(got, pooler()([model(maps)], boxes), equal_nan=True)
+    boxes = [Boxes(torch.tensor([[0.0, 0.0, float("inf"), 20.0]]))]
+    torch.testing.assert_close(model.pool(maps, boxes, KeepsItsInput()), model(maps))
 
 
 @pytest.mark.parametrize(
