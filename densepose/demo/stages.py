@@ -1,0 +1,133 @@
+"""The demo: synthetic data, a training on CPU, its evaluation and a page, in one folder.
+
+Every stage is the verb that a user would call (``make-data``, ``train``); a stage that is finished
+is not repeated, so that an interrupted demo goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from densepose.cli import make_data, train
+from densepose.shipped_configs import find_config
+from densepose.surface.geodesics import template_geodesics
+
+from .page import TRAIN, VAL, write_page
+
+console = Console(stderr=True)
+CONFIG = "synthetic/efficientnet_lite0_fpn_cpu.yaml"
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Where the demo goes and how much it does."""
+
+    folder: str | Path
+    minutes: float = 8.5
+    num_train: int = 1600
+    num_val: int = 100
+    image_size: int = 320
+    seed: int = 0
+    config_file: str = ""
+
+    @property
+    def data(self) -> Path:
+        """Folder of the synthetic set; another one for other settings."""
+        name = f"data_{self.num_train}_{self.num_val}_{self.image_size}px_seed{self.seed}"
+        return Path(self.folder) / name
+
+    @property
+    def model(self) -> Path:
+        """Folder of the training."""
+        return Path(self.folder) / "model"
+
+
+def run_demo(settings: DemoSettings) -> Path | None:
+    """Run all stages.
+
+    Returns:
+        The page; None when a stage has failed (it has said why).
+    """
+    Path(settings.folder).mkdir(parents=True, exist_ok=True)
+    times = StageTimes(Path(settings.folder) / "times.json")
+    with times.stage("1 of 4: distances on the body surface", "distances"):
+        template_geodesics()
+    with times.stage("2 of 4: synthetic people", "data"):
+        if _run_verb(make_data, _data_arguments(settings)) != 0:
+            return None
+    with times.stage("3 of 4: training and evaluation", "training and evaluation"):
+        command = training_arguments(settings)
+        if _run_verb(train, command) != 0:
+            return None
+    with times.stage("4 of 4: page", "page"):
+        return write_page(settings, times.seconds, "densepose train " + " ".join(command))
+
+
+def training_arguments(settings: DemoSettings) -> list[str]:
+    """Arguments of ``densepose train``, as a user would type them."""
+    register = [
+        {
+            "NAME": name,
+            "ANNOTATIONS": str(settings.data / "annotations" / f"densepose_{split}.json"),
+            "IMAGES": str(settings.data / "images" / split),
+            "SURFACE": "template",
+        }
+        for name, split in ((TRAIN, "train"), (VAL, "val"))
+    ]
+    keys = {
+        "DATASETS.REGISTER": repr(register),
+        "DATASETS.TRAIN": f"('{TRAIN}',)",
+        "DATASETS.TEST": f"('{VAL}',)",
+        "SOLVER.MAX_MINUTES": str(settings.minutes),
+        "SEED": str(settings.seed),
+        "OUTPUT_DIR": str(settings.model),
+    }
+    pairs = [word for pair in keys.items() for word in pair]
+    return ["--config-file", find_config(settings.config_file or CONFIG), "--resume", *pairs]
+
+
+def _data_arguments(settings: DemoSettings) -> list[str]:
+    values = {
+        "--out": settings.data,
+        "--num-train": settings.num_train,
+        "--num-val": settings.num_val,
+        "--image-size": settings.image_size,
+        "--seed": settings.seed,
+    }
+    return [str(word) for pair in values.items() for word in pair]
+
+
+def _run_verb(verb: object, arguments: list[str]) -> int:
+    parser = ArgumentParser()
+    verb.add_arguments(parser)
+    return verb.run(parser.parse_args(arguments))
+
+
+class StageTimes:
+    """Seconds of each stage, kept over interruptions."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.seconds: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
+
+    @contextmanager
+    def stage(self, title: str, name: str) -> Iterator[None]:
+        """Announce a stage and add its time, also when it fails."""
+        console.rule(f"[bold]{title}", align="left")
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
+            temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
+            temporary.write_text(json.dumps(self.seconds, indent=1))
+            os.replace(temporary, self.path)
