@@ -66,10 +66,15 @@ def run_demo(settings: DemoSettings) -> Path | None:
             return None
     with times.stage("3 of 4: training and evaluation", "training and evaluation"):
         command = training_arguments(settings)
-        if _run_verb(train, command) != 0:
+        if not _is_trained(settings.model) and _run_verb(train, command) != 0:
             return None
     with times.stage("4 of 4: page", "page"):
         return write_page(settings, times.seconds, "densepose train " + " ".join(command))
+
+
+def _is_trained(folder: Path) -> bool:
+    """Whether the training in this folder has come to its end and was scored."""
+    return all((folder / name).is_file() for name in ("model_final.pth", "inference/metrics.json"))
 
 
 def training_arguments(settings: DemoSettings) -> list[str]:
