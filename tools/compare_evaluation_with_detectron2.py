@@ -1,7 +1,7 @@
 """Run detectron2's DensePose evaluator beside ours on generated sets and report the differences.
 
-Needs a checkout of detectron2 (its projects/DensePose is not on PyPI); nothing of it is part of this
-repository. Stand-ins of the licensed SMPL files are generated in the same form.
+Needs a checkout of detectron2 (its projects/DensePose is not on PyPI); nothing of it is part of
+this repository. Stand-ins of the licensed SMPL files are generated in the same form.
 
     python tools/compare_evaluation_with_detectron2.py --detectron2 PATH
     python tools/compare_evaluation_with_detectron2.py --detectron2 PATH --sets noisy --images 500
@@ -28,7 +28,7 @@ METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl
 
 
 def main() -> int:
-    """Parse the command line and run; one process for each evaluator, so their memory is their own."""
+    """Run as the command line says; each evaluator in a process of its own, for its memory."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -98,9 +98,8 @@ def compare(args: argparse.Namespace, project: Path, work_dir: Path) -> int:
 
 def report(kind: str, theirs: dict, ours: dict) -> bool:
     """Print the differences on one set; True when there are none."""
-    print(
-        f"\n{kind}: {ours['images']} images, {ours['people']} people, {ours['detections']} detections"
-    )
+    counts = ", ".join(f"{ours[name]} {name}" for name in ("images", "people", "detections"))
+    print(f"\n{kind}: {counts}")
     largest = 0.0
     for mode, table in MODES.items():
         # Upstream writes -100 where there is nobody to find, we say NaN.
@@ -210,8 +209,9 @@ def run_detectron2(folder: Path) -> int:
 
     # Importing upstream's package imports its video loader; evaluation needs no video.
     sys.modules.setdefault("av", MagicMock())
-    from densepose.evaluation import densepose_coco_evaluation as upstream
     from pycocotools.coco import COCO
+
+    from densepose.evaluation import densepose_coco_evaluation as upstream
 
     place = json.loads((folder / "surface.json").read_text())
 
@@ -229,7 +229,7 @@ def run_detectron2(folder: Path) -> int:
     found = truth.loadRes(results)
     before = _peak_mib()
     start = time.perf_counter()
-    tables, evaluators = {}, {}
+    tables, similarities = {}, {}
     for mode in MODES:
         evaluator = upstream.DensePoseCocoEval(
             truth, found, "densepose", dpEvalMode=getattr(upstream.DensePoseEvalMode, mode)
@@ -238,13 +238,11 @@ def run_detectron2(folder: Path) -> int:
         evaluator.accumulate()
         evaluator.summarize()
         tables[mode] = [float(value * 100) for value in evaluator.stats]
-        evaluators[mode] = evaluator
+        # The values of the last mode are those of the first; the evaluator itself holds gigabytes.
+        similarities = {key[0]: values[0] for key, values in evaluator.ious.items() if len(values)}
+        del evaluator
     seconds = time.perf_counter() - start
-    gps = {
-        str(image_id): values[0].tolist()
-        for (image_id, _), values in evaluators["GPS"].ious.items()
-        if len(values)
-    }
+    gps = {str(image_id): values.tolist() for image_id, values in similarities.items()}
     content = {
         "tables": tables,
         "seconds": seconds,

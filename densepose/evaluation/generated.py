@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 from pycocotools import mask as coco_mask
+from scipy.spatial.distance import cdist
 
 from densepose.structures.grids import ANNOTATION_GRID, UV_STEPS
 from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import EvaluationSurface
-from densepose.surface.geodesics import GeodesicDistances
+from densepose.surface.geodesics import GeodesicDistances, packed_size
 from densepose.surface.official import OfficialCharts
 
 from .gps import NUM_PARTS
@@ -60,10 +61,14 @@ def generated_surface(seed: int = 0, vertices_per_part: int = 60) -> EvaluationS
     own[shares] -= vertices_per_part
     kept, mesh_vertex = np.unique(own, return_inverse=True)
     place = points[kept]
-    high, low = np.tril_indices(len(kept), -1)
-    distances = np.linalg.norm(place[high] - place[low], axis=1).astype(np.float32)
+    rows = np.empty(packed_size(len(kept)), np.float32)
+    for start in range(0, len(kept), 512):
+        stop = min(start + 512, len(kept))
+        below = np.arange(stop)[None] < np.arange(start, stop)[:, None]
+        block = cdist(place[start:stop], place[:stop])[below]
+        rows[packed_size(start) : packed_size(stop)] = block
     charts = OfficialCharts(uv, part, mesh_vertex.astype(np.int64))
-    return EvaluationSurface("generated", charts, GeodesicDistances(distances, len(kept)))
+    return EvaluationSurface("generated", charts, GeodesicDistances(rows, len(kept)))
 
 
 def generated_set(

@@ -61,6 +61,8 @@ class _ArrayUnpickler(pickle.Unpickler):
             return _dtype
         if (module, name) == ("_codecs", "encode"):
             return _latin1
+        if name == "bytes" and module in ("builtins", "__builtin__"):
+            return _no_bytes
         raise _RefusedError(f"{module}.{name}")
 
 
@@ -69,6 +71,11 @@ def _latin1(text: str, encoding: str = "latin1") -> bytes:
     if encoding != "latin1":
         raise _RefusedError(f"the text encoding {encoding!r}")
     return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    """Empty bytes in a pickle before protocol 3."""
+    return b""
 
 
 def _dtype(kind: str, *flags: Any) -> np.dtype:
