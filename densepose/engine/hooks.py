@@ -155,11 +155,8 @@ class EvaluationHook(HookBase):
         if not self.results:
             return
         metrics = {name: float(value) for name, value in flatten_results_dict(self.results).items()}
-        for name, value in metrics.items():
-            if math.isfinite(value):  # NaN is not JSON
-                self.trainer.storage.put_scalar(
-                    name, value, cur_iter=iteration, smoothing_hint=False
-                )
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self.trainer.storage.put_scalars(**finite, smoothing_hint=False)  # NaN is not JSON
         if comm.is_main_process():
             self.best.offer(metrics, iteration, self.weights)
 
@@ -182,7 +179,7 @@ def continue_metrics(path: Path, start_iter: int) -> None:
             record = json.loads(line)
         except json.JSONDecodeError:
             continue
-        # An evaluation after n steps is noted at n, a training step at its own number from 0.
+        # The evaluation at the end of n steps is noted at n, a step at its own number from 0.
         if record["iteration"] < start_iter + ("total_loss" not in record):
             kept.append(line + "\n")
     write_text(path, "".join(kept))

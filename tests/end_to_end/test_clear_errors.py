@@ -1,0 +1,119 @@
+"""What a run answers to the mistakes that users make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from densepose.cli.__main__ import run_verb
+from tests.end_to_end.test_train_net import QUICK, options
+from tests.tiny_dataset import write_tiny_densepose_coco
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> tuple[Path, Path]:
+    return write_tiny_densepose_coco(tmp_path / "data", num_images=5)
+
+
+class Answer:
+    """Runs a verb and keeps what it prints to the error stream, on one line."""
+
+    def __init__(
+        self, data: tuple[Path, Path], output: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.data, self.output, self.capsys = data, output, capsys
+
+    def __call__(self, *flags: str, status: int = 1, **changes: object) -> str:
+        named = {key.replace("__", "."): value for key, value in changes.items()}
+        words = [*flags, *options(self.data, self.output, **named)]
+        assert run_verb("train", ["--config-file", QUICK, *words]) == status
+        text = self.capsys.readouterr().err
+        assert "Traceback" not in text
+        return " ".join(text.split())
+
+
+@pytest.fixture
+def answer(data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Answer:
+    return Answer(data, tmp_path / "out", capsys)
+
+
+def test_a_misspelt_key_is_answered_with_the_nearest(answer: Answer):
+    text = answer(SOLVER__BASE_RL=0.1)
+    assert "SOLVER.BASE_RL is not a config key; did you mean SOLVER.BASE_LR" in text
+
+
+def test_a_missing_data_set_is_answered_with_the_command_that_gets_it(
+    answer: Answer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "nowhere"))
+    text = answer(DATASETS__TRAIN=("densepose_synthetic_train",))
+    assert "data set 'densepose_synthetic_train' lacks its annotations and images" in text
+    assert "get it by: densepose make-data" in text
+
+
+def test_an_unknown_data_set_is_answered_with_the_nearest(answer: Answer):
+    text = answer(DATASETS__TRAIN=("densepose_coco_2014_trian",))
+    assert "no data set is called 'densepose_coco_2014_trian'; did you mean" in text
+
+
+def test_a_broken_annotation_file(answer: Answer, data: tuple[Path, Path]):
+    data[0].write_text(data[0].read_text()[:-40])
+    text = answer()
+    assert f"{data[0]}: expected a JSON file, but it cannot be read" in text
+
+
+def test_a_truncated_image_is_found_before_the_run_or_named_in_it(
+    answer: Answer, data: tuple[Path, Path]
+):
+    images = sorted(data[1].iterdir())
+    good = images[0].read_bytes()
+    images[0].write_bytes(good[:300])
+    assert f"image {images[0]} cannot be read" in answer()
+    images[0].write_bytes(good)
+    for image in images[3:]:  # later ones are met while training
+        image.write_bytes(image.read_bytes()[:300])
+    text = answer(SOLVER__MAX_ITER=20)
+    assert "cannot be decoded" in text
+    assert any(f"{image}: image {int(image.stem)} " in text for image in images[3:])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"<!DOCTYPE html><html>not found</html>", "this is a web page, not a file of weights"),
+        (b"", "the file is empty"),
+        (b"some notes", "not a readable file of weights"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint(answer: Answer, tmp_path: Path, content: bytes, message: str):
+    path = tmp_path / "model.pth"
+    path.write_bytes(content)
+    assert message in answer("--eval-only", MODEL__WEIGHTS=path)
+
+
+def test_a_checkpoint_of_another_model(answer: Answer, tmp_path: Path):
+    assert answer(status=0, SOLVER__MAX_ITER=1, DATASETS__TEST=()) == ""
+    weights = tmp_path / "out" / "model_final.pth"
+    head = "MODEL__ROI_DENSEPOSE_HEAD__NUM_COARSE_SEGM_CHANNELS"
+    text = answer("--eval-only", **{"MODEL__WEIGHTS": weights, head: 15})
+    assert "the weights have 2 coarse channels, the config 15" in text
+    assert "NUM_COARSE_SEGM_CHANNELS 2, or take other weights" in text
+    report = (tmp_path / "out" / "inference" / "load_report.txt").read_text()
+    assert "2 of another shape" in report
+
+
+def test_weights_of_something_else_entirely(answer: Answer, tmp_path: Path):
+    torch.save({"layer.weight": torch.ones(2)}, tmp_path / "other.pth")
+    text = answer(MODEL__WEIGHTS=tmp_path / "other.pth")
+    assert "no weight of the file fits the model. The file has layer.weight" in text
+
+
+def test_evaluation_without_weights(answer: Answer):
+    assert "--eval-only needs weights: MODEL.WEIGHTS is empty" in answer("--eval-only")
+
+
+def test_a_contradiction_between_keys(answer: Answer):
+    text = answer(MODEL__ROI_DENSEPOSE_HEAD__HEATMAP_SIZE=100)
+    assert "HEATMAP_SIZE=100 but POOLER_RESOLUTION=7" in text
