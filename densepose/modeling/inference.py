@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from detectron2.structures import Instances
 
@@ -16,7 +15,13 @@ from densepose.structures.chart_output import ChartOutput
 from densepose.structures.coordinates import quantize_uv
 from densepose.structures.prediction import ImagePrediction
 
-from .sampling import pixels_of_box, sample_all_channels, sample_channel
+from .sampling import (
+    MapPositions,
+    resize_matrix,
+    resize_taps,
+    sample_all_channels,
+    sample_channel,
+)
 
 
 def box_sizes_px(boxes_xyxy_px: Tensor) -> list[tuple[int, int]]:
@@ -41,30 +46,35 @@ def decode_person(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor
     """
     if len(output) != 1:
         raise ValueError(f"decode_person takes the output of one person, got {len(output)}")
-    side = output.part_logits.shape[-1]
-    rows, columns = _is_person(output, size_px).nonzero(as_tuple=True)
-    at = pixels_of_box(rows, columns, size_px, side, output.upscale)
-    part = sample_all_channels(output.part_logits, at).argmax(dim=1)
+    with torch.autocast(output.part_logits.device.type, enabled=False):
+        return _decode_person(output, size_px)
+
+
+def _decode_person(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    (height, width), side = size_px, output.part_logits.shape[-1]
+    device = output.part_logits.device
+    to_rows = resize_matrix(height, side, output.upscale, device)
+    to_columns = resize_matrix(width, side, output.upscale, device)
+    # Everything is brought to the box's rows by one small product; columns follow where needed.
+    coarse, part_logits, u, v = (
+        to_rows @ maps.float()
+        for maps in (output.coarse_logits, output.part_logits, output.u, output.v)
+    )
+    coarse = (coarse @ to_columns.T)[0]
+    is_person = coarse[1:].amax(dim=0) > coarse[0]
+    rows, columns = is_person.nonzero(as_tuple=True)
+    taps, weights = resize_taps(width, side, output.upscale, device)
+    cell = rows[:, None] * side + taps[columns]
+    at = MapPositions(torch.zeros_like(rows), cell, weights[columns])
+    part = sample_all_channels(part_logits, at).argmax(dim=1)
+    labels = torch.zeros(size_px, dtype=torch.uint8, device=device)
+    labels[rows, columns] = part.to(torch.uint8)
+    uv = torch.zeros(2, *size_px, device=device)
     # Background can win among the parts; such a pixel has neither label nor UV.
     on_body = part > 0
-    labels = torch.zeros(size_px, dtype=torch.uint8, device=part.device)
-    labels[rows, columns] = part.to(torch.uint8)
-    uv = torch.zeros(2, *size_px, device=part.device)
-    for channel, maps in enumerate((output.u, output.v)):
-        values = sample_channel(maps, part, at).float()
-        uv[channel, rows, columns] = values * on_body
+    for channel, maps in enumerate((u, v)):
+        uv[channel, rows, columns] = sample_channel(maps, part, at) * on_body
     return labels, uv
-
-
-def _is_person(output: ChartOutput, size_px: tuple[int, int]) -> Tensor:
-    """(h, w) bool: the best coarse channel is not background."""
-    coarse = output.coarse_logits.float()
-    if output.upscale > 1:
-        coarse = F.interpolate(
-            coarse, scale_factor=output.upscale, mode="bilinear", align_corners=False
-        )
-    coarse = F.interpolate(coarse, size_px, mode="bilinear", align_corners=False)
-    return coarse[0].argmax(dim=0) > 0
 
 
 def instances_to_prediction(instances: Instances, image_id: int) -> ImagePrediction:

@@ -24,8 +24,8 @@ class MapPositions:
     """P positions on the maps of N people, as weighted cells of the small maps."""
 
     person: Tensor  # (P,) int64 in [0, N)
-    cell: Tensor  # (P, 9) int64: row * S + column
-    weight: Tensor  # (P, 9) float; each row sums to 1
+    cell: Tensor  # (P, K) int64: row * width of the map + column; K = 9 on square maps
+    weight: Tensor  # (P, K) float; each row sums to 1
 
 
 def compose_taps(
@@ -93,35 +93,21 @@ def positions_in_boxes(
     weight_high = torch.minimum(position, high.to(position.dtype)) - low
     column = compose_taps(low[:, 0], weight_high[:, 0], side, upscale)
     row = compose_taps(low[:, 1], weight_high[:, 1], side, upscale)
-    return _outer(person[inside], row, column, side), inside
+    cell = row[0][:, :, None] * side + column[0][:, None, :]
+    weight = row[1][:, :, None] * column[1][:, None, :]
+    return MapPositions(person[inside], cell.flatten(1), weight.flatten(1)), inside
 
 
-def pixels_of_box(
-    rows: Tensor, columns: Tensor, size_px: tuple[int, int], side: int, upscale: int
-) -> MapPositions:
-    """Where pixels fall when one person's full map is resized to the box (bilinear).
-
-    Args:
-        rows: (P,) int64 pixel rows inside the box.
-        columns: (P,) int64 pixel columns inside the box.
-        size_px: height and width of the box in whole pixels.
-        side: S.
-        upscale: Z / S.
-
-    Returns:
-        P positions on the map of person 0.
-    """
-    height, width = size_px
-    row_taps = _resize_taps(height, side, upscale, rows.device)
-    column_taps = _resize_taps(width, side, upscale, rows.device)
-    row = tuple(taps[rows] for taps in row_taps)
-    column = tuple(taps[columns] for taps in column_taps)
-    return _outer(torch.zeros_like(rows), row, column, side)
-
-
-def _resize_taps(
+def resize_taps(
     size_px: int, side: int, upscale: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
+    """Rows of a small map that make each row of its full map resized to ``size_px`` rows.
+
+    The resizing is bilinear with align_corners=False, without smoothing; columns work the same way.
+
+    Returns:
+        (size_px, 3) int64 rows of the small map and (size_px, 3) their float32 weights.
+    """
     full = side * upscale
     pixel = torch.arange(size_px, device=device, dtype=torch.float32)
     source = (full / size_px * (pixel + 0.5) - 0.5).clamp(min=0)
@@ -129,30 +115,29 @@ def _resize_taps(
     return compose_taps(low, source - low, side, upscale)
 
 
-def _outer(
-    person: Tensor, row: tuple[Tensor, Tensor], column: tuple[Tensor, Tensor], side: int
-) -> MapPositions:
-    cell = row[0][:, :, None] * side + column[0][:, None, :]
-    weight = row[1][:, :, None] * column[1][:, None, :]
-    return MapPositions(person, cell.flatten(1), weight.flatten(1))
+def resize_matrix(size_px: int, side: int, upscale: int, device: torch.device) -> Tensor:
+    """``resize_taps`` as a dense (size_px, S) matrix."""
+    rows, weights = resize_taps(size_px, side, upscale, device)
+    return torch.zeros(size_px, side, device=device).scatter_add_(1, rows, weights)
 
 
 def sample_all_channels(maps: Tensor, at: MapPositions) -> Tensor:
-    """All C channels at P positions. maps (N, C, S, S) small maps -> (P, C), float32 or wider."""
-    people, channels, side, _ = maps.shape
-    table = maps.permute(0, 2, 3, 1).reshape(people * side * side, channels)
-    return _WeightedRows.apply(table, at.person[:, None] * (side * side) + at.cell, at.weight)
+    """All channels at P positions. maps (N, C, H, W) -> (P, C), float32 or wider."""
+    people, channels, height, width = maps.shape
+    table = maps.permute(0, 2, 3, 1).reshape(people * height * width, channels)
+    return _WeightedRows.apply(table, at.person[:, None] * (height * width) + at.cell, at.weight)
 
 
 def sample_channel(maps: Tensor, channel: Tensor, at: MapPositions) -> Tensor:
     """One channel at each position.
 
-    maps (N, C, S, S) small maps, channel (P,) int64 -> (P,), float32 or wider.
+    maps (N, C, H, W), channel (P,) int64 -> (P,), float32 or wider.
     """
-    _, channels, side, _ = maps.shape
+    _, channels, height, width = maps.shape
     plane = at.person * channels + channel
     table = maps.reshape(-1, 1)
-    return _WeightedRows.apply(table, plane[:, None] * (side * side) + at.cell, at.weight)[:, 0]
+    index = plane[:, None] * (height * width) + at.cell
+    return _WeightedRows.apply(table, index, at.weight)[:, 0]
 
 
 class _WeightedRows(torch.autograd.Function):

@@ -31,11 +31,21 @@ def decoder(**changes: object) -> Decoder:
 
 @pytest.mark.parametrize("norm", ["", "BN"])
 def test_decoder_equals_doubling_every_level_by_itself(norm: str):
-    model = decoder(norm=norm)
-    levels = [torch.randn(2, 6, 64 // stride, 96 // stride) for stride in STRIDES.values()]
-    branches = zip(STRIDES, levels, strict=True)
-    merged = sum(getattr(model, name)(level) for name, level in branches)
-    torch.testing.assert_close(model(levels), model.predictor(merged), rtol=1e-4, atol=1e-5)
+    model = decoder(norm=norm).double()
+    levels = [
+        torch.randn(2, 6, 64 // stride, 96 // stride, dtype=torch.float64, requires_grad=True)
+        for stride in STRIDES.values()
+    ]
+    got = model(levels)
+    wanted = model.predictor(
+        sum(getattr(model, name)(level) for name, level in zip(STRIDES, levels, strict=True))
+    )
+    torch.testing.assert_close(got, wanted)
+    inputs = [*levels, *model.parameters()]
+    torch.testing.assert_close(
+        torch.autograd.grad(got.square().sum(), inputs),
+        torch.autograd.grad(wanted.square().sum(), inputs),
+    )
 
 
 def test_decoder_of_one_level_is_one_convolution():

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from densepose.modeling.sampling import (
     MapPositions,
     compose_taps,
-    pixels_of_box,
     positions_in_boxes,
+    resize_matrix,
     sample_all_channels,
     sample_channel,
 )
@@ -99,12 +99,12 @@ def test_weights_sum_to_one_and_are_not_negative(upscale: int):
 
 
 @pytest.mark.parametrize("size_px", [(1, 1), (5, 3), (24, 24), (31, 57)])
-def test_pixels_equal_two_interpolations_in_a_row(size_px: tuple[int, int]):
+def test_resizing_equals_two_interpolations_in_a_row(size_px: tuple[int, int]):
     maps = torch.randn(1, 3, 6, 6, generator=generator(3))
     wanted = F.interpolate(upsample(maps, 4), size_px, mode="bilinear", align_corners=False)[0]
-    rows, columns = torch.ones(size_px).nonzero(as_tuple=True)
-    got = sample_all_channels(maps, pixels_of_box(rows, columns, size_px, side=6, upscale=4))
-    torch.testing.assert_close(got, wanted.flatten(1).T, rtol=1e-4, atol=1e-5)
+    device = torch.device("cpu")
+    row, column = (resize_matrix(size, 6, 4, device) for size in size_px)
+    torch.testing.assert_close(row @ maps[0] @ column.T, wanted, rtol=1e-4, atol=1e-5)
 
 
 def random_positions(people: int, count: int, side: int) -> MapPositions:
