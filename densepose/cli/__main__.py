@@ -92,10 +92,11 @@ def run_verb(verb: str, words: Sequence[str], *, debug: bool = False) -> int:
     except USER_ERRORS as error:
         return mistake(verb, message_of(error), debug=debug)
     except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in NEEDED_PACKAGES:
+        package = (error.name or "").split(".")[0]
+        if package not in NEEDED_PACKAGES:
             raise
         advice = "densepose doctor tells how to get it"
-        return mistake(verb, f"{error.name} is not installed; {advice}", debug=debug)
+        return mistake(verb, f"{package} is not installed; {advice}", debug=debug)
 
 
 def mistake(verb: str, message: str, *, debug: bool) -> int:

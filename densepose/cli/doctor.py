@@ -76,7 +76,7 @@ def examine(data_dir: str | None = None) -> list[Finding]:
         try:
             findings += look()
         except ImportError as error:  # told by `software` already
-            findings.append(Finding(area, "not examined", OPTIONAL, str(error), "see software"))
+            findings.append(Finding(area, "not examined", OPTIONAL, str(error)))
         except Exception as error:  # the doctor has to finish whatever is broken
             findings.append(Finding(area, "examination failed", MISSING, repr(error)))
     return findings
