@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from densepose.engine.processes import launch
-from tests.engine.two_processes import fail_in_second, train_share
+from tests.engine.second_fails import fail_in_second
+from tests.engine.two_processes import train_share
 from tests.tiny_dataset import write_tiny_densepose_coco
 
 

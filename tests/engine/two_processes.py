@@ -69,8 +69,3 @@ def train_share(args: Namespace) -> int:
     }
     torch.save(result, Path(args.output) / f"rank{comm.get_rank()}.pth")
     return 0
-
-
-def fail_in_second(args: Namespace) -> int:
-    """Ends with status 3 in the second process."""
-    return 3 if comm.get_rank() == 1 else 0
