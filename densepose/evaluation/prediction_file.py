@@ -20,6 +20,7 @@ uv              (2 L,) uint8         of each person all U, then all V, in steps 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -40,6 +41,8 @@ MARKER = "densepose_predictions.json"
 _KEYS = ("image_id", "image_size", "boxes_xyxy_px", "scores", "map_sizes", "labels", "uv")
 # Level 1 is several times faster than the default and the files grow by a third.
 _COMPRESSION_LEVEL = 1
+# What .npy files of format 1.0 begin with; two bytes of header length follow.
+_NPY_1_0 = b"\x93NUMPY\x01\x00"
 # A fixed date in the archive: the same prediction gives the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -80,7 +83,8 @@ class PredictionWriter:
                     entry = zipfile.ZipInfo(f"{name}.npy", date_time=_DATE)
                     entry.compress_type = zipfile.ZIP_DEFLATED
                     with archive.open(entry, "w", force_zip64=True) as stream:
-                        np.lib.format.write_array(stream, array, allow_pickle=False)
+                        rows_first = np.asarray(array, order="C")
+                        np.lib.format.write_array(stream, rows_first, allow_pickle=False)
             os.replace(temporary, path)
         finally:
             with contextlib.suppress(FileNotFoundError):
@@ -154,7 +158,24 @@ def read_prediction(path: str | Path) -> ImagePrediction:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    return np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+    """One array of an archive, read-only. Parsing headers anew would take as long as inflating."""
+    content = archive.read(name)
+    if content[: len(_NPY_1_0)] != _NPY_1_0:
+        raise ValueError(f"{name} is no array in the .npy format 1.0")
+    start = len(_NPY_1_0) + 2
+    start += int.from_bytes(content[start - 2 : start], "little")
+    shape, dtype = _parsed_header(content[:start])
+    return np.frombuffer(content, dtype, offset=start).reshape(shape)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed_header(header: bytes) -> tuple[tuple[int, ...], np.dtype]:
+    stream = io.BytesIO(header)
+    np.lib.format.read_magic(stream)
+    shape, in_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject or (in_columns and len(shape) > 1):
+        raise ValueError("an array holds objects, or columns before rows")
+    return shape, dtype
 
 
 def _arrays(prediction: ImagePrediction) -> dict[str, np.ndarray]:

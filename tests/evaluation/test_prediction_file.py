@@ -41,6 +41,19 @@ def test_what_is_written_is_read_back_in_the_order_of_images(tmp_path):
     assert all(same(a, b) for a, b in zip(got, made, strict=True))
 
 
+def test_arrays_in_any_memory_layout_are_kept(tmp_path):
+    made = generated_set("easy", num_images=1).predictions[0]
+    turned = ImagePrediction(
+        made.image_id,
+        made.image_size,
+        np.asfortranarray(made.boxes_xyxy_px),
+        made.scores[::-1][::-1],
+        tuple(np.asfortranarray(label) for label in made.labels),
+        tuple(np.asfortranarray(uv) for uv in made.uv),
+    )
+    assert same(read_prediction(PredictionWriter(tmp_path).write(turned)), made)
+
+
 def test_the_same_prediction_gives_the_same_bytes(tmp_path):
     prediction = generated_set("easy", num_images=1).predictions[0]
     first, second = (PredictionWriter(tmp_path / n).write(prediction) for n in ("a", "b"))
