@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from densepose.ops.folding import fold_frozen_norms
 from densepose.ops.pooler import GatherROIPooler
+from densepose.ops.winograd_layer import winograd_class
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def _swap_convolutions(model: nn.Module) -> int:
     count = 0
     for module in model.modules():
         if _suits_winograd(module):
-            module.__class__ = _winograd_class(type(module))
+            module.__class__ = winograd_class(type(module))
             count += 1
     return count
 
@@ -116,21 +116,3 @@ def _plain_forward(kind: type[nn.Conv2d]) -> bool:
 
     defined = next(base for base in kind.__mro__ if "forward" in vars(base))
     return defined in (nn.Conv2d, Conv2d)
-
-
-@cache
-def _winograd_class(original: type[nn.Conv2d]) -> type[nn.Conv2d]:
-    from densepose.ops.winograd import convolve_or_fall_back
-
-    class WinogradConv(original):
-        is_winograd = True
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = convolve_or_fall_back(x, self.weight, self.bias)
-            norm, activation = getattr(self, "norm", None), getattr(self, "activation", None)
-            if norm is not None:
-                x = norm(x)
-            return x if activation is None else activation(x)
-
-    WinogradConv.__name__ = WinogradConv.__qualname__ = f"Winograd{original.__name__}"
-    return WinogradConv

@@ -89,11 +89,11 @@ def _folded_conv_class(original: type[nn.Conv2d]) -> type[nn.Conv2d]:
 
         @property
         def weight(self) -> Tensor:
-            return _folded_parameters(self)[0]
+            return _folded_parameters(self, 0)
 
         @property
         def bias(self) -> Tensor:
-            return _folded_parameters(self)[1]
+            return _folded_parameters(self, 1)
 
     FoldedConv.__name__ = FoldedConv.__qualname__ = f"Folded{original.__name__}"
     return FoldedConv
@@ -114,21 +114,33 @@ def _folded_norm_class(original: type[nn.Module]) -> type[nn.Module]:
     return FoldedNorm
 
 
-def _folded_parameters(conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """(weight * scale, shift + bias * scale) of a folded convolution; remembered in inference."""
+def _folded_parameters(conv: nn.Conv2d, which: int) -> Tensor:
+    """Number 0, weight * scale, or 1, shift + bias * scale, of a folded convolution.
+
+    Both are remembered in inference; in training each is computed when it is asked for.
+    """
     weight, bias, norm = conv._parameters["weight"], conv._parameters["bias"], conv.folded_norm
-    tracked = torch.is_grad_enabled() and weight.requires_grad
+    if torch.is_grad_enabled() and weight.requires_grad:
+        return (_folded_weight if which == 0 else _folded_bias)(weight, bias, norm)
     sources = (weight, bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
     key = tuple((t.data_ptr(), t._version) for t in sources if t is not None)
-    if not tracked and conv.folded_cache is not None and conv.folded_cache[0] == key:
-        return conv.folded_cache[1]
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    if conv.folded_cache is None or conv.folded_cache[0] != key:
+        # Remembered: without a graph, and usable in training also when made in inference mode.
+        with torch.inference_mode(False), torch.no_grad():
+            folded = tuple(f(weight, bias, norm) for f in (_folded_weight, _folded_bias))
+        object.__setattr__(conv, "folded_cache", (key, folded))
+    return conv.folded_cache[1][which]
+
+
+def _folded_weight(weight: Tensor, _: Tensor | None, norm: nn.Module) -> Tensor:
+    return weight * _scale(norm).to(weight.dtype)[:, None, None, None]
+
+
+def _folded_bias(_: Tensor, bias: Tensor | None, norm: nn.Module) -> Tensor:
+    scale = _scale(norm)
     shift = norm.bias - norm.running_mean * scale
-    folded_weight = weight * scale.to(weight.dtype)[:, None, None, None]
-    folded_bias = shift if bias is None else shift + bias * scale
-    if not tracked:
-        # Inference tensors have no version counter of their own; what is kept here is a plain copy.
-        object.__setattr__(
-            conv, "folded_cache", (key, (folded_weight.detach(), folded_bias.detach()))
-        )
-    return folded_weight, folded_bias
+    return shift if bias is None else shift + bias * scale
+
+
+def _scale(norm: nn.Module) -> Tensor:
+    return norm.weight * (norm.running_var + norm.eps).rsqrt()

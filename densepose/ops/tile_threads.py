@@ -2,18 +2,24 @@
 
 One thread carries its tiles through all three steps while they are in its cache, so the threads
 meet once per convolution instead of at every step. Inside a thread torch works single-threaded.
+
+Each thread keeps its scratch memory: the system would map fresh pages for every large tensor, which
+takes longer than the arithmetic on it.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
 import torch
+from torch import Tensor
 
 _lock = threading.Lock()
+_scratch = threading.local()
 _pool: ThreadPoolExecutor | None = None
 _pool_key: tuple[int, int] | None = None
 
@@ -35,6 +41,18 @@ def run_shares(work: Callable[[int, int], None], count: int) -> None:
         wait(futures)  # they write into the caller's buffers, also when this share has failed
     for future in futures:
         future.result()
+
+
+def scratch(name: str, *shape: int) -> Tensor:
+    """Uninitialised float32 memory of this thread; the next call with the same name reuses it."""
+    count = math.prod(shape)
+    kept = _scratch.__dict__.get(name)
+    if kept is None or len(kept) < count:
+        # Not an inference tensor, whichever mode asks first: training may use it later.
+        with torch.inference_mode(False):
+            kept = torch.empty(count)
+        setattr(_scratch, name, kept)
+    return kept[:count].view(shape)
 
 
 def _threads() -> ThreadPoolExecutor:

@@ -18,11 +18,16 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
-from densepose.ops.tile_threads import run_shares
+from densepose.ops.tile_threads import run_shares, scratch
 
 # Tiles that one thread takes at a time: their 36 transformed copies should stay in its cache.
 _BLOCK = 128
 _GRADIENT_BLOCK = 256
+# Measured against oneDNN: with fewer tiles the transform of the weights costs more than is saved
+# (forward alone; in training the weight gradient makes up for it), in maps like 5x5 the overhang.
+_LEAST_TILES = 24
+_LEAST_TILES_TRANSFORMED = 8
+_LEAST_FILL = 0.55  # 6x6 and 9x9 fill 0.56 of their tiles
 _G = (
     (1 / 4, 0, 0),
     (-1 / 6, -1 / 6, -1 / 6),
@@ -47,18 +52,35 @@ def winograd_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
     return _WinogradConv.apply(x, weight, bias, None)
 
 
-def transform_weight(weight: Tensor) -> Tensor:
+def transform_weight(weight: Tensor, out: Tensor | None = None) -> Tensor:
     """G g G^T of every filter: (K, C, 3, 3) -> (36, C, K)."""
     out_channels, in_channels = weight.shape[:2]
-    taps = weight.permute(2, 3, 1, 0).reshape(9, in_channels * out_channels)
-    return (_weight_matrix() @ taps).view(36, in_channels, out_channels)
+    taps = weight.permute(2, 3, 1, 0)
+    return _transform_taps(taps, _weight_matrix(), out).view(36, in_channels, out_channels)
+
+
+def transform_turned_weight(weight: Tensor, out: Tensor | None = None) -> Tensor:
+    """The same of every filter turned by 180 degrees, channels swapped: -> (36, K, C)."""
+    out_channels, in_channels = weight.shape[:2]
+    taps = weight.permute(2, 3, 0, 1)
+    return _transform_taps(taps, _turned_matrix(), out).view(36, out_channels, in_channels)
+
+
+def _transform_taps(taps: Tensor, matrix: Tensor, out: Tensor | None) -> Tensor:
+    """Matrix (36, 9) times taps (3, 3, A, B) -> (36, A * B)."""
+    filters = taps.shape[2] * taps.shape[3]
+    rows = scratch("taps", *taps.shape).copy_(taps).view(9, filters)
+    out = torch.empty(36, filters) if out is None else out.view(36, filters)
+    return torch.mm(matrix, rows, out=out)
 
 
 def transform_weight_gradient(gradient: Tensor) -> Tensor:
-    """Adjoint of ``transform_weight``: (36, C, K) -> (K, C, 3, 3)."""
+    """Adjoint of ``transform_weight``: (36, C, K) -> (K, C, 3, 3), channels-last in memory."""
     _, in_channels, out_channels = gradient.shape
-    taps = _weight_matrix().T @ gradient.reshape(36, -1)
-    return taps.view(3, 3, in_channels, out_channels).permute(3, 2, 0, 1).contiguous()
+    taps = scratch("taps", 9, in_channels * out_channels)
+    torch.mm(_weight_matrix().T, gradient.reshape(36, -1), out=taps)
+    weight = torch.empty(out_channels, in_channels, 3, 3, memory_format=torch.channels_last)
+    return weight.copy_(taps.view(3, 3, in_channels, out_channels).permute(3, 2, 0, 1))
 
 
 def convolve(x: Tensor, transformed: Tensor, bias: Tensor | None) -> Tensor:
@@ -77,7 +99,8 @@ def convolve(x: Tensor, transformed: Tensor, bias: Tensor | None) -> Tensor:
 
     def share(begin: int, end: int) -> None:
         step = _even_block(end - begin, _BLOCK)
-        tiles, products = torch.empty(36, step, channels), torch.empty(36, step, out_channels)
+        tiles = scratch("tiles", 36, step, channels)
+        products = scratch("products", 36, step, out_channels)
         for first in range(begin, end, step):
             count = min(step, end - first)
             block, product = tiles[:, :count], products[:, :count]
@@ -98,22 +121,27 @@ def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     out_channels = gradient_rows.shape[3]
     source, upstream = rows.numpy(), gradient_rows.numpy()
     down, across = math.ceil(height / 4), math.ceil(width / 4)
-    sums: list[Tensor] = []  # list.append is atomic, one entry per thread
+    # One sum per thread, in the caller's memory; list.pop and list.append are atomic.
+    free = list(scratch("sums", torch.get_num_threads(), 36, channels, out_channels))
+    sums: list[Tensor] = []
 
     def share(begin: int, end: int) -> None:
         step = _even_block(end - begin, _GRADIENT_BLOCK)
-        tiles, adjoint = torch.empty(36, step, channels), torch.empty(36, step, out_channels)
-        total = torch.zeros(36, channels, out_channels)
+        tiles = scratch("tiles", 36, step, channels)
+        adjoint = scratch("products", 36, step, out_channels)
+        total = free.pop()
         for first in range(begin, end, step):
             count = min(step, end - first)
             left, right = tiles[:, :count], adjoint[:, :count]
             transform_input(source, left.numpy(), first, count, down, across)
             transform_output_gradient(upstream, right.numpy(), first, count, down, across)
-            total.baddbmm_(left.transpose(1, 2), right)
+            total.baddbmm_(left.transpose(1, 2), right, beta=0 if first == begin else 1)
         sums.append(total)
 
     run_shares(share, batch * down * across)
-    return transform_weight_gradient(torch.stack(sums).sum(0) if len(sums) > 1 else sums[0])
+    for other in sums[1:]:
+        sums[0] += other
+    return transform_weight_gradient(sums[0])
 
 
 class _WinogradConv(torch.autograd.Function):
@@ -125,7 +153,10 @@ class _WinogradConv(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
-        return convolve(x, transform_weight(weight) if transformed is None else transformed, bias)
+        if transformed is None:
+            out_channels, in_channels = weight.shape[:2]
+            transformed = transform_weight(weight, scratch("weight", 36, in_channels, out_channels))
+        return convolve(x, transformed, bias)
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -133,8 +164,8 @@ class _WinogradConv(torch.autograd.Function):
         to_input = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
             # The data gradient is the convolution with the filters turned by 180 degrees.
-            turned = weight.flip(2, 3).transpose(0, 1)
-            to_input = convolve(gradient, transform_weight(turned), None)
+            turned = transform_turned_weight(weight, scratch("weight", 36, *weight.shape[:2]))
+            to_input = convolve(gradient, turned, None)
         if ctx.needs_input_grad[1]:
             to_weight = weight_gradient(x, gradient)
         if ctx.has_bias and ctx.needs_input_grad[2]:
@@ -142,16 +173,38 @@ class _WinogradConv(torch.autograd.Function):
         return to_input, to_weight, to_bias, None
 
 
-def convolve_or_fall_back(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Winograd where it applies and pays, else ``F.conv2d(..., padding=1)``: any dtype and size."""
-    suits = (
+def convolve_or_fall_back(
+    x: Tensor, weight: Tensor, bias: Tensor | None, transformed: Tensor | None = None
+) -> Tensor:
+    """Winograd where it applies and pays, else ``F.conv2d(..., padding=1)``: any dtype and size.
+
+    Args:
+        x: (N, C, H, W).
+        weight: (K, C, 3, 3).
+        bias: (K,) or None.
+        transformed: ``transform_weight(weight)`` where the caller has it; without it the transform
+            is part of the cost and more tiles are needed to pay for it.
+    """
+    least = _LEAST_TILES if transformed is None else _LEAST_TILES_TRANSFORMED
+    if applies(x, weight) and tile_count(x) >= least:
+        return _WinogradConv.apply(x, weight, bias, transformed)
+    return F.conv2d(x, weight, bias, padding=1)
+
+
+def applies(x: Tensor, weight: Tensor) -> bool:
+    """Whether dtype and device suit, and the map fills its tiles well enough to save anything."""
+    return (
         x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
         and x.numel() > 0
-        and len(x) * math.ceil(x.shape[2] / 4) * math.ceil(x.shape[3] / 4) >= 8
+        and len(x) * x.shape[2] * x.shape[3] >= _LEAST_FILL * 16 * tile_count(x)
     )
-    return winograd_conv2d(x, weight, bias) if suits else F.conv2d(x, weight, bias, padding=1)
+
+
+def tile_count(x: Tensor) -> int:
+    """Tiles of 4x4 outputs that cover all maps of (N, C, H, W)."""
+    return len(x) * math.ceil(x.shape[2] / 4) * math.ceil(x.shape[3] / 4)
 
 
 def _channels_last_rows(x: Tensor) -> Tensor:
@@ -167,5 +220,13 @@ def _even_block(count: int, limit: int) -> int:
 @cache
 def _weight_matrix() -> Tensor:
     """(36, 9): the Kronecker square of G, acting on flattened 3x3 filters."""
-    g = torch.tensor(_G)
-    return torch.kron(g, g)
+    with torch.inference_mode(False):
+        g = torch.tensor(_G)
+        return torch.kron(g, g)
+
+
+@cache
+def _turned_matrix() -> Tensor:
+    """(36, 9): the same for filters whose taps come in reverse order."""
+    with torch.inference_mode(False):
+        return _weight_matrix().flip(1).contiguous()

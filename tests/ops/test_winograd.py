@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from densepose.ops.tile_threads import run_shares
+from densepose.ops.tile_threads import run_shares, scratch
 from densepose.ops.winograd import (
     convolve_or_fall_back,
+    tile_count,
+    transform_turned_weight,
     transform_weight,
     transform_weight_gradient,
     winograd_conv2d,
@@ -77,17 +79,71 @@ def test_a_diverged_input_is_seen():
     assert torch.isnan(winograd_conv2d(x, torch.randn(4, 4, 3, 3))).any()
 
 
-@pytest.mark.parametrize("kind", ["double", "bfloat16", "empty", "autocast", "tiny"])
+def test_the_turned_transform_is_that_of_the_turned_filters():
+    weight = torch.randn(5, 3, 3, 3, generator=torch.Generator().manual_seed(3))
+    want = transform_weight(weight.flip(2, 3).transpose(0, 1))
+    torch.testing.assert_close(transform_turned_weight(weight), want)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_parts_of_larger_tensors_need_no_copy_by_the_caller(layout):
+    g = torch.Generator().manual_seed(4)
+    large = torch.randn(3, 16, 40, 40, generator=g).contiguous(memory_format=layout)
+    x = large[1:, 2:10, 3:30, 5:37]
+    weight = torch.randn(12, 20, 3, 3, generator=g)[:, ::2][:, :8]
+    leaves = [x.clone().requires_grad_(), weight.clone().requires_grad_()]
+    want = F.conv2d(*leaves, padding=1)
+    assert largest_relative(winograd_conv2d(x, weight), want) < 2e-5
+    # A gradient that is one number seen everywhere, as that of a sum is.
+    grads = torch.autograd.grad(winograd_conv2d(*leaves).sum(), leaves)
+    for ours, theirs in zip(grads, torch.autograd.grad(want.sum(), leaves), strict=True):
+        assert largest_relative(ours, theirs) < 3e-5
+
+
+FALL_BACK = {
+    "double": dict(dtype=torch.float64),
+    "bfloat16": dict(dtype=torch.bfloat16),
+    "empty": dict(batch=0),
+    "autocast": {},
+    "one cell": dict(side=1),
+    "few tiles": dict(side=16),
+    "badly filled tiles": dict(batch=40, side=5),
+}
+
+
+@pytest.mark.parametrize("kind", FALL_BACK)
 def test_other_cases_fall_back_to_torch(kind):
-    dtype = {"double": torch.float64, "bfloat16": torch.bfloat16}.get(kind, torch.float32)
-    batch = 0 if kind == "empty" else 1
-    side = 2 if kind == "tiny" else 16
-    x = torch.randn(batch, 4, side, side, dtype=dtype)
-    weight = torch.randn(6, 4, 3, 3, dtype=dtype)
+    case = {"dtype": torch.float32, "batch": 1, "side": 24, **FALL_BACK[kind]}
+    x = torch.randn(case["batch"], 4, case["side"], case["side"], dtype=case["dtype"])
+    weight = torch.randn(6, 4, 3, 3, dtype=case["dtype"])
     with torch.autocast("cpu", torch.bfloat16, enabled=kind == "autocast"):
         got, want = convolve_or_fall_back(x, weight, None), F.conv2d(x, weight, padding=1)
     assert got.dtype == want.dtype
     assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize(
+    ("side", "given", "taken"), [(20, False, True), (16, False, False), (16, True, True)]
+)
+def test_a_given_transform_pays_with_fewer_tiles(side, given, taken):
+    x, weight = torch.randn(1, 4, side, side), torch.randn(6, 4, 3, 3)
+    got = convolve_or_fall_back(x, weight, None, transform_weight(weight) if given else None)
+    want = winograd_conv2d(x, weight) if taken else F.conv2d(x, weight, padding=1)
+    assert torch.equal(got, want)
+
+
+def test_tiles_of_a_map_by_hand():
+    assert tile_count(torch.zeros(3, 2, 5, 8)) == 3 * 2 * 2
+
+
+def test_scratch_is_reused_and_grows():
+    first = scratch("a test", 3, 5)
+    assert first.shape == (3, 5)
+    assert scratch("a test", 15).data_ptr() == first.data_ptr()
+    assert scratch("another test", 15).data_ptr() != first.data_ptr()
+    with torch.inference_mode():
+        grown = scratch("a test", 7, 9)
+    assert grown.shape == (7, 9) and not grown.is_inference()
 
 
 def test_refuses_what_it_cannot_do():
