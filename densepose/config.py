@@ -180,6 +180,9 @@ def _add_evaluation_keys(cfg: CfgNode) -> None:
 def _add_own_model_keys(cfg: CfgNode) -> None:
     # sum: as in detectron2's DensePose, grows with the number of points | mean: per annotated point
     cfg.MODEL.ROI_DENSEPOSE_HEAD.UV_LOSS_REDUCTION = "sum"
+    # proposals of one person that train the DensePose branch at most; 0: all, as in detectron2.
+    # All proposals of a person carry the same points, so a few cost less and teach nearly as much.
+    cfg.MODEL.ROI_DENSEPOSE_HEAD.ROIS_PER_PERSON = 0
     cfg.MODEL.CPU_OPS = "auto"  # auto: faster operators of the same values on CPU | off
     cfg.MODEL.TIMM = timm = CfgNode()  # for BACKBONE.NAME build_timm_fpn_backbone
     timm.NAME = ""  # any timm model that has features_only
@@ -215,14 +218,24 @@ def _add_training_keys(cfg: CfgNode) -> None:
     # scaled by SOLVER.IMS_PER_BATCH / REFERENCE_BATCH_SIZE.
     solver.REFERENCE_BATCH_SIZE = 0
     solver.OPTIMIZER = "SGD"  # SGD | ADAMW
-    solver.BACKBONE_LR_FACTOR = 1.0  # learning rate of backbone.bottom_up as a multiple of the rest's
-    solver.EMA = CfgNode({"ENABLED": False, "DECAY": 0.999})  # moving average of the weights, evaluated and saved
+    solver.BACKBONE_LR_FACTOR = (
+        1.0  # learning rate of backbone.bottom_up as a multiple of the rest's
+    )
+    solver.EMA = CfgNode(
+        {"ENABLED": False, "DECAY": 0.999}
+    )  # moving average of the weights, evaluated and saved
     # Minutes of training (evaluation and saving not counted) after which the run ends with the learning rate fully
     # decayed, however many iterations were done; 0: no limit.
     solver.MAX_MINUTES = 0.0
-    solver.SKIP_NONFINITE_STEPS = 0  # steps with a NaN or infinite loss that a run may skip before it stops
+    solver.SKIP_NONFINITE_STEPS = (
+        0  # steps with a NaN or infinite loss that a run may skip before it stops
+    )
     solver.CHECKPOINTS_TO_KEEP = 3  # of the periodic ones, the newest; 0: all
-    cfg.TEST.BEST_METRIC = "densepose_gpsm/AP"  # the checkpoint with the highest value is kept as the best
+    cfg.TEST.BEST_METRIC = (
+        "densepose_gpsm/AP"  # the checkpoint with the highest value is kept as the best
+    )
     cfg.MODEL.ALLOW_RANDOM_HEAD = False  # evaluate although MODEL.WEIGHTS lacks parts of the model
     cfg.LOG_PERIOD = 20  # iterations
-    cfg.DETERMINISTIC = False  # slower algorithms that give the same result each time; wants a SEED of 0 or more
+    cfg.DETERMINISTIC = (
+        False  # slower algorithms that give the same result each time; wants a SEED of 0 or more
+    )

@@ -49,6 +49,7 @@ class DensePoseROIHeads(StandardROIHeads):
         decoder: Decoder | None = None,
         fg_iou_threshold: float = 0.7,
         coarse_by_masks: bool = False,
+        rois_per_person: int = 0,
         **standard_arguments: Any,
     ) -> None:
         """Keep the parts of the branch.
@@ -63,6 +64,7 @@ class DensePoseROIHeads(StandardROIHeads):
             fg_iou_threshold: proposals with a larger overlap with their person train the branch.
             coarse_by_masks: people with an instance mask but without DensePose annotation train
                 the branch too.
+            rois_per_person: proposals of one person that train the branch at most; 0: all.
             standard_arguments: of StandardROIHeads.
         """
         super().__init__(**standard_arguments)
@@ -77,6 +79,7 @@ class DensePoseROIHeads(StandardROIHeads):
         self.densepose_losses = densepose_losses
         self.fg_iou_threshold = fg_iou_threshold
         self.coarse_by_masks = coarse_by_masks
+        self.rois_per_person = rois_per_person
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
@@ -113,6 +116,7 @@ class DensePoseROIHeads(StandardROIHeads):
             "densepose_losses": DENSEPOSE_LOSS_REGISTRY.get(config.LOSS_NAME)(cfg),
             "fg_iou_threshold": config.FG_IOU_THRESHOLD,
             "coarse_by_masks": config.COARSE_SEGM_TRAINED_BY_MASKS,
+            "rois_per_person": config.ROIS_PER_PERSON,
         }
 
     def forward(
@@ -189,10 +193,18 @@ class DensePoseROIHeads(StandardROIHeads):
             annotations = target.gt_densepose
             annotated = annotations.has_masks | (annotations.num_points > 0)
             keep = keep if with_masks else keep & annotated[person]
+            keep = self._limited(keep, person)
             matched = matched[keep]
             matched.gt_densepose = annotations[person[keep]]
             return matched
-        return matched[keep] if with_masks else matched[:0]
+        return matched[self._limited(keep, person)] if with_masks else matched[:0]
+
+    def _limited(self, keep: Tensor, person: Tensor) -> Tensor:
+        """Indices of the kept proposals, at most ``rois_per_person`` of each person."""
+        kept = keep.nonzero().squeeze(1)
+        if not self.rois_per_person:
+            return kept
+        return kept[first_of_each(person[kept], self.rois_per_person)]
 
     def _predict(self, features: Mapping[str, Tensor], boxes: list[Boxes]) -> ChartOutput:
         """Maps of the boxes of all images, image after image; empty maps where there is no box."""
@@ -206,6 +218,19 @@ class DensePoseROIHeads(StandardROIHeads):
             # every step.
             pooled = pooled + torch.stack([level.flatten()[:0].sum() for level in levels]).sum()
         return self.densepose_predictor(self.densepose_head(pooled))
+
+
+def first_of_each(value: Tensor, limit: int) -> Tensor:
+    """(K,) values -> (K,) bool: the first ``limit`` places where each value stands.
+
+    Sampled proposals come in random order, so the first ones of a person are a random choice.
+    """
+    order = value.argsort(stable=True)
+    ordered = value[order]
+    rank = torch.arange(len(value), device=value.device) - torch.searchsorted(ordered, ordered)
+    chosen = torch.zeros(len(value), dtype=torch.bool, device=value.device)
+    chosen[order] = rank < limit
+    return chosen
 
 
 def _index_instead_of_annotations(target: Instances) -> Instances:

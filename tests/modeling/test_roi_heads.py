@@ -13,6 +13,7 @@ from detectron2.utils.events import EventStorage
 
 from densepose.config import load_config
 from densepose.modeling import register_all
+from densepose.modeling.roi_heads import first_of_each
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
@@ -138,6 +139,29 @@ def test_branch_trains_on_close_foreground_proposals_of_annotated_people(plain: 
     torch.testing.assert_close(matched.proposal_boxes.tensor, boxes[[0, 4]])
     assert matched.gt_densepose.num_points.tolist() == [4, 4]
     torch.testing.assert_close(matched.gt_densepose.boxes_xyxy_px, people.boxes_xyxy_px[[0, 2]])
+
+
+def test_a_limit_of_proposals_holds_for_each_person(plain: torch.nn.Module):
+    people = random_people(2, points=4)
+    person = torch.tensor([0, 1, 0, 0, 1, 0])
+    boxes = people.boxes_xyxy_px[person] + torch.arange(6.0)[:, None] * 0.1  # all close
+    heads = copy.copy(plain.roi_heads)
+    heads.rois_per_person = 2
+    seen: list[Instances] = []
+    heads.densepose_losses = lambda matched, output: seen.extend(matched) or {}
+    features = {name: torch.randn(1, 16, 96 // s, 128 // s) for name, s in LEVELS.items()}
+    proposals = sampled(people, boxes, person)
+    heads.losses_of_matches(features, [proposals], [target(2, gt_densepose=people)])
+    torch.testing.assert_close(seen[0].proposal_boxes.tensor, boxes[[0, 1, 2, 4]])
+
+
+def test_first_of_each_by_hand_and_against_a_loop():
+    value = torch.tensor([7, 7, 2, 7, 2, 9])
+    assert first_of_each(value, 1).tolist() == [True, False, True, False, False, True]
+    value = torch.randint(0, 5, (60,), generator=torch.Generator().manual_seed(0))
+    want = [int((value[:i] == value[i]).sum()) < 3 for i in range(60)]
+    assert first_of_each(value, 3).tolist() == want
+    assert first_of_each(value[:0], 3).tolist() == []
 
 
 LEVELS = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}
