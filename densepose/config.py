@@ -214,8 +214,8 @@ def _add_own_data_keys(cfg: CfgNode) -> None:
 
 def _add_training_keys(cfg: CfgNode) -> None:
     solver = cfg.SOLVER
-    # Batch the schedule was written for. 0: no scaling; else learning rate, warm-up, steps and iterations are
-    # scaled by SOLVER.IMS_PER_BATCH / REFERENCE_BATCH_SIZE.
+    # Batch the schedule was written for. 0: no scaling; else learning rate, warm-up, steps
+    # and iterations are scaled by SOLVER.IMS_PER_BATCH / REFERENCE_BATCH_SIZE.
     solver.REFERENCE_BATCH_SIZE = 0
     solver.OPTIMIZER = "SGD"  # SGD | ADAMW
     solver.BACKBONE_LR_FACTOR = (
@@ -224,8 +224,8 @@ def _add_training_keys(cfg: CfgNode) -> None:
     solver.EMA = CfgNode(
         {"ENABLED": False, "DECAY": 0.999}
     )  # moving average of the weights, evaluated and saved
-    # Minutes of training (evaluation and saving not counted) after which the run ends with the learning rate fully
-    # decayed, however many iterations were done; 0: no limit.
+    # Minutes of training (evaluation and saving not counted) after which the run ends with
+    # the learning rate fully decayed, however many iterations were done; 0: no limit.
     solver.MAX_MINUTES = 0.0
     solver.SKIP_NONFINITE_STEPS = (
         0  # steps with a NaN or infinite loss that a run may skip before it stops
