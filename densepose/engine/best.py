@@ -67,11 +67,11 @@ class BestCheckpoint:
         present = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         record = {"iteration": iteration, "ranked_by": ranked_by, "metrics": present}
         write_text(self.folder / "model_best.json", json.dumps(record, indent=1) + "\n")
+        values = zip(self.ranking, score, strict=True)
         logger.info(
-            "Best so far: %s %.3f at iteration %d; saved %s",
-            ranked_by,
-            find_metric(metrics, ranked_by),
+            "Best so far, after %d iterations: %s; saved %s",
             iteration,
+            ", ".join(f"{name} {value:.3f}" for name, value in values if math.isfinite(value)),
             self.folder / "model_best.pth",
         )
         return True

@@ -29,7 +29,7 @@ error_console = Console(highlight=False, stderr=True)
 # Known to be harmless: told by libraries about one another. Message start and category.
 THIRD_PARTY_WARNINGS = (
     ("`torch.jit.script` is deprecated", "FutureWarning"),
-    ("torch.meshgrid: in an upcoming release", "UserWarning"),
+    ("torch.meshgrid", "UserWarning"),
     ("pkg_resources is deprecated", "UserWarning"),
 )
 
