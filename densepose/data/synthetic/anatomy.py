@@ -1,6 +1,7 @@
 """Where a point of the body's skin lies, in words clothes are described with.
 
-All positions are metres on the resting mean body, so a garment is painted once and fits every shape and pose.
+All positions are metres on the resting mean body, so a garment is painted once and fits every shape
+and pose.
 Frame: x to the person's left, y up, z to the front.
 """
 
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from scipy.sparse import csr_matrix, diags
 
 from densepose.surface.template import BodyTemplate, load_template
 
@@ -65,7 +67,7 @@ class BodyPoints:
         return self.rest[:, 2]
 
     def on(self, name: str) -> np.ndarray:
-        """(P,) bool: on the torso, hand, foot, head, leg, arm, back (of trunk and limbs) or right (side of limbs)."""
+        """(P,) bool: on the torso, hand, foot, head, leg, arm, its back or its right."""
         return _IS[name][self.part]
 
     def __getitem__(self, index: np.ndarray) -> BodyPoints:
@@ -81,6 +83,8 @@ class Anatomy:
     corner_table: np.ndarray  # (F, 3, 7): the table at the corners of each face
     vertex_part: np.ndarray  # (V,) the part of one of the faces around
     landmark: dict[str, np.ndarray]  # (3,) joints (left side for limbs) and keypoints by name
+    smoothing: csr_matrix  # (V, V) mean of each vertex and its neighbours
+    vertex_corner: tuple[np.ndarray, np.ndarray]  # (V,) a face at each vertex, (V, 3) where on it
 
     def points(self, face: np.ndarray, barycentric: np.ndarray) -> BodyPoints:
         """Points given by face (P,) and barycentric coordinates (P, 3)."""
@@ -123,8 +127,39 @@ def measure(template: BodyTemplate) -> Anatomy:
     keypoints = template.keypoints(rest)
     names = ("nose", "l_eye", "r_eye", "l_ear", "r_ear")
     landmark = joint | {name: keypoints[i] for i, name in enumerate(names)}
-    corner_table = table[template.mesh.faces]
-    return Anatomy(template, table, corner_table, vertex_part, landmark)
+    faces = template.mesh.faces
+    return Anatomy(
+        template=template,
+        table=table,
+        corner_table=table[faces],
+        vertex_part=vertex_part,
+        landmark=landmark,
+        smoothing=_neighbour_mean(faces, len(rest)),
+        vertex_corner=_a_corner_of_each_vertex(faces, len(rest)),
+    )
+
+
+def _neighbour_mean(faces: np.ndarray, count: int) -> csr_matrix:
+    start, end = (
+        faces[:, [0, 1, 2, 1, 2, 0]].T.reshape(-1),
+        faces[:, [1, 2, 0, 0, 1, 2]].T.reshape(-1),
+    )
+    every = np.arange(count)
+    rows, columns = np.concatenate([start, every]), np.concatenate([end, every])
+    adjacent = csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (count, count))
+    adjacent.data[:] = 1  # edges inside the surface were counted twice
+    weight = 1 / np.asarray(adjacent.sum(axis=1)).reshape(-1)
+    return csr_matrix(diags(weight.astype(np.float32)) @ adjacent)
+
+
+def _a_corner_of_each_vertex(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    face, place = np.zeros(count, np.int64), np.zeros((count, 3), np.float32)
+    corner = np.zeros(count, np.int64)
+    for k in range(3):
+        face[faces[:, k]] = np.arange(len(faces))
+        corner[faces[:, k]] = k
+    place[np.arange(count), corner] = 1
+    return face, place
 
 
 @lru_cache(maxsize=1)

@@ -1,7 +1,9 @@
-"""Annotate people as DensePose-COCO does: part masks on the box grid, k-means points with (I, U, V), keypoints.
+"""Annotate people as DensePose-COCO does: part masks on the box grid, points, keypoints.
 
-Protocol of the paper: the visible regions (head, torso, upper and lower limbs, hands, feet; 14) are delineated, each is
-sampled with roughly equidistant points by k-means, at most 14 a region, fewer on small ones, and each point is placed on
+Protocol of the paper: the visible regions (head, torso, upper and lower limbs, hands, feet; 14) are
+delineated, each is
+sampled with roughly equidistant points by k-means, at most 14 a region, fewer on small ones, and
+each point is placed on
 the surface. Frames as in ``structures.coordinates``.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
@@ -18,10 +21,11 @@ from densepose.structures.coordinates import ANNOTATION_GRID
 from .truth import NUM_REGIONS, REGION_OF_PART, Truth
 
 MAX_POINTS_PER_REGION = 14
-# Points of a region = this times the square root of its visible pixels: 1 for specks, 14 from about 350 px.
+# Points of a region = this times the square root of its visible pixels: 1 for specks, 14 from about
+# 350 px.
 POINTS_PER_SQRT_AREA = 0.75
 _KMEANS_ROUNDS = 8
-_KMEANS_PIXELS = 600
+_KMEANS_PIXELS = 500
 # People smaller than this get box, mask and keypoints but no points, as in DensePose-COCO.
 MIN_AREA_FOR_POINTS_PX = 400
 
@@ -80,19 +84,23 @@ def spread_points(pixels: np.ndarray, count: int, rng: np.random.Generator) -> n
         rng: draws the first centres, and a subset of large regions.
 
     Returns:
-        (K,) indices into ``pixels``, distinct, K <= count (two clusters may share their nearest pixel).
+        (K,) indices into ``pixels``, distinct, K <= count (two clusters may share their nearest
+        pixel).
     """
     used = pixels
     if len(pixels) > _KMEANS_PIXELS:
         used = pixels[rng.permutation(len(pixels))[:_KMEANS_PIXELS]]
-    used = used.astype(np.float64)
-    centres = used[rng.permutation(len(used))[:count]]
-    for _ in range(_KMEANS_ROUNDS):
-        nearest = _squared_distance(used, centres).argmin(axis=1)
-        size = np.bincount(nearest, minlength=len(centres))
-        total = np.stack([np.bincount(nearest, used[:, k], len(centres)) for k in (0, 1)], axis=1)
-        centres = np.where(size[:, None] > 0, total / np.maximum(size, 1)[:, None], centres)
-    return np.unique(_squared_distance(pixels.astype(np.float64), centres).argmin(axis=0))
+    used = used.astype(np.float32)
+    first = used[rng.permutation(len(used))[:count]]
+    if count == 1:
+        centres = used.mean(axis=0, keepdims=True)
+    else:
+        label = _squared_distance(used, first).argmin(axis=1).astype(np.int32)
+        stop = (cv2.TERM_CRITERIA_MAX_ITER, _KMEANS_ROUNDS, 0)
+        # The labels start it, so nothing depends on OpenCV's own random numbers.
+        start = cv2.KMEANS_USE_INITIAL_LABELS
+        _, _, centres = cv2.kmeans(used, count, label[:, None], stop, 1, start)
+    return np.unique(_squared_distance(pixels.astype(np.float32), centres).argmin(axis=0))
 
 
 def _squared_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -105,7 +113,7 @@ def _encode(mask: np.ndarray) -> dict[str, Any]:
 
 
 def _grid_regions(region: np.ndarray, box_xywh_px: np.ndarray) -> np.ndarray:
-    """(H, W) region numbers of one person -> (256, 256) numbers at the cell centres of the grid over the box."""
+    """(H, W) region numbers of a person -> (256, 256) at the cell centres of the grid."""
     steps = int(ANNOTATION_GRID)
     middle = (np.arange(steps) + 0.5) / ANNOTATION_GRID
     columns = (box_xywh_px[0] + middle * box_xywh_px[2]).astype(int)
@@ -114,7 +122,7 @@ def _grid_regions(region: np.ndarray, box_xywh_px: np.ndarray) -> np.ndarray:
 
 
 def _encode_regions(grid: np.ndarray) -> list[Any]:
-    """(256, 256) region numbers -> the 14 entries of dp_masks: an RLE each, [] for a region that is not seen."""
+    """(256, 256) region numbers -> dp_masks: 14 RLEs, [] for a region that is not seen."""
     present = np.flatnonzero(np.bincount(grid.reshape(-1), minlength=NUM_REGIONS + 1)[1:]) + 1
     stack = np.asfortranarray(grid[..., None] == present.astype(np.uint8), np.uint8)
     masks: list[Any] = [[] for _ in range(NUM_REGIONS)]

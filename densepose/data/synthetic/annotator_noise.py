@@ -17,7 +17,7 @@ _SAMPLE_SEED = 0
 
 
 class SurfaceNoise:
-    """Moves points by a normal deviate of ``noise_m`` in each of two directions, within their annotated region."""
+    """Moves points by ``noise_m`` times a normal deviate in two directions, within their region."""
 
     def __init__(self, atlas: ChartAtlas, noise_m: float) -> None:
         """``noise_m``: standard deviation in metres on the resting mean body, at least 0."""
@@ -49,7 +49,7 @@ class SurfaceNoise:
 
 
 def _surface_samples(atlas: ChartAtlas) -> dict[int, tuple[cKDTree, np.ndarray, np.ndarray]]:
-    """Region -> search tree over points of it, their parts and their coordinates; drawn evenly by area."""
+    """Region -> search tree over evenly drawn points of it, their parts and coordinates."""
     rng = np.random.default_rng(_SAMPLE_SEED)
     corner = atlas.mesh.vertices_m[atlas.mesh.faces].astype(np.float64)
     area = np.linalg.norm(

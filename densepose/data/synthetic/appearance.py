@@ -1,7 +1,8 @@
-"""What a person wears from head to foot: drawn at random, painted on the skin, and how thick it is."""
+"""What a person wears from head to foot: drawn at random, painted, and how thick it is."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +18,16 @@ from .bottoms import (
     sample_footwear,
     shoe_region,
 )
-from .head import Head, hair_depth, hat_region, paint_head, sample_head
+from .head import LONGEST_HAIR_M, Head, hair_depth, hat_region, paint_head, sample_head
 from .noise import fractal_noise
 from .paint import Paint
+from .patterns import Pattern, random_pattern
+from .raycast import vertex_normals
 from .tops import Top, paint_top, sample_jacket, sample_top, top_region
 
-_SHOE_THICKNESS_M = 0.007
+_SHOE_THICKNESS_M = 0.014
+# Rounds of averaging with the neighbours that cloth and shoes take to hide the forms of the body.
+_CLOTH_SMOOTHING, _SHOE_SMOOTHING = 5, 9
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class Appearance:
     bottom: Bottom
     shoes: Footwear
     tucked: bool
+    backpack: Pattern | None
     texture_shift: np.ndarray  # (3,) noise units: nobody shares wrinkles with anybody
 
 
@@ -50,6 +56,7 @@ def sample_appearance(rng: np.random.Generator, sex: float, age: float) -> Appea
         bottom=bottom,
         shoes=sample_footwear(rng, sex),
         tucked=bool(rng.random() < 0.3),
+        backpack=random_pattern(rng, ("plain", "melange")) if rng.random() < 0.07 else None,
         texture_shift=rng.uniform(0, 16, 3).astype(np.float32),
     )
 
@@ -63,18 +70,45 @@ def paint_body(look: Appearance, points: BodyPoints, anatomy: Anatomy) -> Paint:
     paint.color[:] = skin * tone[:, None]
     paint.gloss[:] = 0.15
     _paint_bare_skin(paint, skin, points, anatomy)
-    paint_footwear(paint, look.shoes, points, landmark)
-    wears_trousers = look.top.kind not in ("dress", "swim")
-    if wears_trousers and not look.tucked:
-        paint_bottom(paint, look.bottom, points)
-    if look.top.kind != "bare":
-        paint_top(paint, look.top, points, landmark)
-    if wears_trousers and look.tucked:
-        paint_bottom(paint, look.bottom, points)
+    extremity = points.on("foot") | points.on("hand") | (points.leg > 1.2) | (points.arm > 1.7)
+    trunk_and_legs = points.on("torso") | points.on("leg")
+    trunk_and_arms = points.on("torso") | points.on("arm")
+    if look.top.skirt > 0:
+        trunk_and_arms |= points.on("leg")
+    layers: list[tuple[np.ndarray, Callable[[Paint, BodyPoints], None]]] = [
+        (extremity, lambda layer, at: paint_footwear(layer, look.shoes, at, landmark))
+    ]
+    trousers = (trunk_and_legs, lambda layer, at: paint_bottom(layer, look.bottom, at))
+    top = (trunk_and_arms, lambda layer, at: paint_top(layer, look.top, at, landmark))
+    if look.top.kind in ("dress", "swim"):
+        layers.append(top)
+    elif look.top.kind == "bare":
+        layers.append(trousers)
+    else:
+        layers += [top, trousers] if look.tucked else [trousers, top]
     if look.jacket is not None:
-        paint_top(paint, look.jacket, points, landmark)
-    paint_head(paint, look.head, points, landmark)
+        jacket = look.jacket
+        layers.append((trunk_and_arms, lambda layer, at: paint_top(layer, jacket, at, landmark)))
+    if look.backpack is not None:
+        straps = look.backpack.colors[0] * np.float32(0.6)
+        layers.append(
+            (points.on("torso"), lambda layer, at: _paint_straps(layer, straps, at, anatomy))
+        )
+    hairy = points.on("head") | (points.y > landmark["l_eye"][1] - LONGEST_HAIR_M)
+    layers.append((hairy, lambda layer, at: paint_head(layer, look.head, at, landmark)))
+    for where, apply in layers:
+        index = np.flatnonzero(where)
+        if len(index):
+            layer = paint.part(index)
+            apply(layer, points[index])
+            paint.merge(index, layer)
     return paint
+
+
+def _paint_straps(paint: Paint, color: np.ndarray, points: BodyPoints, anatomy: Anatomy) -> None:
+    beside = np.abs(np.abs(points.x) - 0.095) < 0.021
+    high = points.y > anatomy.landmark["chest"][1]
+    paint.put(beside & high & ~points.on("back"), color, fold=0.0)
 
 
 def _paint_bare_skin(paint: Paint, skin: np.ndarray, points: BodyPoints, anatomy: Anatomy) -> None:
@@ -95,33 +129,50 @@ def _paint_bare_skin(paint: Paint, skin: np.ndarray, points: BodyPoints, anatomy
     )
 
 
-def thickness(look: Appearance, anatomy: Anatomy) -> np.ndarray:
-    """(V,) metres that clothes, shoes and hair stand out from each vertex of the body."""
+def clothed_surface(look: Appearance, anatomy: Anatomy, skin: np.ndarray) -> np.ndarray:
+    """(V, 3) posed skin -> (V, 3) what is seen, with the forms of clothes, hair and soles."""
     points = anatomy.vertices()
+    drape, depth = _cloth(look, anatomy, points)
+    depth += _hair(look, anatomy, points)
+    shoe = shoe_region(look.shoes, points)
+    depth[shoe] += _SHOE_THICKNESS_M
+    smooth = skin
+    surface = skin.copy()
+    for step in range(1, _SHOE_SMOOTHING + 1):
+        smooth = anatomy.smoothing @ smooth
+        if step == _CLOTH_SMOOTHING:
+            surface += drape[:, None] * (smooth - surface)
+    surface[shoe] = smooth[shoe]
+    return surface + vertex_normals(surface, anatomy.template.mesh.faces) * depth[:, None]
+
+
+def _cloth(look: Appearance, anatomy: Anatomy, points: BodyPoints) -> tuple[np.ndarray, np.ndarray]:
+    """How far (V,) cloth hides the forms under it, 0..1, and how far (V,) it stands out, metres."""
     landmark = anatomy.landmark
+    drape = np.zeros(len(points.part), np.float32)
     depth = np.zeros(len(points.part), np.float32)
     billow = np.clip(1 + 0.45 * fractal_noise(points.rest * 3.5 + look.texture_shift), 0.1, 2.2)
     layers = [(look.bottom, bottom_region(look.bottom, points))]
     if look.top.kind in ("dress", "swim"):
         layers = []
-    layers += [
-        (top, top_region(top, points, landmark))
-        for top in (look.top, look.jacket)
-        if top is not None
-    ]
+    garments = [top for top in (look.top, look.jacket) if top is not None]
+    layers += [(garment, top_region(garment, points, landmark)) for garment in garments]
     for garment, region in layers:
         depth[region] = np.maximum(depth[region], (garment.loose_m * billow)[region])
-    depth[shoe_region(look.shoes, points)] += _SHOE_THICKNESS_M
+        drape[region] = np.maximum(drape[region], min(1.0, garment.loose_m / 0.012))
+    return drape, depth
+
+
+def _hair(look: Appearance, anatomy: Anatomy, points: BodyPoints) -> np.ndarray:
+    """(V,) metres that hair and hats stand out."""
     head = look.head
+    depth = np.zeros(len(points.part), np.float32)
     if head.cut not in ("bald", "buzz"):
-        inside = hair_depth(head, points, landmark)
-        on_head = points.on("head")
+        inside = hair_depth(head, points, anatomy.landmark)
         full = head.volume_m * (1.3 if head.cut == "quiff" else 1.0)
-        ruffled = np.clip(
-            1 + 0.3 * fractal_noise(points.rest * 14.0 + look.texture_shift), 0.3, 1.8
-        )
-        rise = np.clip(inside / 0.03, 0, 1) * full * ruffled
-        depth += np.where(on_head, rise, 0.3 * rise).astype(np.float32)
-    hat = hat_region(head, points, landmark)
+        ruffled = fractal_noise(points.rest * 14.0 + look.texture_shift)
+        rise = np.clip(inside / 0.03, 0, 1) * full * np.clip(1 + 0.3 * ruffled, 0.3, 1.8)
+        depth += np.where(points.on("head"), rise, 0.3 * rise).astype(np.float32)
+    hat = hat_region(head, points, anatomy.landmark)
     depth[hat] = np.maximum(depth[hat], {"helmet": 0.03, "band": 0.0}.get(head.hat, 0.012))
     return depth

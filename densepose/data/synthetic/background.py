@@ -1,6 +1,7 @@
 """What is behind people: rooms, open ground, abstract pictures, or photos from a folder.
 
-Colours are linear RGB, float32. A background may have a floor at y = 0; then people cast shadows on it.
+Colours are linear RGB, float32. A background may have a floor at y = 0; then people cast shadows on
+it.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def photo_files(folder: str | Path, split: str) -> list[Path]:
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
     if len(found) < 2:
         raise FileNotFoundError(
-            f"{folder}: expected at least two photos ({', '.join(PHOTO_SUFFIXES)}), found {len(found)};"
-            " give another folder or leave --backgrounds out for generated ones"
+            f"{folder}: expected at least two photos ({', '.join(PHOTO_SUFFIXES)}), "
+            f"found {len(found)}; give another folder or leave --backgrounds out for generated ones"
         )
     held_out = {i for i in range(len(found)) if i % _VAL_PHOTO_STEP == 0}
     return [p for i, p in enumerate(found) if (i in held_out) == (split == "val")]

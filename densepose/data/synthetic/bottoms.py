@@ -1,6 +1,7 @@
 """Trousers, shorts, socks, shoes and what is worn on hands and wrists.
 
-Lengths in metres on the resting mean body; trouser lengths in units of ``BodyPoints.leg`` (1 knee, 2 ankle).
+Lengths in metres on the resting mean body; trouser lengths in units of ``BodyPoints.leg`` (1 knee,
+2 ankle).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A pinhole camera.
 
-Frames: world metres, y up; camera x right, y down, z forward; image px as in ``structures.coordinates``: (0, 0) is the
+Frames: world metres, y up; camera x right, y down, z forward; image px as in
+``structures.coordinates``: (0, 0) is the
 outer corner of the top-left pixel, pixel centres lie at half numbers.
 """
 
@@ -28,16 +29,18 @@ class Camera:
         return np.array([self.width / 2, self.height / 2])
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(P, 3) world points -> (P, 2) image px and (P,) depth in metres (not in front: depth <= 0)."""
+        """(P, 3) world points -> (P, 2) image px and (P,) depth in metres, <= 0 behind."""
         local = (np.asarray(points) - self.position) @ self.rotation.T
         depth = local[:, 2]
         safe = np.where(np.abs(depth) < 1e-6, 1e-6, depth)
         return local[:, :2] / safe[:, None] * self.focal_px + self.centre_px, depth
 
     def rays(self, points_px: np.ndarray) -> np.ndarray:
-        """(P, 2) image px -> (P, 3) float32 world directions with depth 1, so ray length counts depth."""
-        flat = (points_px - self.centre_px) / self.focal_px
-        return (flat @ self.rotation[:2] + self.rotation[2]).astype(np.float32)
+        """(P, 2) image px -> (P, 3) float32 world directions, one metre deep."""
+        # The same as adding (x - cx) / f of right, (y - cy) / f of down and 1 of forward.
+        linear = (self.rotation[:2] / self.focal_px).astype(np.float32)
+        corner = self.rotation[2] - self.centre_px / self.focal_px @ self.rotation[:2]
+        return points_px.astype(np.float32) @ linear + corner.astype(np.float32)
 
     def pixel_centres(self) -> np.ndarray:
         """(height * width, 2) image px of all pixel centres, row by row."""
@@ -54,7 +57,7 @@ class Camera:
 @lru_cache(maxsize=4)
 def _pixel_centres(height: int, width: int) -> np.ndarray:
     rows, columns = np.mgrid[:height, :width]
-    centres = np.stack([columns.reshape(-1), rows.reshape(-1)], axis=1) + 0.5
+    centres = np.stack([columns.reshape(-1), rows.reshape(-1)], axis=1).astype(np.float32) + 0.5
     centres.setflags(write=False)
     return centres
 
@@ -67,7 +70,7 @@ def look_at(
     width: int,
     height: int,
 ) -> Camera:
-    """Camera at ``position`` whose axis goes through ``target``; y up in the world is up in the image but for the roll.
+    """Camera at ``position`` whose axis goes through ``target``; up stays up but for the roll.
 
     Raises:
         ValueError: position and target coincide, or lie above one another.

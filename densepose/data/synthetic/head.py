@@ -44,9 +44,11 @@ _IRIS = np.array(
     ]
 )
 HAIR_CUTS = ("bald", "buzz", "short", "quiff", "bob", "long", "tied")
+LONGEST_HAIR_M = 0.31  # below the eyes
 HATS = ("none", "cap", "beanie", "helmet", "band")
 
-# Hairline seen from the side: z relative to the eye corners -> y relative to the eyes, both in metres.
+# Hairline seen from the side: z relative to the eye corners -> y relative to the eyes, both in
+# metres.
 _LINE_Z = np.array([-0.20, -0.115, -0.10, -0.075, -0.062, -0.05, -0.03, -0.005, 0.05])
 _LINE_Y = np.array([-0.075, -0.07, -0.03, 0.008, -0.02, 0.0, 0.042, 0.064, 0.070])
 
@@ -76,7 +78,7 @@ class Head:
 
 
 def sample_head(rng: np.random.Generator, sex: float, age: float) -> Head:
-    """Draw a head; ``sex`` -1 female .. 1 male and ``age`` -1 young .. 1.6 old only shift the odds."""
+    """Draw a head; ``sex`` (-1 female, 1 male) and ``age`` (-1 to 1.6) only shift the odds."""
     at = rng.uniform(0, len(_SKIN) - 1)
     low = int(at)
     skin = _SKIN[low] + (at - low) * (_SKIN[min(low + 1, len(_SKIN) - 1)] - _SKIN[low])

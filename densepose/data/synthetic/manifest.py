@@ -1,6 +1,7 @@
-"""The manifest of a synthetic set: what it was made with, whether it is finished, and what it contains.
+"""The manifest of a synthetic set: how it was made, whether it is finished, what it contains.
 
-``manifest.json`` is written when the first image is started, so an interrupted set is recognised, and again at the end.
+``manifest.json`` is written when the first image is started, so an interrupted set is recognised,
+and again at the end.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ def check_settings(settings: DatasetSettings) -> None:
         ),
         (
             _SMALLEST_IMAGE <= picture.image_size <= _LARGEST_IMAGE,
-            f"image_size must be {_SMALLEST_IMAGE} to {_LARGEST_IMAGE} px, got {picture.image_size}",
+            f"image_size must be {_SMALLEST_IMAGE} to {_LARGEST_IMAGE} px,"
+            f" got {picture.image_size}",
         ),
         (
             1 <= fewest <= most <= _MOST_PEOPLE,
@@ -117,7 +119,8 @@ def open_folder(root: Path, settings: DatasetSettings) -> FolderState:
     """Take possession of a folder, or recognise the set in it.
 
     Raises:
-        ValueError: the folder is not empty and holds no set of ours, or one made with other settings.
+        ValueError: the folder is not empty and holds no set of ours, or one made with other
+            settings.
     """
     path = root / NAME
     identity = _identity(settings)
@@ -125,7 +128,7 @@ def open_folder(root: Path, settings: DatasetSettings) -> FolderState:
         return _recognise(path, identity)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ValueError(
-            f"{root}: not empty and without a {NAME} of a synthetic set, so nothing is written into it;"
+            f"{root}: not empty and without a {NAME} of a synthetic set: nothing is written;"
             " give a new folder with --out, or remove this one yourself"
         )
     root.mkdir(parents=True, exist_ok=True)
@@ -166,7 +169,12 @@ def _recognise(path: Path, identity: dict[str, Any]) -> FolderState:
 def close_folder(
     root: Path, settings: DatasetSettings, hashes: dict[str, str], counts: dict[str, dict[str, int]]
 ) -> FolderState:
-    """Mark the set finished. ``hashes``: sha256 by file name; ``counts``: by split."""
+    """Mark the set finished. ``hashes``: sha256 by file name; ``counts``: by split.
+
+    Raises:
+        ValueError: the body or the photos were changed while the set was being made.
+    """
+    _recognise(root / NAME, _identity(settings))
     listing = "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes))
     files_sha256 = hashlib.sha256(listing.encode()).hexdigest()
     content = _identity(settings) | {

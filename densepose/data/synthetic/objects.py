@@ -1,6 +1,7 @@
-"""Things that stand in front of, beside and under people: boxes, cylinders, plates and simple furniture.
+"""Things around people: boxes, cylinders, plates and simple furniture.
 
-Meshes: vertices (V, 3) float32 metres, faces (F, 3) int32, outside seen counter-clockwise. An object stands on y = 0
+Meshes: vertices (V, 3) float32 metres, faces (F, 3) int32, outside seen counter-clockwise. An
+object stands on y = 0
 with its middle at x = z = 0 until it is placed.
 """
 
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .patterns import Pattern, random_pattern
+from .patterns import Pattern, random_color, random_pattern
 
 _BOX_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
 _BOX_FACES = np.array(
@@ -36,14 +37,14 @@ class SceneObject:
 
 
 def box(size: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Axis-aligned box of ``size`` (3,) around ``centre`` (3,) -> vertices (8, 3), faces (12, 3)."""
+    """Box of ``size`` (3,) around ``centre`` (3,) -> vertices (8, 3), faces (12, 3)."""
     return (_BOX_CORNERS * np.asarray(size) / 2 + centre).astype(np.float32), _BOX_FACES
 
 
 def cylinder(
     radius: float, height: float, centre: np.ndarray, sides: int = 24, taper: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Upright cylinder; ``taper`` is the ratio of the upper radius to the lower. Lids are closed fans."""
+    """Upright closed cylinder; ``taper`` is the ratio of the upper radius to the lower."""
     angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     ring = np.stack([np.cos(angle), np.zeros(sides), -np.sin(angle)], axis=1) * radius
     low, high = ring - [0, height / 2, 0], ring * taper + [0, height / 2, 0]
@@ -174,4 +175,7 @@ def random_object(rng: np.random.Generator, position: np.ndarray) -> SceneObject
     mesh = maker(rng)
     heading = rng.uniform(0, 2 * np.pi)
     gloss = rng.choice([0.05, 0.2, 0.6])
-    return place(mesh, position, heading, random_pattern(rng), gloss=gloss, smooth=maker in _SMOOTH)
+    kinds = ("plain", "plain", "plain", "mottled", "stripes", "checks", "dots", "planks")
+    contrast = float(rng.choice([0.2, 0.5, 1.0]))
+    pattern = random_pattern(rng, kinds, base=random_color(rng, dull=0.65), contrast=contrast)
+    return place(mesh, position, heading, pattern, gloss=gloss, smooth=maker in _SMOOTH)

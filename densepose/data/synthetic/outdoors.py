@@ -1,11 +1,11 @@
-"""Open ground up to the horizon, a sky, and houses, trees or hills in between. Colours are linear RGB, float32."""
+"""Open ground up to the horizon, a sky, and houses, trees or hills; linear RGB, float32."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .camera import Camera
-from .noise import cloud_image, fractal_noise
+from .noise import fractal_noise
 from .patterns import near_color, random_color, random_pattern, to_linear
 
 # Display colours: grass, dry grass, asphalt, concrete, sand, earth, snow, water.
@@ -23,37 +23,51 @@ def outdoor_picture(rng: np.random.Generator, camera: Camera) -> tuple[np.ndarra
     """(H, W, 3) colour and (H, W) depth of the ground, inf elsewhere."""
     rays = camera.rays(camera.pixel_centres())
     shape = (camera.height, camera.width)
-    low = to_linear(rng.uniform([0.65, 0.7, 0.75], 1.0))
-    high = to_linear(rng.uniform([0.3, 0.45, 0.6], 1.0))
     slope = rays[:, 1] / np.hypot(rays[:, 0], rays[:, 2])
-    color = low + np.clip(slope * 1.5, 0, 1)[:, None] * (high - low)
-    clouds = cloud_image(rng, *shape, cells=3.0).reshape(-1, 1)
-    color += np.clip(clouds - 0.55, 0, 1) * np.float32(rng.uniform(0, 1.5))
-    azimuth = np.arctan2(rays[:, 0], rays[:, 2])
-    for _ in range(rng.integers(1, 4)):
-        _skyline(rng, color, azimuth, slope)
-    ground = slope < 0
+    color = np.zeros_like(rays)
+    above, ground = np.flatnonzero(slope >= 0), np.flatnonzero(slope < 0)
+    if len(above):
+        color[above] = _sky_and_skyline(rng, rays[above], slope[above])
     depth = np.full(len(rays), np.inf, np.float32)
     depth[ground] = -np.float32(camera.position[1]) / rays[ground, 1]
-    points = camera.position.astype(np.float32) + rays[ground] * depth[ground, None]
-    near = _ground_color(rng, points)
-    if len(near):
-        # Far away the pattern is finer than a pixel: fade to its mean instead of flicker.
-        fade = np.clip((depth[ground] - 4) / 12, 0, 1)[:, None]
-        color[ground] = near + fade * (near.mean(axis=0) - near)
-    image = np.clip(color, 0, 1).reshape(*shape, 3).astype(np.float32)
-    return image, depth.reshape(shape)
+    if len(ground):
+        points = camera.position.astype(np.float32) + rays[ground] * depth[ground, None]
+        color[ground] = _ground_color(rng, points, depth[ground])
+    return np.clip(color, 0, 1).reshape(*shape, 3), depth.reshape(shape)
 
 
-def _ground_color(rng: np.random.Generator, points: np.ndarray) -> np.ndarray:
+def _sky_and_skyline(rng: np.random.Generator, rays: np.ndarray, slope: np.ndarray) -> np.ndarray:
+    low = to_linear(rng.uniform([0.65, 0.7, 0.75], 1.0))
+    high = to_linear(rng.uniform([0.3, 0.45, 0.6], 1.0))
+    color = low + np.clip(slope * 1.5, 0, 1)[:, None] * (high - low)
+    azimuth = np.arctan2(rays[:, 0], rays[:, 2])
+    at = np.stack([azimuth * 3, slope * 9, np.full_like(slope, rng.uniform(0, 50))], axis=1)
+    clouds = np.clip(fractal_noise(at, 3) - 0.2, 0, 1.5)
+    color += clouds[:, None] * np.float32(rng.uniform(0, 0.3))
+    for _ in range(rng.integers(1, 4)):
+        _skyline(rng, color, azimuth, slope)
+    return color
+
+
+def _ground_color(rng: np.random.Generator, points: np.ndarray, depth: np.ndarray) -> np.ndarray:
     known = near_color(rng, _GROUNDS[rng.integers(len(_GROUNDS))])
     base = known if rng.random() < 0.8 else random_color(rng)
     kinds = ("mottled", "mottled", "mottled", "plain", "checks", "stripes", "camouflage")
     contrast = float(rng.choice([0.15, 0.35, 0.8], p=[0.5, 0.35, 0.15]))
     pattern = random_pattern(rng, kinds, period_m=(0.05, 2.0), base=base, contrast=contrast)
-    grain = fractal_noise(points * np.float32(rng.uniform(4, 25)), 2)
-    stains = fractal_noise(points * np.float32(rng.uniform(0.3, 1.5)))
-    return pattern.paint(points) * (1 + 0.1 * grain + 0.1 * stains)[:, None]
+    grain, stain = np.float32(rng.uniform(4, 25)), np.float32(rng.uniform(0.3, 1.5))
+    # Far away the pattern is finer than a pixel: fade to its mean instead of flicker.
+    fade = np.clip((depth - 4) / 12, 0, 1)
+    near = np.flatnonzero(fade < 1)
+    if len(near) == 0:
+        return np.broadcast_to(base, points.shape)
+    at = points[near]
+    tone = 1 + 0.1 * fractal_noise(at * grain, 2) + 0.1 * fractal_noise(at * stain)
+    detail = pattern.paint(at) * tone[:, None]
+    color = np.empty_like(points)
+    color[:] = detail.mean(axis=0)
+    color[near] = detail + fade[near, None] * (color[near] - detail)
+    return color
 
 
 def _skyline(
@@ -66,17 +80,22 @@ def _skyline(
         steps = rng.uniform(0.15, 1.0, 64)
         edge = top * steps[np.floor(azimuth * rng.uniform(3, 12)).astype(int) % len(steps)]
     else:
-        at = np.stack([azimuth * rng.uniform(1, 6), np.full_like(azimuth, rng.uniform(0, 16))], 1)
-        at = np.concatenate([at, np.zeros((len(at), 1))], axis=1).astype(np.float32)
-        edge = top * np.clip(0.6 + 0.25 * fractal_noise(at, 3), 0, None)
-    inside = (slope >= 0) & (slope < edge)
-    if not inside.any():
+        # The outline depends on the direction only: draw it once on a fine ring.
+        ring = np.linspace(-np.pi, np.pi, 2048, dtype=np.float32)
+        at = np.stack(
+            [ring * rng.uniform(1, 6), np.full_like(ring, rng.uniform(0, 16)), 0 * ring], 1
+        )
+        outline = top * np.clip(0.6 + 0.25 * fractal_noise(at, 3), 0, None)
+        edge = np.interp(azimuth, ring, outline)
+    inside = np.flatnonzero(slope < edge)
+    if len(inside) == 0:
         return
-    points = np.stack([azimuth[inside] * 8, slope[inside] * 8, np.zeros(inside.sum())], axis=1)
+    flat = np.zeros(len(inside), np.float32)
+    points = np.stack([azimuth[inside] * 8, slope[inside] * 8, flat], axis=1)
     palette = _HOUSES if houses else _TREES
     base = near_color(rng, palette[rng.integers(len(palette))])
     kinds = (
         ("plain", "checks", "stripes", "dots") if houses else ("mottled", "melange", "camouflage")
     )
     pattern = random_pattern(rng, kinds, period_m=(0.1, 0.8), base=base, contrast=0.4)
-    color[inside] = pattern.paint(points.astype(np.float32))
+    color[inside] = pattern.paint(points)

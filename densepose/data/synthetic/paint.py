@@ -8,13 +8,32 @@ import numpy as np
 class Paint:
     """Material of P points of the body; garments are put on one over the other.
 
-    color (P, 3) linear RGB; gloss (P,) 0 dull to 1 polished; fold (P,) how much cloth wrinkles disturb the normal.
+    color (P, 3) linear RGB; gloss (P,) 0 dull to 1 polished; fold (P,) how much cloth wrinkles
+    disturb the normal.
     """
 
     def __init__(self, count: int) -> None:
         self.color = np.zeros((count, 3), np.float32)
         self.gloss = np.zeros(count, np.float32)
         self.fold = np.zeros(count, np.float32)
+
+    def part(self, index: np.ndarray) -> Paint:
+        """A copy of the layer at the points ``index`` (K,); ``merge`` puts it back."""
+        layer = Paint(0)
+        layer.color, layer.gloss, layer.fold = (
+            self.color[index],
+            self.gloss[index],
+            self.fold[index],
+        )
+        return layer
+
+    def merge(self, index: np.ndarray, layer: Paint) -> None:
+        """Replace the points ``index`` (K,) by those of ``layer``."""
+        self.color[index], self.gloss[index], self.fold[index] = (
+            layer.color,
+            layer.gloss,
+            layer.fold,
+        )
 
     def put(
         self,
@@ -24,7 +43,7 @@ class Paint:
         gloss: float | None = None,
         fold: float | None = None,
     ) -> None:
-        """Cover the points ``where`` (P,) bool with ``color``: (3,) or one per covered point (K, 3)."""
+        """Cover the points ``where`` (P,) bool with ``color``, (3,) or (K, 3)."""
         self.color[where] = color
         if gloss is not None:
             self.gloss[where] = gloss

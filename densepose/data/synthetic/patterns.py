@@ -1,6 +1,7 @@
 """Colours and patterns of cloth and things, evaluated at points of a surface.
 
-Colours are linear RGB in [0, 1], float32; points are metres on the resting object, so a pattern sticks to it.
+Colours are linear RGB in [0, 1], float32; points are metres on the resting object, so a pattern
+sticks to it.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _camouflage(local: np.ndarray) -> np.ndarray:
 
 
 def _melange(local: np.ndarray) -> np.ndarray:
-    return np.clip(0.35 + 0.3 * fractal_noise(local * [1.0, 0.25, 1.0] * 40.0, 2), 0, 1)
+    return np.clip(0.35 + 0.3 * fractal_noise(local * np.float32(8.0), 2), 0, 1)
 
 
 _SHARES = {
@@ -97,7 +98,7 @@ def to_linear(srgb: np.ndarray) -> np.ndarray:
 
 
 def random_color(rng: np.random.Generator, *, dull: float = 0.5) -> np.ndarray:
-    """(3,) linear RGB: greyish with probability ``dull``, else any hue; from near black to white."""
+    """(3,) linear RGB: greyish with probability ``dull``, else any hue."""
     value, hue = rng.uniform(0.12, 0.98), rng.uniform(0, 6)
     saturation = rng.beta(1.1, 7) if rng.random() < dull else 0.15 + 0.8 * rng.beta(1.6, 2.2)
     wheel = np.clip(np.abs(np.mod(hue + np.array([0.0, 4.0, 2.0]), 6) - 3) - 1, 0, 1)
@@ -111,7 +112,7 @@ def near_color(rng: np.random.Generator, display: np.ndarray, spread: float = 0.
 
 
 def contrasting(rng: np.random.Generator, color: np.ndarray, least: float = 0.25) -> np.ndarray:
-    """A random colour that differs from ``color`` by at least ``least`` in display brightness or hue."""
+    """A random colour at least ``least`` off ``color`` in a display channel, if one is found."""
     candidates = np.stack([random_color(rng) for _ in range(4)])
     apart = np.abs(np.power(candidates, 1 / 2.2) - np.power(color, 1 / 2.2)).max(axis=1)
     far_enough = np.flatnonzero(apart > least)

@@ -1,4 +1,4 @@
-"""From light to a JPEG: exposure, colour cast, lens blur, motion blur, sensor noise, compression."""
+"""From light to a JPEG: exposure, colour cast, blur, sensor noise, compression."""
 
 from __future__ import annotations
 

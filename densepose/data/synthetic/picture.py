@@ -1,4 +1,4 @@
-"""Make one image of a synthetic set: scene, picture, truth and annotations, all from one stream of random numbers."""
+"""Make one image of a synthetic set, with its truth and annotations, from one random stream."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from .anatomy import Anatomy, load_anatomy
 from .annotate import annotate_person
 from .annotator_noise import SurfaceNoise
 from .background import photo_background, photo_files, random_background
+from .geometry import SceneGeometry
 from .photograph import develop, encode_jpeg, encode_png, sample_photograph
-from .render import SceneGeometry, render
+from .render import render
 from .scene import Scene, fit_camera, sample_scene
 from .seeds import image_rng
 from .truth import Truth
 
-# Somebody seen in fewer pixels of a picture of 320 x 320 is taken out rather than annotated as a speck.
+# Somebody seen in fewer pixels of a picture of 320 x 320 is taken out rather than annotated as a
+# speck.
 _LEAST_SHARE = 120 / 320**2
 
 
@@ -85,7 +87,7 @@ def compose(
 def draw_picture(
     settings: PictureSettings, split: str, index: int
 ) -> tuple[np.ndarray, Truth, list[dict[str, Any]], int]:
-    """Image ``index`` of ``split`` -> (H, W, 3) uint8 RGB, its truth and annotations, and the quality of its JPEG."""
+    """Image ``index`` of ``split``: (H, W, 3) uint8 RGB, truth, annotations, JPEG quality."""
     rng = image_rng(settings.seed, split, index)
     anatomy, atlas = load_anatomy(), load_template_atlas()
     scene, geometry = compose(rng, anatomy, settings.image_size, settings.people)

@@ -1,10 +1,13 @@
 """Anatomical angles of the body: their names, limits and a library of everyday poses made by hand.
 
-All angles in degrees, 0 in a person who stands upright with hanging arms. For limbs, positive means the same movement
+All angles in degrees, 0 in a person who stands upright with hanging arms. For limbs, positive means
+the same movement
 on both sides:
-    shoulder_elevation: the arm leaves the trunk, 90 is horizontal; shoulder_azimuth: towards where it does, 0 forwards,
+    shoulder_elevation: the arm leaves the trunk, 90 is horizontal; shoulder_azimuth: towards where
+        it does, 0 forwards,
     90 sideways, negative across the chest; shoulder_twist: inward rotation.
-    elbow, knee: flexion. hip_flexion: thigh forwards; hip_spread: sideways; hip_twist: toes inwards.
+    elbow, knee: flexion. hip_flexion: thigh forwards; hip_spread: sideways; hip_twist: toes
+    inwards.
     forearm_twist: palm turns backwards; wrist: flexion towards the palm; ankle: toes down.
 Trunk: bend forwards, lean to the left, turn to the left.
 """
@@ -73,7 +76,8 @@ def _leg(
     return dict(zip(names, (flexion, spread, knee, ankle, twist), strict=True))
 
 
-# Arms: name -> (left, right, trunk). Legs: name -> (left, right, trunk, posture). Each is also used mirrored.
+# Arms: name -> (left, right, trunk). Legs: name -> (left, right, trunk, posture). Each is also used
+# mirrored.
 ARM_POSES = MappingProxyType(
     {
         "hanging": ({}, {}, {}),

@@ -1,6 +1,7 @@
 """Draw plausible poses and turn them into joint rotations of the body template.
 
-Frames as in ``surface.template``: x to the person's left, y up, z to the front; a rotation is expressed in the frame of
+Frames as in ``surface.template``: x to the person's left, y up, z to the front; a rotation is
+expressed in the frame of
 the parent joint, and all frames are world-aligned in the rest pose. Angles as in ``pose_library``.
 """
 
@@ -74,7 +75,7 @@ def _draw(rng: np.random.Generator, table: Mapping, names: Sequence[str]) -> dic
 
 
 def sample_pose(rng: np.random.Generator) -> Pose:
-    """A random pose within the limits of every joint: legs and arms from the library, blended and varied."""
+    """A random pose within all limits: legs and arms from the library, blended and varied."""
     postures = list(POSTURE_WEIGHTS)
     posture = postures[rng.choice(len(postures), p=list(POSTURE_WEIGHTS.values()))]
     legs_of_posture = [name for name, pose in LEG_POSES.items() if pose[3] == posture]
@@ -112,11 +113,9 @@ def _from_down(direction: np.ndarray) -> np.ndarray:
     """Smallest rotation (3, 3) that takes "straight down" to ``direction`` (3,)."""
     direction = direction / np.linalg.norm(direction)
     axis = np.cross(_DOWN, direction)
-    sine = np.linalg.norm(axis)
-    if sine < 1e-9:
-        return np.eye(3)
-    angle = np.arctan2(sine, _DOWN @ direction)
-    return Rotation.from_rotvec(axis / sine * angle).as_matrix()
+    x, y, z = axis
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.eye(3) + cross + cross @ cross / (1 + _DOWN @ direction)
 
 
 def _arm_rotations(angles: Mapping[str, float], side: str, rest: Mapping[str, np.ndarray]) -> dict:

@@ -1,6 +1,7 @@
 """Cast rays at the meshes of a scene: what is seen, where on it, and what is in shadow.
 
-Shapes: R rays. Ray directions have depth 1 (``Camera.rays``), so the distance along a ray is depth in metres.
+Shapes: R rays. Ray directions have depth 1 (``Camera.rays``), so the distance along a ray is depth
+in metres.
 """
 
 from __future__ import annotations
@@ -43,24 +44,36 @@ class RayCaster:
             for v, f in meshes
         ]
 
-    def first_hits(self, origin: np.ndarray, directions: np.ndarray) -> Hits:
-        """Rays from one ``origin`` (3,) along (R, 3) ``directions``."""
+    def first_hits(
+        self, origin: np.ndarray, directions: np.ndarray, index: np.ndarray | None = None
+    ) -> Hits:
+        """Rays from ``origin`` (3,) along (R, 3) ``directions``; all but ``index`` (if given) miss."""
+        count = len(directions)
+        if index is not None:
+            directions = directions[index]
         if not self._meshes or len(directions) == 0:
-            return _nothing(len(directions))
+            return _nothing(count)
         start = np.broadcast_to(origin.astype(np.float32), directions.shape)
-        found = self._scene.run(
-            np.ascontiguousarray(start), np.ascontiguousarray(directions), output=True
-        )
-        hit = found["geomID"] >= 0
+        directions = np.ascontiguousarray(directions, np.float32)
+        found = self._scene.run(np.ascontiguousarray(start), directions, output=True)
         u, v = found["u"], found["v"]
-        barycentric = np.stack([1 - u - v, u, v], axis=1)
-        depth = np.where(hit, found["tfar"], np.float32(np.inf))
-        return Hits(found["geomID"], found["primID"], barycentric, depth)
+        hits = Hits(
+            found["geomID"],
+            found["primID"],
+            np.stack([1 - u - v, u, v], axis=1),
+            np.where(found["geomID"] >= 0, found["tfar"], np.float32(np.inf)),
+        )
+        if index is None:
+            return hits
+        everywhere = _nothing(count)
+        for name, values in vars(hits).items():
+            getattr(everywhere, name)[index] = values
+        return everywhere
 
     def in_shadow(
         self, points: np.ndarray, normals: np.ndarray, to_light: np.ndarray
     ) -> np.ndarray:
-        """Whether anything lies between (R, 3) ``points`` and a light far away along ``to_light`` (3,) or (R, 3)."""
+        """(R,) bool: something is between (R, 3) ``points`` and a lamp along ``to_light`` (3,)."""
         if not self._meshes or len(points) == 0:
             return np.zeros(len(points), bool)
         start = np.ascontiguousarray(points + _OFFSET_M * normals, np.float32)

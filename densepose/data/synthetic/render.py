@@ -1,95 +1,23 @@
-"""Turn a scene into a picture and its truth.
+"""Turn a scene into a picture: material, light and shadow where rays hit.
 
-Truth comes from one ray through every pixel centre. Colour comes from the same rays, and from three more in pixels
+Colour comes from the ray through every pixel centre that the truth comes from too, and from three
+more rays in pixels
 where the outline of something passes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from densepose.surface.charts import ChartAtlas
-
-from .anatomy import Anatomy
 from .appearance import paint_body
 from .background import Background
+from .geometry import SceneGeometry
 from .noise import smooth_noise
-from .raycast import Hits, RayCaster, vertex_normals
-from .scene import Light, Scene
-from .truth import Truth
+from .raycast import Hits, vertex_normals
+from .scene import Light
 
 _SUBPIXELS = np.array([[-0.3, -0.1], [0.1, 0.3], [0.25, -0.3]])
-# A keypoint inside the body is seen when the surface in front of it is at most this far away, metres.
-_KEYPOINT_DEPTH_M = np.array(
-    [0.03] + [0.03] * 2 + [0.04] * 2 + [0.11] * 2 + [0.08] * 2 + [0.07] * 2
-)
-_KEYPOINT_DEPTH_M = np.concatenate([_KEYPOINT_DEPTH_M, [0.17] * 2 + [0.11] * 2 + [0.09] * 2])
 _EDGE_DEPTH_M = 0.03
-
-
-@dataclass(frozen=True)
-class Samples:
-    """S shaded points of one mesh or of several."""
-
-    color: np.ndarray  # (S, 3) linear RGB
-
-
-class SceneGeometry:
-    """The meshes of a scene ready for rays; people first, then objects."""
-
-    def __init__(self, scene: Scene, anatomy: Anatomy) -> None:
-        """Builds the acceleration structure."""
-        self.scene = scene
-        self.anatomy = anatomy
-        faces = anatomy.template.mesh.faces
-        meshes = [(person.shell, faces) for person in scene.people]
-        meshes += [(thing.vertices, thing.faces) for thing in scene.objects]
-        self.meshes = meshes
-        self.caster = RayCaster(meshes)
-        self.pixels = scene.camera.pixel_centres()
-        self.rays = scene.camera.rays(self.pixels)
-        self.hits = self.caster.first_hits(scene.camera.position, self.rays)
-
-    @property
-    def num_people(self) -> int:
-        """People in the scene, seen or not."""
-        return len(self.scene.people)
-
-    def visible_pixels(self) -> np.ndarray:
-        """(N,) number of pixels that show each person."""
-        mesh = self.hits.mesh
-        return np.bincount(mesh[(mesh >= 0) & (mesh < self.num_people)], minlength=self.num_people)
-
-    def truth(self, atlas: ChartAtlas) -> Truth:
-        """Instance, part, UV of every pixel and the keypoints."""
-        camera = self.scene.camera
-        on_body = np.flatnonzero((self.hits.mesh >= 0) & (self.hits.mesh < self.num_people))
-        hits = self.hits[on_body]
-        part, uv = atlas.from_surface(hits.face, hits.barycentric)
-        shape = (camera.height, camera.width)
-        instance_map = np.zeros(shape, np.uint8)
-        part_map = np.zeros(shape, np.uint8)
-        uv_map = np.zeros((*shape, 2), np.float32)
-        instance_map.reshape(-1)[on_body] = hits.mesh + 1
-        part_map.reshape(-1)[on_body] = part
-        uv_map.reshape(-1, 2)[on_body] = np.clip(uv, 0, 1)
-        pixels, visibility = self._keypoints()
-        return Truth(instance_map, part_map, uv_map, pixels, visibility)
-
-    def _keypoints(self) -> tuple[np.ndarray, np.ndarray]:
-        camera = self.scene.camera
-        points = np.stack([person.keypoints for person in self.scene.people])
-        count = len(points)
-        pixels, depth = camera.project(points.reshape(-1, 3))
-        inside = (depth > 0) & (pixels >= 0).all(axis=1)
-        inside &= (pixels < [camera.width, camera.height]).all(axis=1)
-        found = self.caster.first_hits(camera.position, camera.rays(pixels))
-        own = found.mesh == np.repeat(np.arange(count), points.shape[1])
-        near = found.depth > depth - np.tile(_KEYPOINT_DEPTH_M, count)
-        visibility = np.where(inside, np.where(own & near, 2, 1), 0)
-        return pixels.reshape(count, -1, 2), visibility.reshape(count, -1)
 
 
 def _outline_pixels(hits: Hits, height: int, width: int) -> np.ndarray:
@@ -106,11 +34,11 @@ def _outline_pixels(hits: Hits, height: int, width: int) -> np.ndarray:
     edge[:, :-1] |= across
     edge[1:] |= along
     edge[:-1] |= along
-    edge &= cv_dilate(mesh >= 0)
+    edge &= _grown(mesh >= 0)
     return np.flatnonzero(edge)
 
 
-def cv_dilate(mask: np.ndarray) -> np.ndarray:
+def _grown(mask: np.ndarray) -> np.ndarray:
     """(H, W) bool grown by one pixel up, down, left and right."""
     grown = mask.copy()
     grown[1:] |= mask[:-1]
@@ -161,29 +89,34 @@ def _shade(geometry: SceneGeometry, hits: Hits, rays: np.ndarray) -> np.ndarray:
     normal = np.zeros((len(rays), 3), np.float32)
     order = np.argsort(hits.mesh, kind="stable")
     first = np.searchsorted(hits.mesh[order], np.arange(len(geometry.meshes) + 1))
-    for number, (vertices, faces) in enumerate(geometry.meshes):
+    for number in range(len(geometry.meshes)):
         index = order[first[number] : first[number + 1]]
         if len(index) == 0:
             continue
         own = hits[index]
-        if number < geometry.num_people:
-            color[index], gloss[index], normal[index] = _person_material(geometry, number, own)
-            continue
-        thing = scene.objects[number - geometry.num_people]
-        local = np.einsum("pck,pc->pk", thing.local[faces[own.face]], own.barycentric)
-        color[index] = thing.pattern.paint(local)
-        gloss[index] = thing.gloss
-        normal[index] = _surface_normal(vertices, faces, own, smooth=thing.smooth)
+        material = _person_material if number < geometry.num_people else _thing_material
+        color[index], gloss[index], normal[index] = material(geometry, number, own)
     points = scene.camera.position.astype(np.float32) + rays * hits.depth[:, None]
-    facing = (normal * rays).sum(axis=1) > 0
-    normal[facing] -= (
-        2
-        * (normal[facing] * rays[facing]).sum(1, keepdims=True)
-        * rays[facing]
-        / (rays[facing] ** 2).sum(1, keepdims=True)
-    )
+    normal = _towards_viewer(normal, rays)
     dark = geometry.caster.in_shadow(points, normal, scene.light.to_lamp)
     return _lit(scene.light, color, gloss, normal, rays, dark)
+
+
+def _thing_material(
+    geometry: SceneGeometry, number: int, hits: Hits
+) -> tuple[np.ndarray, float, np.ndarray]:
+    """Colour, gloss and normals where rays hit a worn thing or an object."""
+    vertices, faces = geometry.meshes[number]
+    number -= geometry.num_people
+    worn = number < len(geometry.worn)
+    thing = (
+        geometry.worn[number][1] if worn else geometry.scene.objects[number - len(geometry.worn)]
+    )
+    local = np.einsum("pck,pc->pk", thing.local[faces[hits.face]], hits.barycentric)
+    normal = _surface_normal(vertices, faces, hits, smooth=thing.smooth)
+    if worn and thing.fold > 0:
+        normal = _wrinkled(normal, local, np.full(len(local), thing.fold, np.float32))
+    return thing.pattern.paint(local), thing.gloss, normal
 
 
 def _surface_normal(
@@ -198,6 +131,13 @@ def _surface_normal(
     return blended / np.maximum(np.linalg.norm(blended, axis=1, keepdims=True), 1e-9)
 
 
+def _towards_viewer(normal: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """Normals that look away, at outlines and inside thin things, turned to the viewer."""
+    along = (normal * rays).sum(axis=1)
+    share = 2 * np.clip(along, 0, None) / (rays**2).sum(axis=1)
+    return normal - share[:, None] * rays
+
+
 def _person_material(
     geometry: SceneGeometry, number: int, hits: Hits
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -207,12 +147,16 @@ def _person_material(
     points = geometry.anatomy.points(hits.face, hits.barycentric)
     paint = paint_body(look, points, geometry.anatomy)
     normal = _surface_normal(vertices, faces, hits, smooth=True)
-    # Wrinkles are longer across the limb than along it.
-    at = points.rest * np.array([7.0, 16.0, 7.0], np.float32) + look.texture_shift
-    wrinkle = np.stack([smooth_noise(at), smooth_noise(at + 31.7), smooth_noise(at + 57.1)], axis=1)
-    normal = normal + paint.fold[:, None] * wrinkle
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    normal = _wrinkled(normal, points.rest + look.texture_shift, paint.fold)
     return paint.color, paint.gloss, normal
+
+
+def _wrinkled(normal: np.ndarray, points: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Normals (S, 3) of cloth with folds of strength ``fold`` (S,), longer along the body."""
+    at = points * np.array([16.0, 7.0, 16.0], np.float32)
+    bend = np.stack([smooth_noise(at), smooth_noise(at + 31.7), smooth_noise(at + 57.1)], axis=1)
+    normal = normal + fold[:, None] * bend
+    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
 
 
 def _lit(

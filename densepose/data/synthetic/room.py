@@ -1,4 +1,4 @@
-"""The inside of a box around the scene: floor, ceiling, walls with pictures, doors, windows and cupboards.
+"""The inside of a box around the scene: floor, ceiling, walls with doors and cupboards.
 
 Colours are linear RGB, float32.
 """
@@ -64,13 +64,13 @@ def room_picture(rng: np.random.Generator, camera: Camera) -> tuple[np.ndarray, 
 
 
 def _leave(ray: np.ndarray, low: float, high: float) -> np.ndarray:
-    """(R,) components of rays -> how far until the component has passed ``low`` < 0 or ``high`` > 0."""
+    """(R,) components of rays -> how far until they have passed ``low`` < 0 or ``high`` > 0."""
     bound = np.where(ray > 0, np.float32(high), np.float32(low))
     return bound / np.where(np.abs(ray) < 1e-6, np.copysign(np.float32(1e-6), ray), ray)
 
 
 def _paint_sides(rng: np.random.Generator, points: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """Colour of points on the six sides; side = 2 * axis + (1 at its upper end), so 2 is the floor."""
+    """Colour of points on the sides 2 * axis + (1 at its upper end); 2 is the floor."""
     color = np.empty_like(points)
     wall = random_pattern(
         rng,

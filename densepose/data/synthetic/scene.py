@@ -1,6 +1,7 @@
 """Compose a scene: people with bodies, poses and clothes, things around them, light and a camera.
 
-World frame: metres, y up, floor at y = 0. All randomness comes from the generator that is passed in.
+World frame: metres, y up, floor at y = 0. All randomness comes from the generator that is passed
+in.
 """
 
 from __future__ import annotations
@@ -10,28 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .anatomy import Anatomy
-from .appearance import Appearance, sample_appearance, thickness
 from .camera import Camera, look_at
-from .objects import SceneObject, chair, place, random_object
-from .patterns import random_pattern
-from .poses import Pose, joint_rotations, sample_pose
-from .raycast import vertex_normals
+from .objects import SceneObject, random_object
+from .person import Person, mirrored_person, moved, sample_person
 
 _VOXEL_M = 0.07
 _CLOSEST_M = 0.45
-
-
-@dataclass(frozen=True)
-class Person:
-    """A posed and dressed body in the world."""
-
-    shape: np.ndarray  # (S,) coefficients
-    pose: Pose
-    look: Appearance
-    skin: np.ndarray  # (V, 3) bare body
-    shell: np.ndarray  # (V, 3) the same with clothes, shoes and hair: what is seen
-    keypoints: np.ndarray  # (17, 3)
-    joints: np.ndarray  # (J, 3)
 
 
 @dataclass(frozen=True)
@@ -55,103 +40,14 @@ class Scene:
     light: Light
 
     def mirrored(self, anatomy: Anatomy) -> Scene:
-        """The world mirrored at x = 0: left becomes right, the image is flipped. Clothes keep their sides."""
-        template = anatomy.template
-        people = tuple(_mirror_person(person, anatomy) for person in self.people)
+        """The world mirrored at x = 0, its image flipped. Clothes keep their sides."""
+        people = tuple(mirrored_person(person, anatomy) for person in self.people)
         flip = np.array([-1, 1, 1], np.float32)
         objects = tuple(
             replace(o, vertices=o.vertices * flip, faces=o.faces[:, ::-1]) for o in self.objects
         )
         light = replace(self.light, to_lamp=self.light.to_lamp * flip)
-        assert len(template.mirror_vertex) == len(anatomy.table)
         return Scene(people, objects, self.camera.mirrored(), light)
-
-
-def _mirror_person(person: Person, anatomy: Anatomy) -> Person:
-    template = anatomy.template
-    flip = np.array([-1, 1, 1], np.float32)
-    swap = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15])
-    return replace(
-        person,
-        skin=(person.skin * flip)[template.mirror_vertex],
-        shell=(person.shell * flip)[template.mirror_vertex],
-        keypoints=(person.keypoints * flip)[swap],
-        joints=(person.joints * flip)[template.mirror_joint],
-    )
-
-
-def _turn_about_y(angle_rad: float) -> np.ndarray:
-    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
-    return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32)
-
-
-def sample_shape(rng: np.random.Generator, anatomy: Anatomy) -> np.ndarray:
-    """(S,) body shape: sex from the whole range, the rest bell-shaped within the template's limits."""
-    template = anatomy.template
-    shape = np.clip(0.5 * rng.standard_normal(template.num_shapes), -1, 1)
-    span = np.where(shape > 0, template.shape_high, -template.shape_low)
-    shape = shape * span
-    names = list(template.shape_names)
-    sex = names.index("sex")
-    shape[sex] = rng.uniform(template.shape_low[sex], template.shape_high[sex])
-    if "child" in names:
-        grown = rng.random() < 0.88
-        shape[names.index("child")] = 0.0 if grown else rng.uniform(0.3, 1.0)
-    return shape.astype(np.float32)
-
-
-def sample_person(
-    rng: np.random.Generator, anatomy: Anatomy
-) -> tuple[Person, tuple[SceneObject, ...]]:
-    """A person at the origin with a random heading, feet on the floor, and what they sit on."""
-    template = anatomy.template
-    shape = sample_shape(rng, anatomy)
-    names = list(template.shape_names)
-    pose = sample_pose(rng)
-    rotations = joint_rotations(pose.angles, template.joint_names, template.shaped(shape)[1])
-    skin = template.posed(shape, rotations)
-    joints = template.posed_joints(shape, rotations)
-    heading = rng.uniform(0, 2 * np.pi)
-    turn = _turn_about_y(heading)
-    if pose.posture == "lie":
-        up = rng.choice([-1.0, 1.0])
-        turn = turn @ np.array([[1, 0, 0], [0, 0, up], [0, -up, 0]], np.float32)
-    skin, joints = skin @ turn.T, joints @ turn.T
-    hips = joints[list(template.joint_names).index("pelvis")]
-    shift = -np.array([hips[0], skin[:, 1].min(), hips[2]], np.float32)
-    skin, joints = skin + shift, joints + shift
-    look = sample_appearance(
-        rng, float(shape[names.index("sex")]), float(shape[names.index("age")])
-    )
-    shell = skin + vertex_normals(skin, template.mesh.faces) * thickness(look, anatomy)[:, None]
-    person = Person(shape, pose, look, skin, shell, template.keypoints(skin), joints)
-    if pose.posture != "sit":
-        return person, ()
-    return person, _seat(rng, person, anatomy, heading)
-
-
-def _seat(
-    rng: np.random.Generator, person: Person, anatomy: Anatomy, heading: float
-) -> tuple[SceneObject, ...]:
-    if rng.random() < 0.12:
-        return ()
-    height = float(person.shell[np.isin(anatomy.vertex_part, (1, 2)), 1].min())
-    back = float(rng.choice([0.0, rng.uniform(0.25, 0.6)]))
-    mesh = chair(rng.uniform(0.4, 0.7), max(height, 0.1), rng.uniform(0.38, 0.5), back)
-    ahead = _turn_about_y(heading) @ np.array([0, 0, 0.22], np.float32)
-    return (place(mesh, ahead, heading, random_pattern(rng)),)
-
-
-def moved(person: Person, offset: np.ndarray) -> Person:
-    """The person shifted by ``offset`` (3,)."""
-    offset = offset.astype(np.float32)
-    return replace(
-        person,
-        skin=person.skin + offset,
-        shell=person.shell + offset,
-        keypoints=person.keypoints + offset,
-        joints=person.joints + offset,
-    )
 
 
 def _cells(points: np.ndarray) -> np.ndarray:
@@ -187,7 +83,7 @@ def _place_people(
 def fit_camera(
     rng: np.random.Generator, people: list[Person], width: int, height: int, *, whole: bool = False
 ) -> Camera:
-    """A camera around the people: mostly all of them in the frame, at times one cut by the border or far away.
+    """A camera around the people: all in the frame, one cut by the border, or far away.
 
     Args:
         rng: draws direction, lens and framing.

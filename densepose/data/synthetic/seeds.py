@@ -1,6 +1,7 @@
 """One independent stream of random numbers for every image.
 
-The stream depends on the seed of the set, the split and the index of the image and on nothing else, so an image has the
+The stream depends on the seed of the set, the split and the index of the image and on nothing else,
+so an image has the
 same bytes whichever worker makes it and whenever.
 """
 

@@ -1,6 +1,7 @@
 """Shirts, sweaters, jackets and dresses: their cut, and how front and back differ.
 
-Lengths in metres on the resting mean body; sleeve and skirt lengths in units of ``BodyPoints.arm`` and ``leg``.
+Lengths in metres on the resting mean body; sleeve and skirt lengths in units of ``BodyPoints.arm``
+and ``leg``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Write a synthetic DensePose-COCO set to disk: several workers, resumable, equal bytes for equal settings.
+"""Write a synthetic DensePose-COCO set: several workers, resumable, equal settings, equal bytes.
 
 Layout below the root:
     annotations/densepose_{train,val}.json      DensePose-COCO
@@ -6,7 +6,8 @@ Layout below the root:
     truth/{train,val}/000000000001_iuv.png      RGB = part, U * 255, V * 255
     truth/{train,val}/000000000001_instance.png 0 nobody, else 1 + place of the person in the scene
     manifest.json                               settings, counts, hash of all files
-    records/                                    one file per finished image, only while the set is being made
+    records/                                    one file per finished image, only while the set is
+    being made
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def make_synthetic_dataset(
 ) -> SyntheticDataset:
     """Make a set, or go on with one that was interrupted.
 
-    Workers are started afresh (spawn): a script that calls this needs ``if __name__ == "__main__"``.
+    Workers are started afresh (spawn): a script that calls this needs ``if __name__ ==
+    "__main__"``.
 
     Args:
         root: folder of the set; new, empty, or written by this function with the same settings.
@@ -73,12 +75,14 @@ def make_synthetic_dataset(
         image_size: side of the square images in px.
         workers: processes; the result does not depend on it.
         people: fewest and most people in a scene.
-        noise_m: standard deviation of annotators along the surface, metres; the paper has 0.02 to 0.07.
+        noise_m: standard deviation of annotators along the surface, metres; the paper has 0.02 to
+            0.07.
         backgrounds: folder of photos, split disjointly; None generates backgrounds.
         on_progress: called with (finished, all) after every image.
 
     Raises:
-        ValueError: settings out of range; the folder holds something else or a set with other settings.
+        ValueError: settings out of range; the folder holds something else or a set with other
+            settings.
     """
     root = Path(root)
     settings = DatasetSettings(
@@ -220,7 +224,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 def _assemble(
     root: Path, settings: DatasetSettings
 ) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-    """Join the records to the two annotation files -> hashes of all files by name, counts by split."""
+    """Join the records to the annotation files -> hashes by file name, counts by split."""
     hashes: dict[str, str] = {}
     counts: dict[str, dict[str, int]] = {}
     for split in SPLITS:

@@ -1,0 +1,149 @@
+"""A person: body, pose and clothes, put together and set on the floor.
+
+Frame: metres, y up, floor at y = 0; before they are placed, people stand at the origin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .anatomy import Anatomy
+from .appearance import Appearance, clothed_surface, sample_appearance
+from .objects import SceneObject, chair, cylinder, place
+from .patterns import random_color, random_pattern
+from .poses import Pose, joint_rotations, sample_pose
+from .worn import PosedBody, WornThing, things_worn
+
+# COCO's order with left and right exchanged.
+_MIRRORED_KEYPOINTS = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15])
+
+
+@dataclass(frozen=True)
+class Person:
+    """A posed and dressed body in the world."""
+
+    shape: np.ndarray  # (S,) coefficients
+    pose: Pose
+    look: Appearance
+    skin: np.ndarray  # (V, 3) bare body
+    shell: np.ndarray  # (V, 3) the same with clothes, shoes and hair: what is seen
+    keypoints: np.ndarray  # (17, 3)
+    joints: np.ndarray  # (J, 3)
+    worn: tuple[WornThing, ...]  # skirts, tied hair, brims, backpacks
+
+
+def mirrored_person(person: Person, anatomy: Anatomy) -> Person:
+    """The person mirrored at x = 0, left and right exchanged; clothes keep their sides."""
+    template = anatomy.template
+    flip = np.array([-1, 1, 1], np.float32)
+    return replace(
+        person,
+        skin=(person.skin * flip)[template.mirror_vertex],
+        shell=(person.shell * flip)[template.mirror_vertex],
+        keypoints=(person.keypoints * flip)[_MIRRORED_KEYPOINTS],
+        joints=(person.joints * flip)[template.mirror_joint],
+        worn=tuple(
+            replace(t, vertices=t.vertices * flip, faces=t.faces[:, ::-1]) for t in person.worn
+        ),
+    )
+
+
+def _turn_about_y(angle_rad: float) -> np.ndarray:
+    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
+    return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32)
+
+
+def sample_shape(rng: np.random.Generator, anatomy: Anatomy) -> np.ndarray:
+    """(S,) body shape: any sex, the rest bell-shaped within the limits of the template."""
+    template = anatomy.template
+    shape = np.clip(0.5 * rng.standard_normal(template.num_shapes), -1, 1)
+    span = np.where(shape > 0, template.shape_high, -template.shape_low)
+    shape = shape * span
+    names = list(template.shape_names)
+    sex = names.index("sex")
+    shape[sex] = rng.uniform(template.shape_low[sex], template.shape_high[sex])
+    if "child" in names:
+        grown = rng.random() < 0.88
+        shape[names.index("child")] = 0.0 if grown else rng.uniform(0.3, 1.0)
+    return shape.astype(np.float32)
+
+
+def sample_person(
+    rng: np.random.Generator, anatomy: Anatomy
+) -> tuple[Person, tuple[SceneObject, ...]]:
+    """A person at the origin with a random heading, feet on the floor, and what they sit on."""
+    template = anatomy.template
+    shape = sample_shape(rng, anatomy)
+    names = list(template.shape_names)
+    pose = sample_pose(rng)
+    rest_joints = template.shaped(shape)[1]
+    rotations = joint_rotations(pose.angles, template.joint_names, rest_joints)
+    skin = template.posed(shape, rotations)
+    linear, offset = template.joint_motions(rest_joints, rotations)
+    joints = np.einsum("jik,jk->ji", linear, rest_joints) + offset
+    look = sample_appearance(
+        rng, float(shape[names.index("sex")]), float(shape[names.index("age")])
+    )
+    body = PosedBody(skin, joints, linear, offset, rest_joints)
+    person = Person(
+        shape=shape,
+        pose=pose,
+        look=look,
+        skin=skin,
+        shell=clothed_surface(look, anatomy, skin),
+        keypoints=template.keypoints(skin),
+        joints=joints,
+        worn=things_worn(look, body, anatomy),
+    )
+    heading = rng.uniform(0, 2 * np.pi)
+    turn = _turn_about_y(heading)
+    if pose.posture == "lie":
+        up = rng.choice([-1.0, 1.0])
+        turn = turn @ np.array([[1, 0, 0], [0, 0, up], [0, -up, 0]], np.float32)
+    person = _transformed(person, turn, np.zeros(3))
+    hips = person.joints[template.joint("pelvis")]
+    person = moved(person, -np.array([hips[0], person.shell[:, 1].min(), hips[2]]))
+    if pose.posture != "sit":
+        return person, ()
+    return person, _seat(rng, person, anatomy, heading)
+
+
+def _seat(
+    rng: np.random.Generator, person: Person, anatomy: Anatomy, heading: float
+) -> tuple[SceneObject, ...]:
+    """A chair, or a stool, under somebody who sits."""
+    height = max(float(person.shell[np.isin(anatomy.vertex_part, (1, 2)), 1].min()), 0.1)
+    pattern = random_pattern(
+        rng,
+        ("plain", "plain", "planks", "checks", "stripes"),
+        base=random_color(rng, dull=0.8),
+        contrast=0.4,
+    )
+    turn = _turn_about_y(heading)
+    if rng.random() < 0.2:
+        stool = cylinder(rng.uniform(0.15, 0.25), height, np.array([0, height / 2, 0]))
+        return (place(stool, turn @ np.array([0, 0, 0.03]), heading, pattern, smooth=True),)
+    back = float(rng.choice([0.0, rng.uniform(0.25, 0.6)]))
+    mesh = chair(rng.uniform(0.4, 0.7), height, rng.uniform(0.38, 0.5), back)
+    return (place(mesh, turn @ np.array([0, 0, 0.22]), heading, pattern),)
+
+
+def _transformed(person: Person, turn: np.ndarray, offset: np.ndarray) -> Person:
+    def apply(points: np.ndarray) -> np.ndarray:
+        return (points @ turn.T + offset).astype(np.float32)
+
+    return replace(
+        person,
+        skin=apply(person.skin),
+        shell=apply(person.shell),
+        keypoints=apply(person.keypoints),
+        joints=apply(person.joints),
+        worn=tuple(replace(thing, vertices=apply(thing.vertices)) for thing in person.worn),
+    )
+
+
+def moved(person: Person, offset: np.ndarray) -> Person:
+    """The person shifted by ``offset`` (3,)."""
+    return _transformed(person, np.eye(3, dtype=np.float32), offset)
