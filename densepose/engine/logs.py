@@ -40,8 +40,8 @@ def quiet_libraries() -> None:
     To be called before the libraries are imported.
     """
     rules = [f"ignore:{message}:{category}" for message, category in THIRD_PARTY_WARNINGS]
-    given = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = ",".join([*rules, given] if given else rules)
+    given = [rule for rule in os.environ.get("PYTHONWARNINGS", "").split(",") if rule]
+    os.environ["PYTHONWARNINGS"] = ",".join(dict.fromkeys([*rules, *given]))
     for message, category in THIRD_PARTY_WARNINGS:
         warnings.filterwarnings("ignore", re.escape(message), getattr(builtins, category))
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)

@@ -16,7 +16,7 @@ from .checkpoint import find_last_valid, load_weights
 from .evaluation import METRICS, evaluate
 from .load_report import check_complete
 from .loaders import ImageError
-from .logs import FILE_ONLY, error_console
+from .logs import FILE_ONLY, error_console, remove_handlers
 from .model import build_run_model
 from .preflight_checks import preflight
 from .prepare import setup
@@ -74,6 +74,8 @@ def run_process(args: Namespace) -> int:
                 error_console.print_exception()
             _tell(error_text(error))
         return 1
+    finally:
+        remove_handlers()
     return 0
 
 
