@@ -17,6 +17,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from densepose.structures.coordinates import ANNOTATION_GRID
+from densepose.surface.template import KEYPOINT_NAMES
 
 from .truth import NUM_REGIONS, REGION_OF_PART, Truth
 
@@ -34,18 +35,7 @@ CATEGORIES = [
         "id": 1,
         "name": "person",
         "supercategory": "person",
-        "keypoints": [
-            *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder"),
-            *(
-                "right_shoulder",
-                "left_elbow",
-                "right_elbow",
-                "left_wrist",
-                "right_wrist",
-                "left_hip",
-            ),
-            *("right_hip", "left_knee", "right_knee", "left_ankle", "right_ankle"),
-        ],
+        "keypoints": list(KEYPOINT_NAMES),
         "skeleton": [
             *(
                 [16, 14],

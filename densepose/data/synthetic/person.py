@@ -50,7 +50,8 @@ def mirrored_person(person: Person, anatomy: Anatomy) -> Person:
     )
 
 
-def _turn_about_y(angle_rad: float) -> np.ndarray:
+def turn_about_y(angle_rad: float) -> np.ndarray:
+    """(3, 3) rotation that takes the front (z) towards x."""
     cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
     return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32)
 
@@ -70,22 +71,16 @@ def sample_shape(rng: np.random.Generator, anatomy: Anatomy) -> np.ndarray:
     return shape.astype(np.float32)
 
 
-def sample_person(
-    rng: np.random.Generator, anatomy: Anatomy
-) -> tuple[Person, tuple[SceneObject, ...]]:
-    """A person at the origin with a random heading, feet on the floor, and what they sit on."""
+def make_person(
+    shape: np.ndarray, pose: Pose, look: Appearance, turn: np.ndarray, anatomy: Anatomy
+) -> Person:
+    """A dressed body turned by ``turn`` (3, 3), on the floor with its pelvis above the origin."""
     template = anatomy.template
-    shape = sample_shape(rng, anatomy)
-    names = list(template.shape_names)
-    pose = sample_pose(rng)
     rest_joints = template.shaped(shape)[1]
     rotations = joint_rotations(pose.angles, template.joint_names, rest_joints)
     skin = template.posed(shape, rotations)
     linear, offset = template.joint_motions(rest_joints, rotations)
     joints = np.einsum("jik,jk->ji", linear, rest_joints) + offset
-    look = sample_appearance(
-        rng, float(shape[names.index("sex")]), float(shape[names.index("age")])
-    )
     body = PosedBody(skin, joints, linear, offset, rest_joints)
     person = Person(
         shape=shape,
@@ -97,14 +92,26 @@ def sample_person(
         joints=joints,
         worn=things_worn(look, body, anatomy),
     )
-    heading = rng.uniform(0, 2 * np.pi)
-    turn = _turn_about_y(heading)
-    if pose.posture == "lie":
-        up = rng.choice([-1.0, 1.0])
-        turn = turn @ np.array([[1, 0, 0], [0, 0, up], [0, -up, 0]], np.float32)
     person = _transformed(person, turn, np.zeros(3))
     hips = person.joints[template.joint("pelvis")]
-    person = moved(person, -np.array([hips[0], person.shell[:, 1].min(), hips[2]]))
+    return moved(person, -np.array([hips[0], person.shell[:, 1].min(), hips[2]]))
+
+
+def sample_person(
+    rng: np.random.Generator, anatomy: Anatomy
+) -> tuple[Person, tuple[SceneObject, ...]]:
+    """A person at the origin with a random heading, on the floor, and what they sit on."""
+    shape = sample_shape(rng, anatomy)
+    names = list(anatomy.template.shape_names)
+    pose = sample_pose(rng)
+    sex, age = float(shape[names.index("sex")]), float(shape[names.index("age")])
+    look = sample_appearance(rng, sex, age)
+    heading = rng.uniform(0, 2 * np.pi)
+    turn = turn_about_y(heading)
+    if pose.posture == "lie":
+        up = rng.choice([-1.0, 1.0])  # on the back or on the belly
+        turn = turn @ np.array([[1, 0, 0], [0, 0, up], [0, -up, 0]], np.float32)
+    person = make_person(shape, pose, look, turn, anatomy)
     if pose.posture != "sit":
         return person, ()
     return person, _seat(rng, person, anatomy, heading)
@@ -121,7 +128,7 @@ def _seat(
         base=random_color(rng, dull=0.8),
         contrast=0.4,
     )
-    turn = _turn_about_y(heading)
+    turn = turn_about_y(heading)
     if rng.random() < 0.2:
         stool = cylinder(rng.uniform(0.15, 0.25), height, np.array([0, height / 2, 0]))
         return (place(stool, turn @ np.array([0, 0, 0.03]), heading, pattern, smooth=True),)

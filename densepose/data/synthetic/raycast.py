@@ -47,7 +47,7 @@ class RayCaster:
     def first_hits(
         self, origin: np.ndarray, directions: np.ndarray, index: np.ndarray | None = None
     ) -> Hits:
-        """Rays from ``origin`` (3,) along (R, 3) ``directions``; all but ``index`` (if given) miss."""
+        """Rays from ``origin`` (3,) along (R, 3) ``directions``; of ``index`` only, if given."""
         count = len(directions)
         if index is not None:
             directions = directions[index]

@@ -100,7 +100,7 @@ def sample_top(rng: np.random.Generator, skin: np.ndarray, sex: float) -> Top:
         pattern = replace(pattern, colors=np.stack([contrasting(rng, skin), *pattern.colors[1:]]))
     trim = contrasting(rng, pattern.colors[0]) if rng.random() < 0.55 else pattern.colors[0] * 0.55
     prints = ("none", "block", "circle", "text", "number")
-    odds = (0.2, 0.15, 0.15, 0.2, 0.3) if kind == "jersey" else (0.5, 0.17, 0.12, 0.16, 0.05)
+    odds = (0.2, 0.15, 0.15, 0.2, 0.3) if kind == "jersey" else (0.36, 0.2, 0.15, 0.22, 0.07)
     printed = kind in ("tee", "hoodie", "sweater", "tank", "jersey")
     raglan = kind in ("tee", "jersey", "sweater") and rng.random() < 0.25
     return Top(

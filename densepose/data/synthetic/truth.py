@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from densepose.structures.coordinates import UV_STEPS
+from densepose.surface.symmetry import COARSE_OF_PART
 
 # Annotated region (1..14, the order of dp_masks) of each part (0..24).
-REGION_OF_PART = np.array(
-    [0, 1, 1, 2, 3, 4, 5, 6, 7, 6, 7, 8, 9, 8, 9, 10, 11, 10, 11, 12, 13, 12, 13, 14, 14], np.uint8
-)
+REGION_OF_PART = COARSE_OF_PART.astype(np.uint8)
 NUM_REGIONS = 14
 
 

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from densepose.data.synthetic.annotate import (
+    MAX_POINTS_PER_REGION,
+    annotate_person,
+    num_points_of_region,
+    spread_points,
+)
+from densepose.data.synthetic.annotator_noise import SurfaceNoise
+from densepose.data.synthetic.truth import REGION_OF_PART, Truth
+from densepose.surface.charts import load_template_atlas
+
+
+def block_truth() -> Truth:
+    """Person 1: torso front above the left hand, 30 x 40 px at (10, 5). Person 2: a speck."""
+    instance, part = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint8)
+    uv = np.zeros((64, 64, 2), np.float32)
+    instance[5:45, 10:40] = 1
+    part[5:30, 10:40], part[30:45, 10:40] = 2, 4
+    uv[5:45, 10:40, 0] = np.linspace(0, 1, 30)
+    uv[5:45, 10:40, 1] = np.linspace(0, 1, 40)[:, None]
+    instance[60:62, 60:62], part[60:62, 60:62] = 2, 23
+    keypoints = np.tile([12.345, 20.0], (2, 17, 1))
+    visibility = np.zeros((2, 17), int)
+    visibility[0, :3] = [2, 1, 2]
+    return Truth(instance, part, uv, keypoints, visibility)
+
+
+def decoded_regions(masks: list) -> np.ndarray:
+    grid = np.zeros((256, 256), np.uint8)
+    for number, mask in enumerate(masks, 1):
+        if mask:
+            grid[coco_mask.decode(mask) > 0] = number
+    return grid
+
+
+def test_a_person_is_annotated_in_the_format_of_the_real_set():
+    truth = block_truth()
+    record = annotate_person(truth, 0, np.random.default_rng(0))
+    assert record["bbox"] == [10.0, 5.0, 30.0, 40.0]
+    assert record["area"] == 1200.0
+    assert (coco_mask.decode(record["segmentation"]) == (truth.instance == 1)).all()
+    assert record["keypoints"][:9] == [12.35, 20.0, 2, 12.35, 20.0, 1, 12.35, 20.0, 2]
+    assert record["keypoints"][9:] == [0] * 42
+    assert record["num_keypoints"] == 3
+    assert [i for i, mask in enumerate(record["dp_masks"], 1) if mask] == [1, 3]
+    assert len(record["dp_masks"]) == 14 and record["dp_masks"][0]["size"] == [256, 256]
+
+
+def test_points_carry_the_truth_under_them():
+    truth = block_truth()
+    record = annotate_person(truth, 0, np.random.default_rng(0))
+    x0, y0, width, height = record["bbox"]
+    assert len(record["dp_x"]) == 2 * MAX_POINTS_PER_REGION
+    points = zip(*(record[f"dp_{name}"] for name in "xyIUV"), strict=True)
+    for x, y, part, u, v in points:
+        column, row = int(x0 + x * width / 256), int(y0 + y * height / 256)
+        assert truth.part[row, column] == part
+        np.testing.assert_allclose(truth.uv[row, column], [u, v], atol=1e-5)
+
+
+def test_part_masks_equal_a_loop_over_the_grid():
+    truth = block_truth()
+    record = annotate_person(truth, 0, np.random.default_rng(0))
+    grid = decoded_regions(record["dp_masks"])
+    for i in range(0, 256, 17):
+        for j in range(0, 256, 17):
+            row, column = int(5 + (i + 0.5) / 256 * 40), int(10 + (j + 0.5) / 256 * 30)
+            assert grid[i, j] == REGION_OF_PART[truth.part[row, column]]
+
+
+def test_a_speck_gets_a_box_but_no_points_and_a_hidden_person_nothing():
+    truth = block_truth()
+    speck = annotate_person(truth, 1, np.random.default_rng(0))
+    assert speck["bbox"] == [60.0, 60.0, 2.0, 2.0]
+    assert not any(name.startswith("dp_") for name in speck)
+    truth.instance[truth.instance == 2] = 0
+    assert annotate_person(truth, 1, np.random.default_rng(0)) is None
+
+
+def test_the_number_of_points_grows_with_the_region_up_to_fourteen():
+    counts = [num_points_of_region(area) for area in range(0, 5000, 7)]
+    assert counts == sorted(counts)
+    assert counts[0] == 0 and num_points_of_region(1) == 1
+    assert num_points_of_region(64) == 6  # 0.75 * 8
+    assert max(counts) == MAX_POINTS_PER_REGION == 14
+
+
+def test_points_spread_further_apart_than_random_ones():
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:30, :50]
+    pixels = np.stack([columns.reshape(-1), rows.reshape(-1)], axis=1)
+
+    def closest(points: np.ndarray) -> float:
+        distance = np.linalg.norm(points[:, None] - points[None], axis=2)
+        return float((distance + np.eye(len(points)) * 1e9).min())
+
+    chosen = spread_points(pixels, 14, rng)
+    assert len(chosen) == len(set(chosen.tolist())) == 14
+    drawn = [closest(pixels[rng.permutation(len(pixels))[:14]]) for _ in range(50)]
+    assert closest(pixels[chosen]) > max(drawn)
+
+
+def test_a_region_of_one_pixel_gets_that_pixel():
+    assert spread_points(np.array([[7, 9]]), 1, np.random.default_rng(0)).tolist() == [0]
+
+
+@pytest.mark.parametrize("noise_m", [0.02, 0.05])
+def test_annotator_noise_moves_points_by_metres_within_their_region(noise_m):
+    atlas = load_template_atlas()
+    rng = np.random.default_rng(0)
+    face = rng.integers(len(atlas.mesh.faces), size=600)
+    part, uv = atlas.from_surface(face, np.full((600, 3), 1 / 3, np.float32))
+    noisy_part, noisy_uv = SurfaceNoise(atlas, noise_m)(part, uv, rng)
+    assert (REGION_OF_PART[noisy_part] == REGION_OF_PART[part]).all()
+    assert (noisy_uv >= 0).all() and (noisy_uv <= 1).all()
+    moved = atlas.to_points(noisy_part, noisy_uv) - atlas.to_points(part, uv)
+    # Two directions of deviation noise_m, less where a thin limb or the edge of a region ends it.
+    assert 0.5 * noise_m < np.sqrt((moved**2).sum(axis=1).mean()) < 1.6 * noise_m
+
+
+def test_negative_annotator_noise_is_refused():
+    with pytest.raises(ValueError, match="at least 0 metres, got -0.1"):
+        SurfaceNoise(load_template_atlas(), -0.1)
