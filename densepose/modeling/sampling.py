@@ -118,7 +118,7 @@ def resize_taps(
 def resize_matrix(size_px: int, side: int, upscale: int, device: torch.device) -> Tensor:
     """``resize_taps`` as a dense (size_px, S) matrix."""
     rows, weights = resize_taps(size_px, side, upscale, device)
-    return torch.zeros(size_px, side, device=device).scatter_add_(1, rows, weights)
+    return weights.new_zeros(size_px, side).scatter_add_(1, rows, weights)
 
 
 def sample_all_channels(maps: Tensor, at: MapPositions) -> Tensor:
