@@ -15,4 +15,5 @@ VERBS = {
     "check-data": "check_data",
     "train": "train",
     "evaluate": "evaluate",
+    "benchmark": "benchmark",
 }

@@ -1,0 +1,82 @@
+"""What is measured: cases, full and quick ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+R50 = "densepose_rcnn_R_50_FPN_s1x"
+DEMO = "synthetic/efficientnet_lite0_fpn_cpu"
+NEAR_PERSON, ANYWHERE = "near", "anywhere"
+
+# A model small enough that a run takes well under a second; for --quick and tests.
+SMALL = (
+    "MODEL.RESNETS.DEPTH 18 MODEL.RESNETS.RES2_OUT_CHANNELS 64 MODEL.FPN.OUT_CHANNELS 32"
+    " MODEL.ROI_BOX_HEAD.FC_DIM 64 MODEL.RPN.POST_NMS_TOPK_TEST 50"
+    " MODEL.RPN.POST_NMS_TOPK_TRAIN 50 MODEL.ROI_DENSEPOSE_HEAD.NUM_STACKED_CONVS 2"
+    " MODEL.ROI_DENSEPOSE_HEAD.CONV_HEAD_DIM 32 MODEL.ROI_DENSEPOSE_HEAD.DECODER_CONV_DIMS 32"
+    " MODEL.ROI_DENSEPOSE_HEAD.DECODER_NUM_CLASSES 32"
+).split()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: the same work for every contestant."""
+
+    name: str
+    kind: Literal["inference", "training", "loading", "evaluation"]
+    config: str = R50  # below configs/, without .yaml
+    opts: tuple[str, ...] = ()
+    images: int = 1  # of a batch; of the data set for loading and evaluation
+    picture: dict[str, Any] = field(default_factory=dict)  # arguments of inputs.make_picture
+    upstream: bool = True  # whether detectron2's DensePose has this model
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether the case reads a data set instead of pictures made on the spot."""
+        return self.kind in ("loading", "evaluation")
+
+
+def all_cases(*, quick: bool = False) -> list[Case]:
+    """Every case; the quick ones have small models, images and data sets."""
+    small = tuple(SMALL) if quick else ()
+    photo, thumbnail, square = (
+        ((96, 128), (64, 96), 128) if quick else ((800, 1100), (240, 320), 512)
+    )
+    cases = [
+        _inference(size, people, small) for size in (photo, thumbnail) for people in (1, 5, 20)
+    ]
+    cases += [_training(square, rois, small) for rois in (12, 50)]
+    demo = {"size": (128, 128) if quick else (256, 256), "people": 2, "near": 12, "anywhere": 180}
+    cases.append(Case("training, demo config", "training", DEMO, (), 4, demo, upstream=False))
+    images = 4 if quick else 100
+    cases.append(Case(f"data loading, {images} images", "loading", images=images))
+    images = 4 if quick else 500
+    cases.append(Case(f"evaluation, {images} images", "evaluation", images=images))
+    return cases
+
+
+def select(cases: list[Case], words: list[str]) -> list[Case]:
+    """The cases whose name contains one of the words; all without words.
+
+    Raises:
+        ValueError: a word is in no name.
+    """
+    for word in words:
+        if not any(word in case.name for case in cases):
+            names = "; ".join(case.name for case in cases)
+            raise ValueError(f"--only {word}: no case has this in its name; there are: {names}")
+    return [case for case in cases if not words or any(word in case.name for word in words)]
+
+
+def _inference(size: tuple[int, int], people: int, opts: tuple[str, ...]) -> Case:
+    name = f"inference {size[0]}x{size[1]}, {people} {'person' if people == 1 else 'people'}"
+    return Case(name, "inference", R50, opts, 1, {"size": size, "people": people})
+
+
+def _training(side: int, rois: int, opts: tuple[str, ...]) -> Case:
+    """Two images of three people; the people's own boxes are proposals, too."""
+    picture = {"size": (side, side), "people": 3, "near": rois // 2 - 3, "anywhere": 500}
+    return Case(f"training 2x{side}x{side}, {rois} RoIs", "training", R50, opts, 2, picture)

@@ -1,0 +1,115 @@
+"""This package as a contestant: ``python -m densepose.benchmark.our_side [--plain]``."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from densepose.benchmark.both_sides import inputs, serving, steps
+
+
+def prepare(case: dict[str, Any], *, plain: bool) -> serving.Run:
+    """What ``run`` of a case means here; see ``cases.Case``."""
+    if case["kind"] == "loading":
+        return _loading(case)
+    if case["kind"] == "evaluation":
+        return _evaluation(case)
+    model = _model(case, plain=plain)
+    pictures = [inputs.make_picture(seed, **case["picture"]) for seed in range(case["images"])]
+    if case["kind"] == "inference":
+        from densepose.modeling.inference import instances_to_prediction
+
+        model.eval()
+        return lambda: steps.infer(model, pictures[0], lambda f: instances_to_prediction(f, 1))
+    model.train()
+    optimizer = steps.build_optimizer(model)
+    targets = [steps.training_target(picture, _annotations(picture)) for picture in pictures]
+    return lambda: steps.train_step(model, optimizer, pictures, targets)
+
+
+def _model(case: dict[str, Any], *, plain: bool) -> nn.Module:
+    from safetensors.torch import load_file, save_file
+
+    from detectron2.modeling import build_model
+
+    from densepose.config import check_config, load_config
+    from densepose.ops.accelerate import accelerate
+
+    cfg = load_config(case["config"], ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", *case["opts"]])
+    check_config(cfg)
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    weights = Path(case["weights"])
+    if weights.is_file():
+        model.load_state_dict(load_file(weights), strict=True)
+    else:  # the first contestant makes the weights of all
+        steps.calm_frozen_norms(model)
+        save_file({n: t.contiguous() for n, t in model.state_dict().items()}, weights)
+    if not plain:
+        accelerate(model)
+    return model
+
+
+def _annotations(picture: inputs.Picture) -> Any:
+    from densepose.structures.annotations import DensePoseAnnotations
+
+    people = len(picture.boxes)
+    return DensePoseAnnotations(
+        boxes_xyxy_px=picture.boxes,
+        coarse=picture.coarse.to(torch.uint8),
+        has_masks=torch.ones(people, dtype=torch.bool),
+        points_grid=picture.points.flatten(0, 1),
+        part=picture.part.flatten(),
+        uv=picture.uv.flatten(0, 1),
+        owner=torch.arange(people).repeat_interleave(picture.points.shape[1]),
+    )
+
+
+def _loading(case: dict[str, Any]) -> serving.Run:
+    from densepose.config import load_config
+    from densepose.data.coco import load_densepose_coco
+    from densepose.data.mapper import DensePoseMapper
+
+    folder = Path(case["folder"])
+    records = load_densepose_coco(folder / "truth.json", folder / "images", "benchmark")
+    mapper = DensePoseMapper(load_config(case["config"]), is_train=True)
+    return lambda: _timed_loading(mapper, records)
+
+
+def _timed_loading(mapper: Any, records: list[dict[str, Any]]) -> dict[str, float]:
+    clock = steps.StageClock()
+    with clock.stage("read, augment and map all images"):
+        for record in records:
+            mapper(record)
+    return clock.seconds
+
+
+def _evaluation(case: dict[str, Any]) -> serving.Run:
+    from densepose.evaluation.evaluate import evaluate_densepose
+    from densepose.surface.official import load_official_surface
+
+    folder = Path(case["folder"])
+
+    def run() -> dict[str, float]:
+        clock = steps.StageClock()
+        with clock.stage("load the surface"):
+            surface = load_official_surface(folder / "official", num_vertices=case["num_vertices"])
+        with clock.stage("score GPS, GPSm and IoU"):
+            evaluate_densepose(
+                folder / "truth.json", folder / "predictions", surface, detection_scores=False
+            )
+        return clock.seconds
+
+    return run
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore")
+    logging.getLogger("densepose").addHandler(logging.NullHandler())
+    serving.serve(lambda case: prepare(case, plain="--plain" in sys.argv[1:]))

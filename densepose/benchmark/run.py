@@ -1,0 +1,102 @@
+"""The whole benchmark: cases, contestants, measurements, report."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from . import cases, contestants, generated_files
+from .contestants import Contestant
+from .measure import Measurement, measure
+
+logger = logging.getLogger(__name__)
+
+# About as many vertices as the official surface has; its distances fill 1.4 GiB.
+OFFICIAL_SIZE, QUICK_SIZE = 1250, 20
+
+
+def run_benchmark(
+    *,
+    detectron2: Path | None = None,
+    only: Sequence[str] = (),
+    quick: bool = False,
+    rounds: int = 5,
+    warm_up: int = 1,
+    tell: Callable[[str], None] = logger.info,
+) -> list[Measurement]:
+    """Measure plain torch against the accelerated operators, and detectron2's DensePose if given.
+
+    Args:
+        detectron2: folder of a checkout of detectron2.
+        only: words of which one has to be in a case's name; all cases when empty.
+        quick: small models, images and data sets: seconds in all, says little about real ones.
+        rounds: of each case that count.
+        warm_up: rounds before them.
+        tell: is given lines of progress.
+
+    Raises:
+        ValueError: no case has one of the words; the checkout has no DensePose project.
+        RuntimeError: a contestant failed; with its traceback.
+    """
+    if rounds < 1 or warm_up < 0:
+        raise ValueError(f"--rounds must be 1 or more, got {rounds}; --warm-up 0 or more")
+    chosen = cases.select(cases.all_cases(quick=quick), list(only))
+    done = []
+    with ExitStack() as all_cases:
+        started: dict[str, Contestant] = {}
+        for case in chosen:
+            with _files(case, detectron2, quick=quick) as told, ExitStack() as one_case:
+                if not quick:
+                    # Fresh processes: none inherits another case's fragmented heap.
+                    started = {}
+                rivals = []
+                for name, start in _contestants(case, detectron2).items():
+                    if name not in started:
+                        stack = all_cases if quick else one_case
+                        started[name] = stack.enter_context(start())
+                    rivals.append(started[name])
+                done.append(
+                    measure(case.name, told, rivals, warm_up=warm_up, rounds=rounds, tell=tell)
+                )
+    return done
+
+
+def _contestants(case: cases.Case, detectron2: Path | None) -> dict[str, Callable[[], Contestant]]:
+    """How to start each that takes part in the case."""
+    found = {"accelerated": functools.partial(contestants.ours, plain=False)}
+    if not case.needs_data:  # there the operators have no part
+        found["plain"] = functools.partial(contestants.ours, plain=True)
+    if detectron2 is not None and case.upstream:
+        found["detectron2"] = functools.partial(contestants.upstream, detectron2)
+    return found
+
+
+@contextmanager
+def _files(case: cases.Case, detectron2: Path | None, *, quick: bool) -> Iterator[dict[str, Any]]:
+    """What the contestants are told of a case, with the files it speaks of."""
+    with tempfile.TemporaryDirectory(prefix="densepose_benchmark_") as name:
+        folder = Path(name)
+        told = {
+            **asdict(case),
+            "config": str(cases.CONFIGS / f"{case.config}.yaml"),
+            "weights": str(folder / "weights.safetensors"),
+            "folder": str(folder / "data"),
+        }
+        if detectron2 is not None:
+            configs = detectron2.resolve() / "projects" / "DensePose" / "configs"
+            told["upstream_config"] = str(configs / f"{case.config}.yaml")
+        if case.kind == "loading":
+            generated_files.write_loading_files(folder / "data", case.images)
+        elif case.kind == "evaluation":
+            told["num_vertices"] = generated_files.write_evaluation_files(
+                folder / "data",
+                case.images,
+                vertices_per_part=QUICK_SIZE if quick else OFFICIAL_SIZE,
+            )
+        yield told

@@ -1,0 +1,175 @@
+"""detectron2's DensePose as a contestant; run as a file, with its ``densepose`` on the path.
+
+Imports nothing of this package but ``both_sides``, which lies beside this file.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import warnings
+from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
+
+import numpy as np
+import torch
+from both_sides import inputs, serving, steps
+from torch import nn
+
+# Only this folder's both_sides is wanted from here, no other name.
+sys.path.remove(str(Path(__file__).resolve().parent))
+# Upstream's import of its video data sets just has to succeed; none is used.
+sys.modules.setdefault("av", MagicMock())
+
+MODES = ("GPS", "GPSM", "IOU")
+
+
+def prepare(case: dict[str, Any]) -> serving.Run:
+    """What ``run`` of a case means for upstream; see ``cases.Case``."""
+    if case["kind"] == "loading":
+        return _loading(case)
+    if case["kind"] == "evaluation":
+        return _evaluation(case)
+    model = _model(case)
+    pictures = [inputs.make_picture(seed, **case["picture"]) for seed in range(case["images"])]
+    if case["kind"] == "inference":
+        model.eval()
+        return lambda: steps.infer(model, pictures[0], _convert)
+    model.train()
+    optimizer = steps.build_optimizer(model)
+    targets = [steps.training_target(picture, _annotations(picture)) for picture in pictures]
+    return lambda: steps.train_step(model, optimizer, pictures, targets)
+
+
+def _config(case: dict[str, Any]) -> Any:
+    from detectron2.config import get_cfg
+
+    from densepose import add_densepose_config
+
+    cfg = get_cfg()
+    add_densepose_config(cfg)
+    cfg.merge_from_file(case["upstream_config"])
+    cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", *case["opts"]])
+    return cfg
+
+
+def _model(case: dict[str, Any]) -> nn.Module:
+    from safetensors.torch import load_file
+
+    from detectron2.modeling import build_model
+
+    model = build_model(_config(case))
+    model.load_state_dict(load_file(case["weights"]), strict=True)
+    return model
+
+
+def _convert(found: Any) -> list[Any]:
+    from densepose.converters import ToChartResultConverter
+    from densepose.structures.chart_result import quantize_densepose_chart_result
+
+    output, boxes = found.pred_densepose, found.pred_boxes
+    results = [ToChartResultConverter.convert(output[[k]], boxes[k]) for k in range(len(boxes))]
+    return [quantize_densepose_chart_result(result) for result in results]
+
+
+def _annotations(picture: inputs.Picture) -> Any:
+    from detectron2.structures import Boxes
+
+    from densepose.structures import DensePoseDataRelative, DensePoseList
+
+    people = [
+        DensePoseDataRelative(
+            {
+                "dp_x": picture.points[k, :, 0],
+                "dp_y": picture.points[k, :, 1],
+                "dp_I": picture.part[k].float(),
+                "dp_U": picture.uv[k, :, 0],
+                "dp_V": picture.uv[k, :, 1],
+                "dp_masks": picture.coarse[k].float(),
+            }
+        )
+        for k in range(len(picture.boxes))
+    ]
+    return DensePoseList(people, Boxes(picture.boxes), tuple(picture.image.shape[1:]))
+
+
+def _loading(case: dict[str, Any]) -> serving.Run:
+    from detectron2.data import MetadataCatalog
+
+    from densepose.data import DatasetMapper
+    from densepose.data.datasets.coco import load_coco_json
+
+    folder = Path(case["folder"])
+    cfg = _config(case)
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("benchmark",), ()
+    MetadataCatalog.get("benchmark").densepose_transform_src = str(folder / "symmetry.mat")
+    records = load_coco_json(str(folder / "truth.json"), str(folder / "images"), "benchmark")
+    mapper = DatasetMapper(cfg, True)
+
+    def run() -> dict[str, float]:
+        clock = steps.StageClock()
+        with clock.stage("read, augment and map all images"):
+            for record in records:
+                mapper(record)
+        return clock.seconds
+
+    return run
+
+
+def _evaluation(case: dict[str, Any]) -> serving.Run:
+    from pycocotools.coco import COCO
+
+    from densepose.evaluation import densepose_coco_evaluation as upstream
+
+    folder = Path(case["folder"])
+
+    def local_path(url: str, **_: object) -> str:
+        return str(folder / "official" / url.rsplit("/", 1)[-1])
+
+    # The class downloads its files, with an option that newer iopath rejects.
+    upstream.PathManager = types.SimpleNamespace(get_local_path=local_path)
+    truth = COCO(str(folder / "truth.json"))
+    files = sorted((folder / "predictions").glob("*.npz"))
+    found = truth.loadRes([result for path in files for result in _results(path)])
+
+    def run() -> dict[str, float]:
+        clock = steps.StageClock()
+        for mode in MODES:
+            with clock.stage("load the surface"):
+                evaluator = upstream.DensePoseCocoEval(
+                    truth, found, "densepose", dpEvalMode=getattr(upstream.DensePoseEvalMode, mode)
+                )
+            with clock.stage("score GPS, GPSm and IoU"):
+                evaluator.evaluate()
+                evaluator.accumulate()
+                evaluator.summarize()
+        return clock.seconds
+
+    return run
+
+
+def _results(path: Path) -> list[dict[str, Any]]:
+    """What upstream's evaluator is given for one image's predictions."""
+    with np.load(path) as file:
+        arrays = dict(file)
+    results, start = [], 0
+    corners = arrays["boxes_xyxy_px"]
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    for box, score, (height, width) in zip(
+        boxes.tolist(), arrays["scores"].tolist(), arrays["map_sizes"].tolist(), strict=True
+    ):
+        stop = start + height * width
+        labels = arrays["labels"][start:stop].reshape(1, height, width)
+        uv = arrays["uv"][2 * start : 2 * stop].reshape(2, height, width)
+        start = stop
+        maps = torch.as_tensor(np.concatenate([labels, uv]))
+        result = {"image_id": int(arrays["image_id"]), "category_id": 1, "segmentation": []}
+        densepose = types.SimpleNamespace(labels_uv_uint8=maps)
+        results.append({**result, "bbox": box, "score": score, "densepose": densepose})
+    return results
+
+
+if __name__ == "__main__":
+    warnings.filterwarnings("ignore")
+    serving.serve(prepare)

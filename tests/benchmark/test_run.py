@@ -1,0 +1,30 @@
+"""The benchmark from end to end on small models, in real processes; no time is judged."""
+
+from __future__ import annotations
+
+import pytest
+
+from densepose.benchmark.measure import TOTAL
+from densepose.benchmark.run import run_benchmark
+
+
+@pytest.mark.slow
+def test_every_kind_of_case_runs():
+    words = ["64x96, 5 people", "12 RoIs", "loading", "evaluation"]
+    measured = run_benchmark(only=words, quick=True, rounds=1, warm_up=0)
+    assert [sorted(m.seconds) for m in measured] == [
+        ["accelerated", "plain torch"],
+        ["accelerated", "plain torch"],
+        ["accelerated"],
+        ["accelerated"],
+    ]
+    inference, training, loading, evaluation = measured
+    assert {"backbone and FPN", "DensePose branch", TOTAL} <= set(inference.seconds["plain torch"])
+    assert {"forward", "backward", "update"} <= set(training.seconds["accelerated"])
+    assert len(loading.seconds["accelerated"][TOTAL]) == 1
+    assert "score GPS, GPSm and IoU" in evaluation.seconds["accelerated"]
+
+
+def test_rounds_have_to_be_run():
+    with pytest.raises(ValueError, match="--rounds must be 1 or more, got 0"):
+        run_benchmark(rounds=0)
