@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import timm
+import torch
 from timm.layers import convert_sync_batchnorm, freeze_batch_norm_2d
 from torch import Tensor, nn
 
@@ -27,6 +28,7 @@ class TimmBackbone(Backbone):
         norm: str = "FrozenBN",
         pretrained: str = "",
         in_channels: int = 3,
+        freeze_at: int = 0,
     ) -> None:
         """Build the model.
 
@@ -36,6 +38,8 @@ class TimmBackbone(Backbone):
             norm: "FrozenBN" (statistics and affine part fixed), "BN" or "SyncBN".
             pretrained: see MODEL.TIMM.PRETRAINED; "" for random weights.
             in_channels: of the image.
+            freeze_at: all that ``res<freeze_at>`` depends on keeps its weights; below 2 nothing
+                is frozen.
 
         Raises:
             ValueError: timm has no such model, it has no such stages, or the weights do not fit.
@@ -69,6 +73,23 @@ class TimmBackbone(Backbone):
             for stride, channels in zip(strides, self.model.feature_info.channels(), strict=True)
         }
 
+        if freeze_at >= 2:
+            self._freeze(f"res{freeze_at}", in_channels)
+
+    def _freeze(self, stage: str, in_channels: int) -> None:
+        if stage not in self._shapes:
+            raise ValueError(
+                f"MODEL.BACKBONE.FREEZE_AT asks for {stage} but the stages of this model are"
+                f" {', '.join(self._shapes)}; 0 freezes nothing"
+            )
+        was_training = self.training
+        output = self.eval()(torch.zeros(1, in_channels, 64, 64))[stage].sum()
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        gradients = torch.autograd.grad(output, parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.requires_grad_(gradient is None)
+        self.train(was_training)
+
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) normalised images -> maps (B, C_k, H / 2**k, W / 2**k)."""
         return dict(zip(self._shapes, self.model(images), strict=True))
@@ -95,7 +116,8 @@ def _copy_stages(stages: nn.Module, complete: nn.Module) -> None:
 def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """FPN over stages of the timm model ``MODEL.TIMM.NAME``, one more level by max-pooling.
 
-    MODEL.BACKBONE.FREEZE_AT has no meaning here. Pixels have to be normalised as the weights
+    MODEL.BACKBONE.FREEZE_AT freezes as in detectron2's ResNets: 2 the stem and ``res2``.
+    Pixels have to be normalised as the weights
     expect (MODEL.PIXEL_MEAN, MODEL.PIXEL_STD, INPUT.FORMAT; check_config compares them for the
     ``pip://`` weights).
     """
@@ -105,6 +127,7 @@ def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
         norm=cfg.MODEL.TIMM.NORM,
         pretrained=cfg.MODEL.TIMM.PRETRAINED,
         in_channels=input_shape.channels,
+        freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT,
     )
     shapes = bottom_up.output_shape()
     missing = [name for name in cfg.MODEL.FPN.IN_FEATURES if name not in shapes]
