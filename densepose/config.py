@@ -180,6 +180,8 @@ def _add_evaluation_keys(cfg: CfgNode) -> None:
 def _add_own_model_keys(cfg: CfgNode) -> None:
     # sum: as in detectron2's DensePose, grows with the number of points | mean: per annotated point
     cfg.MODEL.ROI_DENSEPOSE_HEAD.UV_LOSS_REDUCTION = "sum"
+    # weight of loss_densepose_R: annotated part masks teach the part maps, mean per annotated pixel
+    cfg.MODEL.ROI_DENSEPOSE_HEAD.REGION_WEIGHT = 0.0
     # proposals of one person that train the DensePose branch at most; 0: all, as in detectron2.
     # All proposals of a person carry the same points, so a few cost less and teach nearly as much.
     cfg.MODEL.ROI_DENSEPOSE_HEAD.ROIS_PER_PERSON = 0

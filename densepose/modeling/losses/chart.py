@@ -20,14 +20,16 @@ from densepose.structures.chart_output import ChartOutput
 
 from ..sampling import MapPositions, sample_all_channels, sample_channel
 from .normalizer import shared_counts
+from .region import region_nll
 from .targets import PointTargets, coarse_targets, mask_targets, pack_matches, point_targets
 
 
 class DensePoseChartLoss:
     """Cross-entropy of parts and of the coarse segmentation, smooth L1 of U and V.
 
-    Keys of the result: loss_densepose_I, loss_densepose_S, loss_densepose_U, loss_densepose_V;
-    always all of them, 0 and connected to the parameters where nothing is annotated.
+    Keys of the result: loss_densepose_I, loss_densepose_S, loss_densepose_U, loss_densepose_V and,
+    with a region weight, loss_densepose_R; always all of them, 0 and connected to the parameters
+    where nothing is annotated.
     """
 
     @configurable
@@ -39,6 +41,7 @@ class DensePoseChartLoss:
         uv_weight: float = 0.01,
         uv_reduction: str = "sum",
         coarse_by_masks: bool = False,
+        region_weight: float = 0.0,
     ) -> None:
         """Keep the weights.
 
@@ -48,12 +51,14 @@ class DensePoseChartLoss:
             uv_weight: of the UV loss.
             uv_reduction: "sum" or "mean" over points.
             coarse_by_masks: coarse targets are instance masks instead of annotated part masks.
+            region_weight: of the mean, over pixels with an annotated region, of ``region_nll``.
         """
         self.part_weight = part_weight
         self.coarse_weight = coarse_weight
         self.uv_weight = uv_weight
         self.uv_reduction = uv_reduction
         self.coarse_by_masks = coarse_by_masks
+        self.region_weight = region_weight
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -65,6 +70,7 @@ class DensePoseChartLoss:
             "uv_weight": head.POINT_REGRESSION_WEIGHTS,
             "uv_reduction": head.UV_LOSS_REDUCTION,
             "coarse_by_masks": head.COARSE_SEGM_TRAINED_BY_MASKS,
+            "region_weight": head.REGION_WEIGHT,
         }
 
     def __call__(self, proposals: Sequence[Instances], output: ChartOutput) -> dict[str, Tensor]:
@@ -84,22 +90,19 @@ class DensePoseChartLoss:
         part = self._part_losses(output, points)
         uv = self._uv_losses(output, points)
         coarse = self._coarse_losses(output, proposals, boxes, people)
-        num_uv = (points.part > 0).sum()
-        counts = shared_counts(
-            torch.stack(
-                [
-                    points.part.new_tensor(len(part)),
-                    num_uv,
-                    coarse.new_tensor(coarse.numel(), dtype=torch.int64),
-                ]
-            )
-        )
+        region = self._region_losses(output, boxes, people)
+        num_uv = len(next(iter(uv.values())))
+        sizes = [len(part), num_uv, coarse.numel(), len(region)]
+        counts = shared_counts(torch.tensor(sizes, device=boxes.device))
         per_point = counts[1] if self.uv_reduction == "mean" else 1.0
-        return {
+        losses = {
             "loss_densepose_I": part.sum() / counts[0] * self.part_weight,
             "loss_densepose_S": coarse.sum() / counts[2] * self.coarse_weight,
             **{name: values.sum() / per_point * self.uv_weight for name, values in uv.items()},
         }
+        if self.region_weight:
+            losses["loss_densepose_R"] = region.sum() / counts[3] * self.region_weight
+        return losses
 
     def _part_losses(self, output: ChartOutput, points: PointTargets) -> Tensor:
         """(Q,) cross-entropy of the part at each point."""
@@ -115,6 +118,20 @@ class DensePoseChartLoss:
             "loss_densepose_U": F.smooth_l1_loss(u, on_body.uv[:, 0], reduction="none"),
             "loss_densepose_V": F.smooth_l1_loss(v, on_body.uv[:, 1], reduction="none"),
         }
+
+    def _region_losses(
+        self, output: ChartOutput, boxes_xyxy_px: Tensor, people: DensePoseAnnotations
+    ) -> Tensor:
+        """(K,) ``region_nll`` of the pixels of the small maps where a region is annotated."""
+        if not self.region_weight:
+            return boxes_xyxy_px.new_zeros(0)
+        has_mask = people.has_masks
+        side = output.part_logits.shape[-1]
+        region = coarse_targets(boxes_xyxy_px[has_mask], people[has_mask], side)
+        annotated = region > 0
+        logits = output.part_logits[has_mask].permute(0, 2, 3, 1)[annotated]
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return region_nll(logits, region[annotated])
 
     def _coarse_losses(
         self,
