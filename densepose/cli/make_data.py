@@ -16,8 +16,8 @@ densepose make-data --out sloppy --noise-m 0.04   # annotators 4 cm off, as in t
 
 def people_range(text: str) -> tuple[int, int]:
     """``1-3`` or ``2`` -> fewest and most people."""
-    first, _, last = text.partition("-")
-    if not first.isdigit() or (last and not last.isdigit()):
+    first, dash, last = text.partition("-")
+    if not first.isdigit() or (dash and not last.isdigit()):
         raise ArgumentTypeError(f"expected a number or FEWEST-MOST such as 1-3, got {text!r}")
     return int(first), int(last or first)
 

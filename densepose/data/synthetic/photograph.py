@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+# Linear brightness above which light is compressed.
+_SHOULDER = np.float32(0.8)
 _UINT8_MAX = float(np.iinfo(np.uint8).max)
 
 
@@ -55,9 +57,11 @@ def develop(linear: np.ndarray, how: Photograph, rng: np.random.Generator) -> np
         light = cv2.filter2D(light, -1, _motion_kernel(how.motion_px, how.motion_angle_rad))
     light = cv2.GaussianBlur(light, (0, 0), how.blur_px)
     # A soft shoulder keeps bright cloth from clipping to flat white.
-    light = np.where(light > 0.8, 0.8 + 0.2 * np.tanh((light - 0.8) / 0.2), light)
-    image = np.power(np.clip(light, 0, 1), np.float32(1 / 2.2))
-    grey = image.mean(axis=2, keepdims=True)
+    bright = light > _SHOULDER
+    left = 1 - _SHOULDER
+    light[bright] = _SHOULDER + left * np.tanh((light[bright] - _SHOULDER) / left)
+    image = cv2.pow(np.clip(light, 0, 1), 1 / 2.2)
+    grey = (image @ np.full(3, 1 / 3, np.float32))[..., None]
     image = grey + np.float32(how.saturation) * (image - grey)
     image = 0.5 + np.float32(how.contrast) * (image - 0.5)
     image += np.float32(how.noise) * rng.standard_normal(image.shape, dtype=np.float32)

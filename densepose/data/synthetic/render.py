@@ -175,7 +175,8 @@ def _lit(
     view = -rays / np.linalg.norm(rays, axis=1, keepdims=True)
     half = view + to_lamp
     half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
-    shine = np.clip((normal * half).sum(axis=1), 0, 1) ** 24 * gloss * reaches * 0.5
+    mirror = np.clip((normal * half).sum(axis=1), 0, 1) ** 2
+    shine = (mirror**2) ** 2 * ((mirror**2) ** 2) ** 2 * gloss * reaches * 0.5  # to the power of 24
     light_in = ambient + lamp[:, None] * light.lamp
     return (color * light_in + shine[:, None] * light.lamp).astype(np.float32)
 
