@@ -85,31 +85,21 @@ def make_synthetic_dataset(
             settings.
     """
     root = Path(root)
-    settings = DatasetSettings(
-        picture=PictureSettings(
-            seed, image_size, tuple(people), noise_m, str(backgrounds) if backgrounds else None
-        ),
-        num_train=num_train,
-        num_val=num_val,
-    )
+    photos = str(backgrounds) if backgrounds else None
+    picture = PictureSettings(seed, image_size, tuple(people), noise_m, photos)
+    settings = DatasetSettings(picture, num_train, num_val)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     manifest.check_settings(settings)
     state = manifest.open_folder(root, settings)
-    jobs = [
-        (split, index)
-        for split in SPLITS
-        for index in range(settings.num_images(split))
-        if not _is_done(root, split, index, complete=state.complete)
-    ]
+    jobs = _open_jobs(root, settings, complete=state.complete)
     total = num_train + num_val
     finished = total - len(jobs)
-    if on_progress is not None:
-        on_progress(finished, total)
-    for count in _run(root, settings.picture, jobs, workers):
+    report = on_progress or (lambda done, of: None)
+    report(finished, total)
+    for count in _run(root, picture, jobs, workers):
         finished += count
-        if on_progress is not None:
-            on_progress(finished, total)
+        report(finished, total)
     if not state.complete:
         hashes, counts = _assemble(root, settings)
         state = manifest.close_folder(root, settings, hashes, counts)
@@ -131,11 +121,17 @@ def _record_path(root: Path, split: str, index: int) -> Path:
     return root / "records" / split / f"{index + 1:012d}.json"
 
 
-def _is_done(root: Path, split: str, index: int, *, complete: bool) -> bool:
-    files = [root / path for path in image_paths(split, index).values()]
-    return (complete or _record_path(root, split, index).is_file()) and all(
-        f.is_file() for f in files
-    )
+def _open_jobs(root: Path, settings: DatasetSettings, *, complete: bool) -> list[tuple[str, int]]:
+    """Split and index of the images that are not there; a finished set needs no records."""
+    jobs = []
+    for split in SPLITS:
+        for index in range(settings.num_images(split)):
+            files = [root / path for path in image_paths(split, index).values()]
+            if not complete:
+                files.append(_record_path(root, split, index))
+            if not all(file.is_file() for file in files):
+                jobs.append((split, index))
+    return jobs
 
 
 def _run(
