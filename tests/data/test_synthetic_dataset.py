@@ -239,6 +239,15 @@ def test_photos_become_backgrounds_and_the_splits_share_none(tmp_path):
     assert np.median(border[:, 2]) > np.median(border[:, 0]) + 50
 
 
+def test_a_broken_photo_is_named_with_the_image_it_was_meant_for(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(b"not a photo")
+    with pytest.raises(ValueError, match=r"train image 1: .*\.jpg: not readable as an image"):
+        make_synthetic_dataset(tmp_path / "set", backgrounds=folder, **SETTINGS)
+
+
 def test_annotator_noise_changes_answers_but_neither_image_nor_truth():
     exact, sloppy = (
         make_picture(PictureSettings(3, 112, (1, 1), noise, None), "train", 1)

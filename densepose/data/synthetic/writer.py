@@ -17,6 +17,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -172,6 +173,8 @@ def _single_threaded() -> Iterator[None]:
 
 
 def _start_worker() -> None:
+    # An interrupt reaches all processes; the parent stops the workers when their images are whole.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(0)
     load_anatomy()
     load_template_atlas()
@@ -181,10 +184,11 @@ def _make_batch(root: Path, settings: PictureSettings, batch: list[tuple[str, in
     for split, index in batch:
         try:
             _make_image(root, settings, split, index)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{split} image {index + 1}: {error}") from error
         except Exception as error:
-            raise RuntimeError(
-                f"{split} image {index + 1} of seed {settings.seed}: {error}"
-            ) from error
+            name = f"{split} image {index + 1} of seed {settings.seed}"
+            raise RuntimeError(f"{name} failed: {error!r}") from error
     return len(batch)
 
 
