@@ -46,7 +46,8 @@ def imported_distributions(folder: str) -> set[str]:
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
                 found.add(node.module.split(".")[0])
-    found -= {*sys.stdlib_module_names, "densepose", "tests", "detectron2"}
+    # both_sides: a folder of the benchmark, imported as a top-level name beside detectron2's code.
+    found -= {*sys.stdlib_module_names, "densepose", "tests", "detectron2", "both_sides"}
     return {DISTRIBUTION.get(name, name).replace("_", "-").lower() for name in found}
 
 

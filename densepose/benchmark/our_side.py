@@ -75,10 +75,21 @@ def _loading(case: dict[str, Any]) -> serving.Run:
     from densepose.config import load_config
     from densepose.data.coco import load_densepose_coco
     from densepose.data.mapper import DensePoseMapper
+    from densepose.data.registration import register_from_config
 
     folder = Path(case["folder"])
-    records = load_densepose_coco(folder / "truth.json", folder / "images", "benchmark")
-    mapper = DensePoseMapper(load_config(case["config"]), is_train=True)
+    annotations, images = folder / "truth.json", folder / "images"
+    register = {"NAME": "benchmark", "ANNOTATIONS": str(annotations), "IMAGES": str(images)}
+    cfg = load_config(
+        case["config"],
+        [
+            *("DATASETS.REGISTER", repr([{**register, "SURFACE": "template"}])),
+            *("DATASETS.TRAIN", "('benchmark',)"),
+        ],
+    )
+    register_from_config(cfg)
+    records = load_densepose_coco(annotations, images, "benchmark")
+    mapper = DensePoseMapper(cfg, is_train=True)
     return lambda: _timed_loading(mapper, records)
 
 

@@ -43,11 +43,11 @@ def test_backbone_has_the_packaged_weights_in_its_stages():
     complete = timm.create_model("tf_efficientnet_lite0").eval()
     load_pretrained(complete, LITE0, "tf_efficientnet_lite0")
     backbone = TimmBackbone("tf_efficientnet_lite0", pretrained=LITE0).eval()
-    image = torch.randn(1, 3, 64, 96)
+    image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         got = backbone(image)
         wanted = complete.forward_intermediates(image, intermediates_only=True)
-    torch.testing.assert_close(got["res5"], wanted[-1])
+    torch.testing.assert_close(got["res5"], wanted[-1], atol=1e-4, rtol=1e-4)
     shapes = {name: tuple(maps.shape[1:]) for name, maps in got.items()}
     assert shapes == {
         "res2": (24, 16, 24),
