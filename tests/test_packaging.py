@@ -41,11 +41,14 @@ def imported_distributions(folder: str) -> set[str]:
     """Distributions imported below a folder, but for the standard library and the project."""
     found = set()
     for path in (ROOT / folder).rglob("*.py"):
+        names = set()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
-                found |= {alias.name.split(".")[0] for alias in node.names}
+                names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-                found.add(node.module.split(".")[0])
+                names.add(node.module.split(".")[0])
+        # A file that is run as a script finds the files beside it.
+        found |= {name for name in names if not path.with_name(f"{name}.py").exists()}
     # both_sides: a folder of the benchmark, imported as a top-level name beside detectron2's code.
     found -= {*sys.stdlib_module_names, "densepose", "tests", "detectron2", "both_sides"}
     return {DISTRIBUTION.get(name, name).replace("_", "-").lower() for name in found}
