@@ -65,7 +65,7 @@ def measure(
         tell(f"{name}: round {number + 1} of {warm_up + rounds}")
         for contestant in contestants if number % 2 == 0 else reversed(contestants):
             answer = contestant.run()
-            # The first run counts for memory: later ones reuse what it left with the allocator.
+            # The largest of all rounds, warm-up too: later ones reuse what the first left over.
             peak_mib[contestant.name] = max(peak_mib[contestant.name], answer["peak_mib"])
             if number >= warm_up:
                 stages = {**answer["seconds"], TOTAL: sum(answer["seconds"].values())}

@@ -93,6 +93,7 @@ def training_arguments(settings: DemoSettings) -> list[str]:
         "DATASETS.TRAIN": f"('{TRAIN}',)",
         "DATASETS.TEST": f"('{VAL}',)",
         "SOLVER.MAX_MINUTES": str(settings.minutes),
+        "SOLVER.MAX_ITER": "1000000",  # never reached: the time ends the training
         "SEED": str(settings.seed),
         "OUTPUT_DIR": str(settings.model),
     }

@@ -58,30 +58,47 @@ def multilevel_roi_align(
     if len(boxes_xyxy_px) == 0:
         return table.new_zeros(0, channels, rows, columns) + table[:0].sum()
 
-    geometry = _level_geometry(features, scales, boxes_xyxy_px)[level]  # (K, 5)
+    index, weight = _cell_taps(
+        _level_geometry(features, scales, boxes_xyxy_px)[level],
+        boxes_xyxy_px,
+        image,
+        output_size=output_size,
+        samples=sampling_ratio,
+        aligned=aligned,
+    )
+    pooled = F.embedding_bag(index, table, mode="sum", per_sample_weights=weight.to(table.dtype))
+    return pooled.view(len(boxes_xyxy_px), rows, columns, channels).permute(0, 3, 1, 2)
+
+
+def _cell_taps(
+    geometry: Tensor,
+    boxes_xyxy_px: Tensor,
+    image: Tensor,
+    *,
+    output_size: tuple[int, int],
+    samples: int,
+    aligned: bool,
+) -> tuple[Tensor, Tensor]:
+    """Table rows and weights of every output cell: both (K * rows * columns, (2 * samples)^2).
+
+    ``geometry`` (K, 5) is the row of ``_level_geometry`` of each box.
+    """
     scale, height, width, cells, first = geometry.unbind(1)
     origin = (first + image.to(geometry.dtype) * cells).long()
     boxes = boxes_xyxy_px.to(geometry.dtype) * scale[:, None] - (0.5 if aligned else 0.0)
     extent = boxes[:, 2:] - boxes[:, :2]
     if not aligned:
         extent = extent.clamp(min=1.0)
-    y_index, y_weight = axis_taps(boxes[:, 1], extent[:, 1], height, rows, sampling_ratio)
-    x_index, x_weight = axis_taps(boxes[:, 0], extent[:, 0], width, columns, sampling_ratio)
-
+    rows, columns = output_size
+    y_index, y_weight = axis_taps(boxes[:, 1], extent[:, 1], height, rows, samples)
+    x_index, x_weight = axis_taps(boxes[:, 0], extent[:, 0], width, columns, samples)
     # (K, rows, columns, taps of y, taps of x)
-    index = (y_index * width.long()[:, None, None])[:, :, None, :, None] + x_index[
-        :, None, :, None, :
-    ]
+    y_index = y_index * width.long()[:, None, None]
+    index = y_index[:, :, None, :, None] + x_index[:, None, :, None, :]
     index = index + origin[:, None, None, None, None]
-    weight = y_weight[:, :, None, :, None] * x_weight[:, None, :, None, :] / sampling_ratio**2
+    weight = y_weight[:, :, None, :, None] * x_weight[:, None, :, None, :] / samples**2
     taps = index.shape[-1] * index.shape[-2]
-    pooled = F.embedding_bag(
-        index.reshape(-1, taps),
-        table,
-        mode="sum",
-        per_sample_weights=weight.reshape(-1, taps).to(table.dtype),
-    )
-    return pooled.view(len(boxes), rows, columns, channels).permute(0, 3, 1, 2)
+    return index.reshape(-1, taps), weight.reshape(-1, taps)
 
 
 def axis_taps(

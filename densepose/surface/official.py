@@ -215,7 +215,7 @@ def _converted_distances(folder: Path, num_vertices: int, cache_dir: Path | None
     if not pickled.is_file():
         raise FileNotFoundError(
             f"{pickled}: missing, and {CONVERTED_FILE} is not there either; the official evaluation"
-            " files belong into this folder (see the README on metrics)"
+            " files belong into this folder (datasets/README.md lists them)"
         )
     path = beside if writable else in_cache
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -230,7 +230,7 @@ def _read_columns(
     if not Path(path).is_file():
         raise FileNotFoundError(
             f"{path}: missing; the official evaluation files belong into this folder"
-            " (see the README on metrics)"
+            " (datasets/README.md lists them)"
         )
     try:
         content = loadmat(path)

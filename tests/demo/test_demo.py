@@ -1,0 +1,71 @@
+"""The demo from end to end on a handful of images: everything is there and says what happened."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from densepose.demo import DemoSettings, run_demo
+from densepose.demo.stages import StageTimes, training_arguments
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> DemoSettings:
+    settings = DemoSettings(
+        folder=tmp_path_factory.mktemp("demo"),
+        minutes=0.02,
+        num_train=6,
+        num_val=3,
+        image_size=128,
+        config_file="quick/synthetic_cpu",
+    )
+    assert run_demo(settings) == Path(settings.folder) / "index.html"
+    return settings
+
+
+def test_the_page_shows_scores_curves_pictures_and_how_it_was_made(finished: DemoSettings):
+    page = (Path(finished.folder) / "index.html").read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "") and 'src="data:image' in page
+    for text in ("GPSm", "mean GPS", "held-out image 1", "held-out image 3", "Learning rate"):
+        assert text in page, text
+    assert "densepose train --config-file" in page and "6 images to train on" in page
+
+
+def test_the_scores_are_those_of_the_evaluation(finished: DemoSettings):
+    scores = json.loads((Path(finished.folder) / "scores.json").read_text())
+    evaluated = json.loads((finished.model / "inference" / "metrics.json").read_text())
+    assert scores["results"] == evaluated["results"]["demo_val"]
+    assert scores["iterations"] == evaluated["iteration"] > 0
+    assert set(scores["seconds"]) == {"distances", "data", "training and evaluation", "page"}
+
+
+def test_a_finished_training_is_not_repeated(finished: DemoSettings):
+    model = finished.model / "model_final.pth"
+    before = model.stat().st_mtime_ns
+    assert run_demo(finished) is not None
+    assert model.stat().st_mtime_ns == before
+
+
+def test_a_stage_that_fails_ends_the_demo(tmp_path: Path):
+    settings = DemoSettings(folder=tmp_path, num_train=0, num_val=0)
+    with pytest.raises(ValueError, match="num"):
+        run_demo(settings)
+
+
+def test_other_settings_get_other_data(tmp_path: Path):
+    first, second = DemoSettings(folder=tmp_path, seed=0), DemoSettings(folder=tmp_path, seed=1)
+    assert first.data != second.data
+    assert str(second.data) in " ".join(training_arguments(second))
+
+
+def test_times_add_up_over_interruptions(tmp_path: Path):
+    for _ in range(2):
+        times = StageTimes(tmp_path / "times.json")
+        with pytest.raises(RuntimeError), times.stage("a stage", "stage"):
+            raise RuntimeError
+        times.seconds["stage"] = times.seconds["stage"] + 10
+        with times.stage("a stage", "stage"):
+            pass
+    assert json.loads((tmp_path / "times.json").read_text())["stage"] >= 20
