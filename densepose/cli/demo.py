@@ -24,9 +24,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     add(
         "--minutes",
         type=float,
-        default=8.5,
+        default=9.5,
         metavar="M",
-        help="time of the training alone (default 8.5); the schedule fits itself to it",
+        help="time of the training alone (default 9.5); the schedule fits itself to it",
     )
     add("--num-train", type=int, default=1600, metavar="N", help="training images (default 1600)")
     add("--num-val", type=int, default=100, metavar="N", help="held-out images (default 100)")

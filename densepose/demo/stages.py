@@ -32,7 +32,7 @@ class DemoSettings:
     """Where the demo goes and how much it does."""
 
     folder: str | Path
-    minutes: float = 8.5
+    minutes: float = 9.5
     num_train: int = 1600
     num_val: int = 100
     image_size: int = 320
