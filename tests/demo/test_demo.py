@@ -38,7 +38,8 @@ def test_the_scores_are_those_of_the_evaluation(finished: DemoSettings):
     evaluated = json.loads((finished.model / "inference" / "metrics.json").read_text())
     assert scores["results"] == evaluated["results"]["demo_val"]
     assert scores["iterations"] == evaluated["iteration"] > 0
-    assert set(scores["seconds"]) == {"distances", "data", "training and evaluation", "page"}
+    # The page itself is still being written when it shows these.
+    assert set(scores["seconds"]) == {"distances", "data", "training and evaluation"}
 
 
 def test_a_finished_training_is_not_repeated(finished: DemoSettings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def train_share(args: Namespace) -> int:
     torch.set_num_threads(1)
     cfg = exact_config()
     model = build_model(cfg)
+    initial = copy.deepcopy(model.state_dict())
     optimizer = build_optimizer(cfg, model)
     step = OptimizationStep.from_config(cfg, parallel(model).train(), optimizer)
     batch = global_batch(cfg, *args.data)
@@ -66,6 +68,7 @@ def train_share(args: Namespace) -> int:
         "mean": [outcome.mean for outcome in outcomes],
         "own": [outcome.own for outcome in outcomes],
         "model": model.state_dict(),
+        "initial": initial,
     }
     torch.save(result, Path(args.output) / f"rank{comm.get_rank()}.pth")
     return 0
