@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
+from densepose.data.coco import _annotation
 from densepose.data.synthetic.annotate import (
     MAX_POINTS_PER_REGION,
     annotate_person,
@@ -44,11 +45,19 @@ def test_a_person_is_annotated_in_the_format_of_the_real_set():
     assert record["bbox"] == [10.0, 5.0, 30.0, 40.0]
     assert record["area"] == 1200.0
     assert (coco_mask.decode(record["segmentation"]) == (truth.instance == 1)).all()
-    assert record["keypoints"][:9] == [12.35, 20.0, 2, 12.35, 20.0, 1, 12.35, 20.0, 2]
+    # 12.345 and 20 px from the border; COCO counts pixels from the centre of the first one.
+    assert record["keypoints"][:9] == [11.85, 19.5, 2, 11.85, 19.5, 1, 11.85, 19.5, 2]
     assert record["keypoints"][9:] == [0] * 42
     assert record["num_keypoints"] == 3
     assert [i for i, mask in enumerate(record["dp_masks"], 1) if mask] == [1, 3]
     assert len(record["dp_masks"]) == 14 and record["dp_masks"][0]["size"] == [256, 256]
+
+
+def test_keypoints_are_read_back_where_the_truth_has_them():
+    truth = block_truth()
+    record = {"id": 1, **annotate_person(truth, 0, np.random.default_rng(0))}
+    loaded = np.array(_annotation(record, 0)["keypoints"]).reshape(17, 3)
+    np.testing.assert_allclose(loaded[:3, :2], truth.keypoints_px[0, :3], atol=0.0051)
 
 
 def test_points_carry_the_truth_under_them():

@@ -140,8 +140,9 @@ def annotate_person(
     low = np.array([columns.min(), rows.min()], float)
     high = np.array([columns.max() + 1, rows.max() + 1], float)
     box = np.concatenate([low, high - low])
+    # COCO counts pixels for keypoints: the centre of the first pixel is 0, not 0.5.
     keypoints = np.concatenate(
-        [truth.keypoints_px[person], truth.keypoint_visibility[person][:, None]], axis=1
+        [truth.keypoints_px[person] - 0.5, truth.keypoint_visibility[person][:, None]], axis=1
     )
     keypoints[keypoints[:, 2] == 0] = 0
     record: dict[str, Any] = {
