@@ -39,7 +39,7 @@ class TriangleFinder:
         self._corners = np.asarray(uv, np.float64)[uv_faces]  # (F, 3, 2)
         self._part = np.asarray(face_part, np.int64)
         self._first, self._members = _fill_cells(self._corners, self._part)
-        self._border = _border_edges(np.asarray(uv_faces, np.int64))
+        self._border = border_edges(np.asarray(uv_faces, np.int64))
 
     def __call__(
         self, part: NDArray[np.integer], uv: NDArray[np.floating]
@@ -218,7 +218,7 @@ def _fill_cells(
     return first, triangle[order]
 
 
-def _border_edges(uv_faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def border_edges(uv_faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Triangle and corner of each edge that one triangle has alone; it runs to the next corner."""
     ends = np.stack([uv_faces, np.roll(uv_faces, -1, axis=1)], axis=2).reshape(-1, 2)
     _, name, count = np.unique(
