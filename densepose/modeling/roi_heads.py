@@ -23,15 +23,12 @@ from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
 from .decoder import Decoder
+from .matches import MATCH, first_of_each, has_visible_keypoint, light_target
 from .registry import (
     DENSEPOSE_LOSS_REGISTRY,
     DENSEPOSE_PREDICTOR_REGISTRY,
     ROI_DENSEPOSE_HEAD_REGISTRY,
 )
-
-# Index of the matched person in the image's annotations; travels with the sampled proposals in the
-# annotations' place.
-_MATCH = "gt_person"
 
 
 class DensePoseROIHeads(StandardROIHeads):
@@ -127,11 +124,9 @@ class DensePoseROIHeads(StandardROIHeads):
         targets: list[Instances] | None = None,
     ) -> tuple[list[Instances], dict[str, Tensor]]:
         """See ROIHeads.forward; in training the losses of the DensePose branch are added."""
-        if not (self.training and self.densepose_on):
+        if not self.training:
             return super().forward(images, features, proposals, targets)
-        # Hundreds of proposals are sampled for each image: they carry an index, not copies of
-        # masks and points.
-        light = [_index_instead_of_annotations(image) for image in targets]
+        light = [light_target(image) for image in targets]
         sampled, losses = super().forward(images, features, proposals, light)
         losses.update(self.losses_of_matches(features, sampled, targets))
         return sampled, losses
@@ -139,7 +134,7 @@ class DensePoseROIHeads(StandardROIHeads):
     def losses_of_matches(
         self, features: Mapping[str, Tensor], sampled: list[Instances], targets: list[Instances]
     ) -> dict[str, Tensor]:
-        """DensePose losses of all images together.
+        """DensePose losses of all images together; none where the branch is off.
 
         Args:
             features: pyramid levels by name, (B, C, H_l, W_l).
@@ -148,9 +143,12 @@ class DensePoseROIHeads(StandardROIHeads):
                 the image's target.
             targets: for each image the people in it, with ``gt_densepose``.
         """
+        if not self.densepose_on:
+            return {}
+        foreground, _ = select_foreground_proposals(sampled, self.num_classes)
         matched = [
-            self._densepose_proposals(image, target)
-            for image, target in zip(sampled, targets, strict=True)
+            self._with_annotations(image, self._densepose_rows(image, target), target)
+            for image, target in zip(foreground, targets, strict=True)
         ]
         output = self._predict(features, [image.proposal_boxes for image in matched])
         return self.densepose_losses(matched, output)
@@ -168,46 +166,56 @@ class DensePoseROIHeads(StandardROIHeads):
         if not self.densepose_on:
             return instances
         output = self._predict(features, [image.pred_boxes for image in instances])
-        first = 0
-        for image in instances:
-            image.pred_densepose = output[first : first + len(image)]
-            first += len(image)
+        attach_densepose(output, instances)
         return instances
 
-    def _densepose_proposals(self, sampled: Instances, target: Instances) -> Instances:
-        """Proposals of one image that train the branch, with their people's annotations."""
-        (foreground,), _ = select_foreground_proposals([sampled], self.num_classes)
-        matched = Instances(foreground.image_size)
-        matched.proposal_boxes = foreground.proposal_boxes
-        if not foreground.has(_MATCH):  # the image shows nobody
-            matched.gt_densepose = DensePoseAnnotations.empty().to(foreground.proposal_boxes.device)
-            matched.proposal_boxes = foreground.proposal_boxes[:0]
-            return matched
-        person = foreground.get(_MATCH)
-        with_masks = self.coarse_by_masks and foreground.has("gt_masks")
-        if with_masks:
-            matched.gt_masks = foreground.gt_masks
-        keep = matched_pairwise_iou(foreground.gt_boxes, foreground.proposal_boxes)
-        keep = keep > self.fg_iou_threshold
-        if target.has("gt_densepose"):
-            annotations = target.gt_densepose
-            annotated = annotations.has_masks | (annotations.num_points > 0)
-            keep = keep if with_masks else keep & annotated[person]
-            keep = self._limited(keep, person)
-            matched = matched[keep]
-            matched.gt_densepose = annotations[person[keep]]
-            return matched
-        return matched[self._limited(keep, person)] if with_masks else matched[:0]
+    def _forward_keypoint(
+        self, features: dict[str, Tensor], instances: list[Instances]
+    ) -> dict[str, Tensor] | list[Instances]:
+        """As StandardROIHeads does, also for a batch in which no keypoint is labelled."""
+        if not (self.keypoint_on and self.training):
+            return super()._forward_keypoint(features, instances)
+        foreground, _ = select_foreground_proposals(instances, self.num_classes)
+        matched = [image[has_visible_keypoint(image)] for image in foreground]
+        levels = [features[name] for name in self.keypoint_in_features]
+        pooled = self.keypoint_pooler(levels, [image.proposal_boxes for image in matched])
+        return self.keypoint_head(pooled, matched)
 
-    def _limited(self, keep: Tensor, person: Tensor) -> Tensor:
-        """Indices of the kept proposals, at most ``rois_per_person`` of each person."""
+    def _densepose_rows(self, foreground: Instances, target: Instances) -> Tensor:
+        """Indices of the foreground proposals of one image that train the DensePose branch."""
+        boxes = foreground.proposal_boxes
+        if not foreground.has(MATCH):  # the image shows nobody
+            return torch.zeros(0, dtype=torch.int64, device=boxes.device)
+        person = foreground.get(MATCH)
+        keep = matched_pairwise_iou(foreground.gt_boxes, boxes) > self.fg_iou_threshold
+        if not (self.coarse_by_masks and foreground.has("gt_masks")):
+            keep = keep & _is_annotated(target)[person]
         kept = keep.nonzero().squeeze(1)
         if not self.rois_per_person:
             return kept
         return kept[first_of_each(person[kept], self.rois_per_person)]
 
+    def _with_annotations(
+        self, foreground: Instances, rows: Tensor, target: Instances
+    ) -> Instances:
+        """The proposals ``rows`` of one image with the annotations of their people."""
+        matched = Instances(foreground.image_size)
+        matched.proposal_boxes = foreground.proposal_boxes[rows]
+        if not foreground.has(MATCH):
+            matched.gt_densepose = DensePoseAnnotations.empty().to(rows.device)
+            return matched
+        if self.coarse_by_masks and foreground.has("gt_masks"):
+            matched.gt_masks = foreground.gt_masks[rows]
+        if target.has("gt_densepose"):
+            matched.gt_densepose = target.gt_densepose[foreground.get(MATCH)[rows]]
+        return matched
+
     def _predict(self, features: Mapping[str, Tensor], boxes: list[Boxes]) -> ChartOutput:
         """Maps of the boxes of all images, image after image; empty maps where there is no box."""
+        return self.densepose_predictor(self.densepose_features(features, boxes))
+
+    def densepose_features(self, features: Mapping[str, Tensor], boxes: list[Boxes]) -> Tensor:
+        """What the predictor is given for the boxes of all images: (N, channels, R, R)."""
         levels = [features[name] for name in self.densepose_in_features]
         if self.decoder is None:
             pooled = self.densepose_pooler(levels, boxes)
@@ -217,25 +225,20 @@ class DensePoseROIHeads(StandardROIHeads):
             # The pooler forgets where an empty result came from; every parameter takes part in
             # every step.
             pooled = pooled + torch.stack([level.flatten()[:0].sum() for level in levels]).sum()
-        return self.densepose_predictor(self.densepose_head(pooled))
+        return self.densepose_head(pooled)
 
 
-def first_of_each(value: Tensor, limit: int) -> Tensor:
-    """(K,) values -> (K,) bool: the first ``limit`` places where each value stands.
-
-    Sampled proposals come in random order, so the first ones of a person are a random choice.
-    """
-    order = value.argsort(stable=True)
-    ordered = value[order]
-    rank = torch.arange(len(value), device=value.device) - torch.searchsorted(ordered, ordered)
-    chosen = torch.zeros(len(value), dtype=torch.bool, device=value.device)
-    chosen[order] = rank < limit
-    return chosen
+def attach_densepose(output: ChartOutput, instances: list[Instances]) -> None:
+    """Give each image its part of the output of all images, as ``pred_densepose``."""
+    first = 0
+    for image in instances:
+        image.pred_densepose = output[first : first + len(image)]
+        first += len(image)
 
 
-def _index_instead_of_annotations(target: Instances) -> Instances:
-    fields = {name: value for name, value in target.get_fields().items() if name != "gt_densepose"}
-    device = target.gt_boxes.device
-    return Instances(
-        target.image_size, **fields, **{_MATCH: torch.arange(len(target), device=device)}
-    )
+def _is_annotated(target: Instances) -> Tensor:
+    """(N,) bool: which people of one image have points or part masks."""
+    if not target.has("gt_densepose"):
+        return torch.zeros(len(target), dtype=torch.bool, device=target.gt_boxes.device)
+    annotations = target.gt_densepose
+    return annotations.has_masks | (annotations.num_points > 0)

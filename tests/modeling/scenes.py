@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from detectron2.structures import BitMasks, Boxes, Instances
+from detectron2.structures import BitMasks, Boxes, Instances, Keypoints
 
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
@@ -79,3 +79,13 @@ def target(count: int, seed: int = 0, **changes: object) -> Instances:
     }
     fields.update(changes)
     return Instances(IMAGE_SIZE, **{k: v for k, v in fields.items() if v is not None})
+
+
+def with_keypoints(people: Instances, *, visible: bool = True) -> Instances:
+    """The same people with 17 keypoints in their boxes, all labelled or none."""
+    boxes = people.gt_boxes.tensor
+    share = torch.rand(len(boxes), 17, 2, generator=generator(5))
+    position = boxes[:, None, :2] + share * (boxes[:, None, 2:] - boxes[:, None, :2])
+    state = torch.full((len(boxes), 17, 1), 2.0 if visible else 0.0)
+    people.gt_keypoints = Keypoints(torch.cat([position, state], dim=2))
+    return people

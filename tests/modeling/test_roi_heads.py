@@ -8,12 +8,11 @@ import torch
 
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
-from detectron2.structures import Boxes, Instances, Keypoints
+from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 from densepose.config import load_config
 from densepose.modeling import register_all
-from densepose.modeling.roi_heads import first_of_each
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
@@ -155,15 +154,6 @@ def test_a_limit_of_proposals_holds_for_each_person(plain: torch.nn.Module):
     torch.testing.assert_close(seen[0].proposal_boxes.tensor, boxes[[0, 1, 2, 4]])
 
 
-def test_first_of_each_by_hand_and_against_a_loop():
-    value = torch.tensor([7, 7, 2, 7, 2, 9])
-    assert first_of_each(value, 1).tolist() == [True, False, True, False, False, True]
-    value = torch.randint(0, 5, (60,), generator=torch.Generator().manual_seed(0))
-    want = [int((value[:i] == value[i]).sum()) < 3 for i in range(60)]
-    assert first_of_each(value, 3).tolist() == want
-    assert first_of_each(value[:0], 3).tolist() == []
-
-
 LEVELS = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}
 
 
@@ -176,18 +166,6 @@ def test_instance_masks_can_train_the_coarse_segmentation():
     only_masks = train_step(model, target(2, gt_densepose=None))
     assert only_masks["loss_densepose_S"].item() > 0
     assert only_masks["loss_densepose_I"].item() == 0
-
-
-def test_keypoint_head_beside_the_branch():
-    model = quick_model(
-        "synthetic_cpu", "MODEL.KEYPOINT_ON", True, "MODEL.ROI_KEYPOINT_HEAD.CONV_DIMS", "(8,)"
-    )
-    people = target(2)
-    keypoints = torch.cat([people.gt_boxes.get_centers(), torch.full((2, 1), 2.0)], dim=1)
-    people.gt_keypoints = Keypoints(keypoints[:, None].repeat(1, 17, 1))
-    losses = train_step(model, people)
-    assert losses["loss_keypoint"].item() > 0
-    assert losses["loss_densepose_I"].item() > 0
 
 
 def test_branch_can_be_switched_off():
