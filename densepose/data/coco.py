@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +21,26 @@ logger = logging.getLogger(__name__)
 ON_BAD_CHOICES = ("warn", "error")
 
 
+class LoadedSet(NamedTuple):
+    """The records of an annotation file and the categories that were read."""
+
+    records: list[dict[str, Any]]
+    class_names: tuple[str, ...]  # by class number
+    category_ids: tuple[int, ...]  # ids in the file, by class number
+
+
 def load_densepose_coco(
+    json_path: str | Path,
+    image_root: str | Path,
+    dataset_name: str,
+    on_bad: str = "warn",
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """The records alone of ``read_densepose_coco``, which has the same arguments."""
+    return read_densepose_coco(json_path, image_root, dataset_name, on_bad, **options).records
+
+
+def read_densepose_coco(
     json_path: str | Path,
     image_root: str | Path,
     dataset_name: str,
@@ -29,7 +48,7 @@ def load_densepose_coco(
     *,
     class_names: Sequence[str] | None = None,
     has_truth: bool = True,
-) -> list[dict[str, Any]]:
+) -> LoadedSet:
     """Load a file in the format of DensePose-COCO.
 
     Args:
@@ -43,10 +62,10 @@ def load_densepose_coco(
         has_truth: False for images without annotations, as of a test split.
 
     Returns:
-        One dict per image, sorted by image id, with file_name, height, width, image_id and (with
-        truth) annotations. An annotation has id, bbox, bbox_mode XYWH_ABS, category_id (the class
-        number), iscrowd, and when present and sound segmentation, keypoints (in px, pixel centres
-        at half numbers) and the raw dp_x, dp_y, dp_I, dp_U, dp_V, dp_masks.
+        The categories, and one dict per image, sorted by image id, with file_name, height, width,
+        image_id and (with truth) annotations. An annotation has id, bbox, bbox_mode XYWH_ABS,
+        category_id (the class number), iscrowd, and when present and sound segmentation, keypoints
+        (in px, pixel centres at half numbers) and the raw dp_x, dp_y, dp_I, dp_U, dp_V, dp_masks.
 
     Raises:
         FileNotFoundError: the file or the folder is missing.
@@ -67,7 +86,10 @@ def load_densepose_coco(
     logger.log(logging.WARNING if report.counts else logging.INFO, "%s", report.summary())
     if report.drop_image.all():
         raise ValueError(f"none of the images can be used; {report.summary()}")
-    return _records(data, report, class_of, image_root, has_truth)
+    names = {int(c["id"]): str(c["name"]) for c in data["categories"]}
+    ids = tuple(sorted(class_of, key=class_of.__getitem__))
+    records = _records(data, report, class_of, image_root, has_truth)
+    return LoadedSet(records, tuple(names[number] for number in ids), ids)
 
 
 def check_annotations(

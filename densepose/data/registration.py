@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,27 +20,13 @@ from detectron2.data.datasets.builtin_meta import (
     COCO_PERSON_KEYPOINT_NAMES,
 )
 
-from .coco import ON_BAD_CHOICES, load_densepose_coco
+from .builtin_sets import BUILTIN, SURFACES, DatasetInfo
+from .category_maps import rules_from_config
+from .coco import ON_BAD_CHOICES, read_densepose_coco
 
 logger = logging.getLogger(__name__)
 
-SURFACES = ("template", "smpl_27554")
-_ANNOTATION_URL = "https://dl.fbaipublicfiles.com/densepose/annotations"
-_IMAGE_URL = "http://images.cocodataset.org/zips"
 _OWNER = "densepose"
-
-
-class DatasetInfo(NamedTuple):
-    """One data set; paths are absolute, or relative to the folder of all data sets."""
-
-    name: str
-    annotations: str  # path of the JSON file
-    images: str  # folder of the images
-    surface: str  # the body surface that parts and (U, V) belong to, one of SURFACES
-    class_names: tuple[str, ...] = ("person",)
-    has_truth: bool = True
-    mend_annotations: str = ""  # command that gets the JSON file; {root} is the folder of all sets
-    mend_images: str = ""  # command that gets the images
 
 
 class DatasetStatus(NamedTuple):
@@ -52,64 +38,6 @@ class DatasetStatus(NamedTuple):
     found: bool
     missing: str  # what is missing; empty when everything is there
     mend: str  # command that gets it; empty when everything is there
-
-
-def _coco(name: str, json_path: str, images: str, url: str, has_truth: bool = True) -> DatasetInfo:
-    folder = images.rpartition("/")[0]
-    archive = f"{Path(images).name}.zip"
-    return DatasetInfo(
-        name,
-        json_path,
-        images,
-        "smpl_27554",
-        has_truth=has_truth,
-        mend_annotations=f"curl -L --create-dirs -o {{root}}/{json_path} {url}",
-        mend_images=f"curl -L --create-dirs -o {{root}}/{folder}/{archive} {_IMAGE_URL}/{archive}"
-        f" && unzip -q {{root}}/{folder}/{archive} -d {{root}}/{folder}",
-    )
-
-
-def _builtin() -> Iterable[DatasetInfo]:
-    for split, images in (("train", "train2014"), ("valminusminival", "val2014")) + (
-        ("minival", "val2014"),
-    ):
-        name, file = f"densepose_coco_2014_{split}", f"densepose_{split}2014"
-        folder = f"coco/{images}"
-        yield _coco(
-            name, f"coco/annotations/{file}.json", folder, f"{_ANNOTATION_URL}/coco/{file}.json"
-        )
-        # These files hold every chart annotation and vertices besides.
-        yield _coco(
-            f"{name}_cse",
-            f"coco_cse/{file}_cse.json",
-            folder,
-            f"{_ANNOTATION_URL}/coco_cse/{file}_cse.json",
-        )
-    yield _coco(
-        "densepose_coco_2014_minival_100",
-        "coco/annotations/densepose_minival2014_100.json",
-        "coco/val2014",
-        "https://dl.fbaipublicfiles.com/detectron2/densepose/densepose_minival2014_100.json",
-    )
-    yield _coco(
-        "densepose_coco_2014_test",
-        "coco/annotations/densepose_coco_2014_test.json",
-        "coco/test2014",
-        "https://dl.fbaipublicfiles.com/densepose/densepose_coco_2014_test.json",
-        has_truth=False,
-    )
-    for split in ("train", "val"):
-        folder = "densepose_synthetic"
-        yield DatasetInfo(
-            f"densepose_synthetic_{split}",
-            f"{folder}/annotations/densepose_{split}.json",
-            f"{folder}/images/{split}",
-            "template",
-            mend_annotations=f"densepose make-data --out {{root}}/{folder}",
-        )
-
-
-BUILTIN = tuple(_builtin())
 
 
 def datasets_root(root: str | Path | None = None) -> Path:
@@ -138,16 +66,18 @@ def register_from_config(cfg: CfgNode) -> list[str]:
     """Register the entries of DATASETS.REGISTER and return their names.
 
     An entry is a mapping with NAME, ANNOTATIONS (path of the JSON), IMAGES (folder) and SURFACE
-    ("template" or "smpl_27554"); optional are CLASSES (categories to read, default ["person"]),
-    TRUTH (default True) and ON_BAD (default DATASETS.ON_BAD_RECORD). "~" and environment variables
-    in paths are expanded; relative paths start at the working directory.
+    ("template" or "smpl_27554"); optional are CLASSES (categories to read, default ["person"], or
+    all where DATASETS.WHITELISTED_CATEGORIES or CATEGORY_MAPS names the set), TRUTH (default True)
+    and ON_BAD (default DATASETS.ON_BAD_RECORD). "~" and environment variables in paths are
+    expanded; relative paths start at the working directory.
 
     Raises:
         ValueError: an entry lacks a key, has an unknown one or a name that is taken.
     """
     default_on_bad = cfg.DATASETS.get("ON_BAD_RECORD", "warn")
+    ruled = rules_from_config(cfg)
     entries = [
-        _from_entry(number, entry, default_on_bad)
+        _from_entry(number, entry, default_on_bad, ruled)
         for number, entry in enumerate(cfg.DATASETS.get("REGISTER", ()))
     ]
     for info, on_bad in entries:
@@ -155,7 +85,9 @@ def register_from_config(cfg: CfgNode) -> list[str]:
     return [info.name for info, _ in entries]
 
 
-def _from_entry(number: int, entry: Mapping[str, Any], on_bad: str) -> tuple[DatasetInfo, str]:
+def _from_entry(
+    number: int, entry: Mapping[str, Any], on_bad: str, ruled: Container[str]
+) -> tuple[DatasetInfo, str]:
     where = f"DATASETS.REGISTER[{number}]"
     needed = ("NAME", "ANNOTATIONS", "IMAGES", "SURFACE")
     known = (*needed, "CLASSES", "TRUTH", "ON_BAD")
@@ -180,7 +112,7 @@ def _from_entry(number: int, entry: Mapping[str, Any], on_bad: str) -> tuple[Dat
         annotations=_expand(entry["ANNOTATIONS"]),
         images=_expand(entry["IMAGES"]),
         surface=entry["SURFACE"],
-        class_names=tuple(entry.get("CLASSES", ("person",))),
+        class_names=tuple(entry.get("CLASSES", () if entry["NAME"] in ruled else ("person",))),
         has_truth=bool(entry.get("TRUTH", True)),
         mend_annotations=f"correct ANNOTATIONS of {where} in the config",
         mend_images=f"correct IMAGES of {where} in the config",
@@ -202,8 +134,25 @@ def _register(info: DatasetInfo, root: Path, on_bad: str) -> None:
             )
         DatasetCatalog.remove(info.name)
         MetadataCatalog.remove(info.name)
-    load = partial(
-        load_densepose_coco,
+    DatasetCatalog.register(info.name, partial(_load, info, json_path, image_root, on_bad))
+    MetadataCatalog.get(info.name).set(
+        json_file=json_path,
+        image_root=image_root,
+        evaluator_type="densepose_coco",
+        surface=info.surface,
+        has_truth=info.has_truth,
+        **({"thing_classes": list(info.class_names)} if info.class_names else {}),
+        keypoint_names=list(COCO_PERSON_KEYPOINT_NAMES),
+        keypoint_flip_map=list(COCO_PERSON_KEYPOINT_FLIP_MAP),
+        registered_by=_OWNER,
+        mend_annotations=info.mend_annotations.format(root=root),
+        mend_images=info.mend_images.format(root=root),
+    )
+
+
+def _load(info: DatasetInfo, json_path: str, image_root: str, on_bad: str) -> list[dict[str, Any]]:
+    """The records of a set; tells the catalog which categories it has, as detectron2's sets do."""
+    loaded = read_densepose_coco(
         json_path,
         image_root,
         info.name,
@@ -211,20 +160,11 @@ def _register(info: DatasetInfo, root: Path, on_bad: str) -> None:
         class_names=info.class_names,
         has_truth=info.has_truth,
     )
-    DatasetCatalog.register(info.name, load)
+    numbers = {category: number for number, category in enumerate(loaded.category_ids)}
     MetadataCatalog.get(info.name).set(
-        json_file=json_path,
-        image_root=image_root,
-        evaluator_type="densepose_coco",
-        surface=info.surface,
-        has_truth=info.has_truth,
-        thing_classes=list(info.class_names),
-        keypoint_names=list(COCO_PERSON_KEYPOINT_NAMES),
-        keypoint_flip_map=list(COCO_PERSON_KEYPOINT_FLIP_MAP),
-        registered_by=_OWNER,
-        mend_annotations=info.mend_annotations.format(root=root),
-        mend_images=info.mend_images.format(root=root),
+        thing_classes=list(loaded.class_names), thing_dataset_id_to_contiguous_id=numbers
     )
+    return loaded.records
 
 
 def require_registered(names: Iterable[str]) -> None:

@@ -1,0 +1,130 @@
+"""The data sets that are known by name, and the commands that fetch their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
+
+SURFACES = ("template", "smpl_27554")
+_ANNOTATION_URL = "https://dl.fbaipublicfiles.com/densepose/annotations"
+_COCO_URL = "http://images.cocodataset.org"
+_SMALL_COCO_URL = "https://dl.fbaipublicfiles.com/detectron2/annotations/coco"
+
+
+class DatasetInfo(NamedTuple):
+    """One data set; paths are absolute, or relative to the folder of all data sets."""
+
+    name: str
+    annotations: str  # path of the JSON file
+    images: str  # folder of the images
+    # the body surface that parts and (U, V) belong to, one of SURFACES; None: it has neither
+    surface: str | None
+    class_names: tuple[str, ...] = ("person",)  # empty: all categories of the file
+    has_truth: bool = True
+    mend_annotations: str = ""  # command that gets the JSON file; {root} is the folder of all sets
+    mend_images: str = ""  # command that gets the images
+
+
+def _coco(name: str, json_path: str, images: str, url: str, has_truth: bool = True) -> DatasetInfo:
+    return DatasetInfo(
+        name,
+        json_path,
+        images,
+        "smpl_27554",
+        has_truth=has_truth,
+        mend_annotations=_fetch(url, json_path),
+        mend_images=_fetch_and_unzip(f"{_COCO_URL}/zips/{Path(images).name}.zip", images),
+    )
+
+
+def _fetch(url: str, path: str) -> str:
+    return f"curl -L --create-dirs -o {{root}}/{path} {url}"
+
+
+def _fetch_and_unzip(url: str, folder: str) -> str:
+    """Command that unpacks an archive beside ``folder``, which it holds."""
+    parent = folder.rpartition("/")[0]
+    archive = f"{parent}/{Path(url).name}"
+    return f"{_fetch(url, archive)} && unzip -q {{root}}/{archive} -d {{root}}/{parent}"
+
+
+def _builtin() -> Iterable[DatasetInfo]:
+    yield from _builtin_coco()
+    yield from _builtin_animals()
+    for split in ("train", "val"):
+        folder = "densepose_synthetic"
+        yield DatasetInfo(
+            f"densepose_synthetic_{split}",
+            f"{folder}/annotations/densepose_{split}.json",
+            f"{folder}/images/{split}",
+            "template",
+            mend_annotations=f"densepose make-data --out {{root}}/{folder}",
+        )
+
+
+def _builtin_coco() -> Iterable[DatasetInfo]:
+    for split, images in (("train", "train2014"), ("valminusminival", "val2014")) + (
+        ("minival", "val2014"),
+    ):
+        name, file = f"densepose_coco_2014_{split}", f"densepose_{split}2014"
+        folder = f"coco/{images}"
+        yield _coco(
+            name, f"coco/annotations/{file}.json", folder, f"{_ANNOTATION_URL}/coco/{file}.json"
+        )
+        # These files hold every chart annotation and vertices besides.
+        yield _coco(
+            f"{name}_cse",
+            f"coco_cse/{file}_cse.json",
+            folder,
+            f"{_ANNOTATION_URL}/coco_cse/{file}_cse.json",
+        )
+    yield _coco(
+        "densepose_coco_2014_minival_100",
+        "coco/annotations/densepose_minival2014_100.json",
+        "coco/val2014",
+        "https://dl.fbaipublicfiles.com/detectron2/densepose/densepose_minival2014_100.json",
+    )
+    yield _coco(
+        "densepose_coco_2014_test",
+        "coco/annotations/densepose_coco_2014_test.json",
+        "coco/test2014",
+        "https://dl.fbaipublicfiles.com/densepose/densepose_coco_2014_test.json",
+        has_truth=False,
+    )
+
+
+def _builtin_animals() -> Iterable[DatasetInfo]:
+    """The sets of Sanakoyeu et al., CVPR 2020: boxes and masks to learn from, chimpanzees to test.
+
+    Videos of chimpanzees are no annotated set, see ``data.bootstrap.video_sets``.
+    """
+    things = tuple(entry["name"] for entry in COCO_CATEGORIES if entry["isthing"])
+    for split in ("train", "val", "val_100"):
+        file, images = f"instances_{split.replace('val', 'val2017')}", split.removesuffix("_100")
+        json_path = f"coco/annotations/{file.replace('train', 'train2017')}.json"
+        all_annotations = f"{_COCO_URL}/annotations/annotations_trainval2017.zip"
+        yield _coco(f"base_coco_2017_{split}", json_path, f"coco/{images}2017", "")._replace(
+            surface=None,
+            class_names=things,
+            mend_annotations=_fetch(f"{_SMALL_COCO_URL}/{Path(json_path).name}", json_path)
+            if split == "val_100"
+            else _fetch_and_unzip(all_annotations, "coco/annotations"),
+        )
+    # Chimpanzees, annotated as category "person" on the surface of the human body. Each image has
+    # its own address, in the field image_url of the annotations.
+    yield DatasetInfo(
+        "densepose_chimps",
+        "densepose_chimps/densepose_chimps_densepose.json",
+        "densepose_chimps/images",
+        "smpl_27554",
+        mend_annotations=_fetch(
+            f"{_ANNOTATION_URL}/densepose_chimps/densepose_chimps_full_v2.json",
+            "densepose_chimps/densepose_chimps_densepose.json",
+        ),
+    )
+
+
+BUILTIN = tuple(_builtin())
