@@ -77,25 +77,32 @@ class GeodesicDistances:
         Raises:
             ValueError: an index below 0 or not below the number of vertices, or not a whole number.
         """
-        a, b = np.broadcast_arrays(self._checked(a), self._checked(b))
+        a, b = (checked_vertices(index, self.num_vertices) for index in (a, b))
+        a, b = np.broadcast_arrays(a, b)
         high, low = np.maximum(a, b), np.minimum(a, b)
         apart = high != low
         distance = np.zeros(a.shape, np.float32)
         distance[apart] = self.triangle[packed_index(high[apart], low[apart])]
         return distance
 
-    def _checked(self, vertex: np.ndarray) -> np.ndarray:
-        vertex = np.asarray(vertex)
-        if vertex.size and not np.issubdtype(vertex.dtype, np.integer):
-            raise ValueError(f"vertex indices must be whole numbers, got {vertex.dtype}")
-        vertex = vertex.astype(np.int64)
-        if vertex.size and (vertex.min() < 0 or vertex.max() >= self.num_vertices):
-            wrong = vertex.min() if vertex.min() < 0 else vertex.max()
-            raise ValueError(
-                f"vertex {wrong} is out of range for distances of {self.num_vertices} vertices;"
-                " indices are 0-based"
-            )
-        return vertex
+
+def checked_vertices(vertex: np.ndarray, num_vertices: int) -> np.ndarray:
+    """The same indices as int64.
+
+    Raises:
+        ValueError: an index below 0 or not below ``num_vertices``, or not a whole number.
+    """
+    vertex = np.asarray(vertex)
+    if vertex.size and not np.issubdtype(vertex.dtype, np.integer):
+        raise ValueError(f"vertex indices must be whole numbers, got {vertex.dtype}")
+    vertex = vertex.astype(np.int64)
+    if vertex.size and (vertex.min() < 0 or vertex.max() >= num_vertices):
+        wrong = vertex.min() if vertex.min() < 0 else vertex.max()
+        raise ValueError(
+            f"vertex {wrong} is out of range for distances of {num_vertices} vertices;"
+            " indices are 0-based"
+        )
+    return vertex
 
 
 def packed_size(num_vertices: int) -> int:

@@ -22,13 +22,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.io import loadmat
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
+from .distance_files import Progress, convert_distances, no_progress
 from .evaluation_surface import EvaluationSurface
-from .geodesics import GeodesicDistances, default_cache_dir, packed_size
-from .numpy_pickle import load_numpy_pickle
+from .file_kind import refuse_wrong_kind
+from .geodesics import GeodesicDistances, default_cache_dir
+from .matlab_file import BELONGS_HERE, check_range, read_columns
 
 logger = logging.getLogger(__name__)
 
@@ -39,11 +40,6 @@ CHARTS_FILE = "SMPL_subdiv.mat"
 VERTEX_FILE = "SMPL_SUBDIV_TRANSFORM.mat"
 DISTANCE_FILE = "Pdist_matrix.pkl"
 CONVERTED_FILE = "Pdist_matrix.float32.npy"
-_DISTANCE_KEY = "Pdist_matrix"
-# No two points of a body are farther apart along its skin; larger values are not metres.
-_LARGEST_DISTANCE_M = 10.0
-# Values converted at a time: bounds the memory beside the loaded pickle.
-_CHUNK = 1 << 24
 # Two chart vertices whose distances to a point differ by less than this are compared exactly.
 _NEARLY_EQUAL = 1e-9
 
@@ -107,9 +103,9 @@ def load_official_surface(
 ) -> EvaluationSurface:
     """The official evaluation surface from its three files.
 
-    The first call converts the distances (needs twice their size in memory for a moment) and keeps
-    the result beside them, or in the cache where that folder can not be written. Later calls take
-    milliseconds and need only the result.
+    The first call converts the distances, a few megabytes at a time, and keeps the result beside
+    them, or in the cache where that folder can not be written. Later calls take milliseconds and
+    need only the result.
 
     Args:
         data_dir: folder of the files.
@@ -122,9 +118,7 @@ def load_official_surface(
     """
     folder = Path(data_dir)
     charts = read_charts(folder / CHARTS_FILE, folder / VERTEX_FILE, num_vertices)
-    path = _converted_distances(
-        folder, num_vertices, None if cache_dir is None else Path(cache_dir)
-    )
+    path = converted_distances(folder, num_vertices, None if cache_dir is None else Path(cache_dir))
     name = SURFACE_NAME if num_vertices == NUM_VERTICES else f"smpl_{num_vertices}"
     return EvaluationSurface(name, charts, GeodesicDistances.open(path, num_vertices))
 
@@ -140,18 +134,18 @@ def read_charts(
         FileNotFoundError: a file is missing.
         ValueError: a key is missing, lengths differ, or values are out of range.
     """
-    columns = _read_columns(charts_path, ("U_subdiv", "V_subdiv", "Part_ID_subdiv"))
+    columns = read_columns(charts_path, ("U_subdiv", "V_subdiv", "Part_ID_subdiv"))
     u, v, part = columns
-    index = _read_columns(vertex_path, ("index",))[0]
+    index = read_columns(vertex_path, ("index",))[0]
     if len(index) != len(u):
         raise ValueError(
             f"{vertex_path}: index has {len(index)} rows, {charts_path} has {len(u)} chart"
             " vertices; the two files do not belong together"
         )
-    _check_range(charts_path, "U_subdiv", u, 0, 1)
-    _check_range(charts_path, "V_subdiv", v, 0, 1)
-    _check_range(charts_path, "Part_ID_subdiv", part, 1, NUM_PARTS, whole=True)
-    _check_range(vertex_path, "index", index, 1, num_vertices, whole=True)
+    check_range(charts_path, "U_subdiv", u, 0, 1)
+    check_range(charts_path, "V_subdiv", v, 0, 1)
+    check_range(charts_path, "Part_ID_subdiv", part, 1, NUM_PARTS, whole=True)
+    check_range(vertex_path, "index", index, 1, num_vertices, whole=True)
     absent = sorted(set(range(1, NUM_PARTS + 1)) - set(part.astype(int).tolist()))
     if absent:
         raise ValueError(f"{charts_path}: Part_ID_subdiv names no vertex of parts {absent}")
@@ -161,49 +155,25 @@ def read_charts(
     )
 
 
-def convert_distances(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    num_vertices: int = NUM_VERTICES,
-) -> None:
-    """Write Pdist_matrix.pkl as a packed float32 .npy file, whole or not at all.
+def converted_distances(
+    folder: Path,
+    num_vertices: int,
+    cache_dir: Path | None = None,
+    *,
+    on_progress: Progress = no_progress,
+) -> Path:
+    """Path of the converted distances, made now unless they are newer than the pickle.
+
+    Args:
+        folder: where Pdist_matrix.pkl lies, or what an earlier call made of it.
+        num_vertices: V.
+        cache_dir: where to keep the result if not beside the pickle.
+        on_progress: as for ``convert_distances``.
 
     Raises:
-        FileNotFoundError: no such pickle.
-        ValueError: it does not hold the distances of ``num_vertices`` vertices in metres.
+        FileNotFoundError: neither the pickle nor the result is there.
+        ValueError: the pickle is damaged or not of this form.
     """
-    content = load_numpy_pickle(source)
-    if not isinstance(content, dict) or not isinstance(content.get(_DISTANCE_KEY), np.ndarray):
-        keys = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{source}: expected a dict with the array {_DISTANCE_KEY!r}, got {keys}")
-    distances = content.pop(_DISTANCE_KEY)
-    if distances.size != packed_size(num_vertices) or distances.dtype.kind != "f":
-        raise ValueError(
-            f"{source}: expected {packed_size(num_vertices)} distances of {num_vertices} vertices,"
-            f" got shape {distances.shape} of {distances.dtype}"
-        )
-    if distances.dtype == np.float64:
-        logger.warning("%s: holds float64 values, they are kept as float32", source)
-    target = Path(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        packed = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.float32, shape=(distances.size,)
-        )
-        flat = distances.reshape(-1)
-        for start in range(0, len(flat), _CHUNK):
-            chunk = flat[start : start + _CHUNK].astype(np.float32)
-            _check_range(source, _DISTANCE_KEY, chunk, 0, _LARGEST_DISTANCE_M)
-            packed[start : start + _CHUNK] = chunk
-        packed.flush()
-        del packed
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _converted_distances(folder: Path, num_vertices: int, cache_dir: Path | None) -> Path:
-    """Path of the converted distances, made now unless they are newer than the pickle."""
     pickled, beside = folder / DISTANCE_FILE, folder / CONVERTED_FILE
     writable = os.access(folder, os.W_OK) and cache_dir is None
     in_cache = (cache_dir or default_cache_dir()) / f"{num_vertices}_{CONVERTED_FILE}"
@@ -212,62 +182,9 @@ def _converted_distances(folder: Path, num_vertices: int, cache_dir: Path | None
             pickled.is_file() and pickled.stat().st_mtime > path.stat().st_mtime
         ):
             return path
-    if not pickled.is_file():
-        raise FileNotFoundError(
-            f"{pickled}: missing, and {CONVERTED_FILE} is not there either; the official evaluation"
-            " files belong into this folder (datasets/README.md lists them)"
-        )
+    refuse_wrong_kind(pickled, f"{CONVERTED_FILE} is not there either; {BELONGS_HERE}")
     path = beside if writable else in_cache
     path.parent.mkdir(parents=True, exist_ok=True)
     logger.info("converting %s to %s; this is done once", pickled, path)
-    convert_distances(pickled, path, num_vertices)
+    convert_distances(pickled, path, num_vertices, on_progress=on_progress)
     return path
-
-
-def _read_columns(
-    path: str | os.PathLike[str], names: tuple[str, ...]
-) -> list[NDArray[np.float64]]:
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"{path}: missing; the official evaluation files belong into this folder"
-            " (datasets/README.md lists them)"
-        )
-    try:
-        content = loadmat(path)
-    except Exception as error:  # scipy raises many kinds on a damaged file
-        raise ValueError(f"{path}: not a complete MATLAB file ({error}); fetch it again") from error
-    missing = [name for name in names if name not in content]
-    if missing:
-        held = sorted(key for key in content if not key.startswith("__"))
-        raise ValueError(f"{path}: no {missing[0]!r}; it holds {held}")
-    columns = [np.asarray(content[name]) for name in names]
-    for name, column in zip(names, columns, strict=True):
-        if column.dtype.kind not in "fiu" or column.size != max(column.shape, default=0):
-            raise ValueError(
-                f"{path}: {name} must be one column of numbers, got shape {column.shape} of"
-                f" {column.dtype}"
-            )
-    flat = [column.reshape(-1).astype(np.float64) for column in columns]
-    if len({len(column) for column in flat}) != 1:
-        lengths = {name: len(column) for name, column in zip(names, flat, strict=True)}
-        raise ValueError(f"{path}: columns of different lengths: {lengths}")
-    return flat
-
-
-def _check_range(
-    path: str | os.PathLike[str],
-    name: str,
-    values: NDArray[np.floating],
-    low: float,
-    high: float,
-    *,
-    whole: bool = False,
-) -> None:
-    wrong = ~((values >= low) & (values <= high))
-    if whole:
-        wrong |= values != np.floor(values)
-    if wrong.any():
-        raise ValueError(
-            f"{path}: {name} must be {'whole numbers ' if whole else ''}from {low} to {high}, got"
-            f" {values[wrong][0]} ({int(wrong.sum())} wrong values)"
-        )

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 from numpy.typing import ArrayLike, NDArray
 
 from .chart_lookup import UV_STEPS
 from .charts import NUM_PARTS, ChartAtlas, load_template_atlas
+from .matlab_file import read_mat
 from .template import PART_NAMES, load_template
 
 logger = logging.getLogger(__name__)
@@ -143,15 +143,9 @@ def load_uv_symmetry(path: str | os.PathLike[str]) -> ChartSymmetry:
         ValueError: not a MATLAB file, a key is missing, or a table has the wrong shape.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: no such file; UV_symmetry_transforms.mat is part of densepose_uv_data.tar.gz"
-        )
-    try:
-        content = scipy.io.loadmat(path)
-    except (ValueError, NotImplementedError, TypeError, OSError) as error:
-        raise ValueError(f"{path}: not a readable MATLAB file ({error}); get it again") from error
-    tables = [_read_cells(content, key, path) for key in ("U_transforms", "V_transforms")]
+    keys = ("U_transforms", "V_transforms")
+    content = read_mat(path, keys, "UV_symmetry_transforms.mat is in densepose_uv_data.tar.gz")
+    tables = [_checked_cells(content[key], key, path) for key in keys]
     if tables[0].shape != tables[1].shape:
         raise ValueError(
             f"{path}: U_transforms has tables of {tables[0].shape[1:]}, V_transforms of"
@@ -163,14 +157,8 @@ def load_uv_symmetry(path: str | os.PathLike[str]) -> ChartSymmetry:
     return ChartSymmetry(flipped_parts(), flipped_coarse(), sign, table)
 
 
-def _read_cells(content: dict, key: str, path: Path) -> NDArray[np.float32]:
+def _checked_cells(cells: NDArray, key: str, path: Path) -> NDArray[np.float32]:
     """(24, H, W) tables of one coordinate."""
-    if key not in content:
-        names = sorted(name for name in content if not name.startswith("__"))
-        raise ValueError(
-            f"{path}: {key} is missing; the file holds {', '.join(names) or 'nothing'}"
-        )
-    cells = content[key]
     if cells.dtype != object or cells.shape != (1, NUM_PARTS):
         raise ValueError(
             f"{path}: {key} must be a (1, {NUM_PARTS}) cell array, got {cells.shape} {cells.dtype}"

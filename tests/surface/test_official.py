@@ -151,8 +151,8 @@ def test_broken_distances_are_refused(stand_in):
         ([values], "got list"),
         ({"Pdist_matrix": values[:-1]}, "expected 2415 distances of 70 vertices"),
         ({"Pdist_matrix": values.astype(int)}, "expected 2415 distances of 70 vertices"),
-        ({"Pdist_matrix": negative}, r"must be from 0 to 10.0, got -1.0 \(1 wrong values\)"),
-        ({"Pdist_matrix": values * np.nan}, "must be from 0 to 10.0, got nan"),
+        ({"Pdist_matrix": negative}, r"must be from 0 to 10, got -1.0 \(1 wrong values"),
+        ({"Pdist_matrix": values * np.nan}, "must be from 0 to 10, got nan"),
     ]
     for content, message in cases:
         with open(stand_in["folder"] / DISTANCE_FILE, "wb") as file:

@@ -142,7 +142,7 @@ def test_tables_refuse_coordinates_outside_the_square(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"V_transforms": None}, "V_transforms is missing; the file holds U_transforms"),
+        ({"V_transforms": None}, "no 'V_transforms'; it holds U_transforms"),
         ({"parts": 23}, r"U_transforms must be a \(1, 24\) cell array, got \(1, 23\)"),
         ({"size": 255}, r"at least 256 x 256, got \[\(255, 255\)\]"),
         ({"U_transforms": np.zeros((1, 24))}, r"must be a \(1, 24\) cell array, got \(1, 24\) fl"),
@@ -159,11 +159,11 @@ def test_missing_and_broken_files_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="densepose_uv_data"):
         load_uv_symmetry(tmp_path / "uv.mat")
     (tmp_path / "uv.mat").write_bytes(b"<html>not found</html>" * 20)
-    with pytest.raises(ValueError, match="not a readable MATLAB file"):
+    with pytest.raises(ValueError, match="this is a web page"):
         load_uv_symmetry(tmp_path / "uv.mat")
     write_tables(tmp_path / "whole.mat")
     (tmp_path / "uv.mat").write_bytes((tmp_path / "whole.mat").read_bytes()[:50_000])
-    with pytest.raises(ValueError, match="not a readable MATLAB file"):
+    with pytest.raises(ValueError, match="not a complete MATLAB file"):
         load_uv_symmetry(tmp_path / "uv.mat")
 
 
