@@ -44,6 +44,8 @@ BRIEF = (
     ("AUC30", ".3f", "densepose_points", "auc30"),
     ("right part", ".3f", "densepose_points", "part_accuracy"),
     ("box AP", ".2f", "bbox", "AP"),
+    ("mask AP", ".2f", "mask_branch", "AP"),
+    ("keypoint AP", ".2f", "keypoints", "AP"),
 )
 Results = dict[str, Any]  # [data set ->] task -> metric -> value; one data set stands by itself
 

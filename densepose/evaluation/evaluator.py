@@ -115,9 +115,10 @@ class DensePoseEvaluator(DatasetEvaluator):
         """Score everything in the main process.
 
         Returns:
-            densepose_gps, densepose_gpsm, densepose_iou, bbox and segm with percentages, and
-            densepose_points with shares in [0, 1]; {} in the other processes. ``result`` then holds
-            all details, and ``output_dir`` the same as JSON and as a table.
+            densepose_gps, densepose_gpsm, densepose_iou, bbox and segm (and mask_branch and
+            keypoints of models with such branches) with percentages, and densepose_points with
+            shares in [0, 1]; {} in the other processes. ``result`` then holds all details, and
+            ``output_dir`` the same as JSON and as a table.
 
         Raises:
             RuntimeError: ``reset`` was not called, or predictions of other processes are not there.

@@ -14,7 +14,12 @@ scores          (N,) float32
 map_sizes       (N, 2) int64         rows, columns of each person's maps
 labels          (L,) uint8           label maps of all people, row by row; L pixels together
 uv              (2 L,) uint8         of each person all U, then all V, in steps of 1 / 255
+mask_counts     (M,) uint8           COCO run lengths of the image-sized masks of all people
+mask_lengths    (N,) int64           bytes of each person's mask
+keypoints_px    (N, K, 3) float32    x, y, score; pixel centres at half numbers
 ==============  ===================  =========================================================
+
+The last three are there only where a mask or a keypoint branch has made them.
 """
 
 from __future__ import annotations
@@ -33,6 +38,8 @@ from pathlib import Path
 import numpy as np
 
 from densepose.structures.prediction import ImagePrediction
+
+from .branch_arrays import branch_arrays, branch_outputs
 
 logger = logging.getLogger(__name__)
 
@@ -197,6 +204,7 @@ def _arrays(prediction: ImagePrediction) -> dict[str, np.ndarray]:
         "map_sizes": sizes,
         "labels": np.concatenate([label.ravel() for label in prediction.labels] or empty),
         "uv": np.concatenate([uv.ravel() for uv in prediction.uv] or empty),
+        **branch_arrays(prediction),
     }
 
 
@@ -226,6 +234,7 @@ def _prediction(arrays: dict[str, np.ndarray], source: str) -> ImagePrediction:
         scores=scores,
         labels=tuple(flat.reshape(size) for flat, size in zip(flat_labels, sizes, strict=True)),
         uv=tuple(flat.reshape(2, *size) for flat, size in zip(flat_uv, sizes, strict=True)),
+        **branch_outputs(arrays, source),
     )
 
 

@@ -23,6 +23,8 @@ TITLES = {
     "densepose_gps_paper": f"GPS, kappa {GLOBAL_KAPPA_M} m (paper, 2018)",
     "bbox": "box IoU (COCO)",
     "segm": "mask IoU with COCO segmentations (COCO)",
+    "mask_branch": "mask IoU of the mask branch (COCO)",
+    "keypoints": "OKS of the keypoint branch (COCO)",
 }
 POINT_TITLES = {
     "mean_gps": "mean GPS of a person, kappa per part",
@@ -34,7 +36,7 @@ POINT_TITLES = {
     "points_of_found_people": "points of people with a detection (box IoU >= 0.5)",
     "foreground_iou": "mask IoU of a person",
 }
-_DETECTION_TABLES = ("bbox", "segm")
+_DETECTION_TABLES = ("bbox", "segm", "mask_branch")
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,10 @@ class EvaluationResult:
         counts = ", ".join(f"{number:,} {name}" for name, number in self.counts.items())
         oracle = "" if self.oracle == "none" else f"; oracle: {self.oracle}"
         lines = [f"{counts.replace('_', ' ')}; surface {self.surface}; {self.quirks} rules{oracle}"]
-        dense = {k: row for k, row in self.tables.items() if k not in _DETECTION_TABLES}
+        keypoints = {k: row for k, row in self.tables.items() if k == "keypoints"}
         coco = {k: row for k, row in self.tables.items() if k in _DETECTION_TABLES}
-        for group in (dense, coco):
+        dense = {k: row for k, row in self.tables.items() if k not in coco | keypoints}
+        for group in (dense, coco, keypoints):
             if group:
                 header = ["percent", *next(iter(group.values()))]
                 lines += [

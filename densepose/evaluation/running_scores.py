@@ -70,6 +70,7 @@ class RunningScores:
             self._collector.add(
                 truth.image_id, truth.image_size, detections.boxes_xywh_px, detections.scores, crops
             )
+            self._collector.add_branches(prediction)
         self._counts["images"] += 1
         self._counts["detections"] += len(detections)
         region = ignore_mask(truth.ignore_polygons, truth.image_size)

@@ -5,8 +5,11 @@ Shapes: N people, S = side of the small maps, (h_i, w_i) = whole pixels of perso
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from detectron2.structures import Instances
@@ -80,6 +83,8 @@ def _decode_person(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tenso
 def instances_to_prediction(instances: Instances, image_id: int) -> ImagePrediction:
     """Post-processed detections of one image as plain arrays, best score first.
 
+    Masks and keypoints go along where the model has such branches.
+
     Raises:
         ValueError: the instances carry no ``pred_densepose``.
     """
@@ -105,4 +110,14 @@ def instances_to_prediction(instances: Instances, image_id: int) -> ImagePredict
         scores=instances.scores.float().cpu().numpy(),
         labels=tuple(labels),
         uv=tuple(uv),
+        masks=_run_lengths(instances.pred_masks) if instances.has("pred_masks") else None,
+        keypoints_px=instances.pred_keypoints.float().cpu().numpy()
+        if instances.has("pred_keypoints")
+        else None,
     )
+
+
+def _run_lengths(masks: Tensor) -> tuple[dict[str, Any], ...]:
+    """(N, H, W) bool -> N masks as pycocotools has them."""
+    stack = np.asfortranarray(masks.cpu().numpy().transpose(1, 2, 0).astype(np.uint8))
+    return tuple(coco_mask.encode(stack))

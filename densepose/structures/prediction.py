@@ -1,11 +1,13 @@
 """The people found in one image, as plain NumPy arrays, to be written, evaluated and drawn.
 
-Needs NumPy alone. Shapes: N people; person i covers a box of h_i x w_i whole pixels.
+Needs NumPy alone. Shapes: N people; person i covers a box of h_i x w_i whole pixels; K keypoints.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,12 @@ class ImagePrediction:
     scores: np.ndarray  # (N,) float32
     labels: tuple[np.ndarray, ...]  # N arrays (h_i, w_i) uint8, 0 background, 1..24 parts
     uv: tuple[np.ndarray, ...]  # N arrays (2, h_i, w_i) uint8, steps of 1 / 255; 0 where background
+    # N run-length masks of the whole image as pycocotools has them, {"size": [height, width],
+    # "counts": bytes}; None without a mask branch
+    masks: tuple[Mapping[str, Any], ...] | None = None
+    # (N, K, 3) float32: x, y in px (pixel centres at half numbers) and score; None without a
+    # keypoint branch
+    keypoints_px: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy_px)
@@ -36,3 +44,9 @@ class ImagePrediction:
                 f" {len(self.labels)} label maps and {len(self.uv)} uv maps;"
                 " every person needs one of each"
             )
+        for name, branch in (("masks", self.masks), ("keypoints_px", self.keypoints_px)):
+            if branch is not None and len(branch) != count:
+                raise ValueError(
+                    f"image {self.image_id}: {count} boxes but {len(branch)} entries in {name};"
+                    " every person needs one"
+                )
