@@ -26,6 +26,7 @@ setup(
     extras_require={
         "dev": requirements("dev.txt"),
         "bake": requirements("bake.txt"),
+        "video": requirements("video.txt"),
         "all": requirements("dev.txt") + requirements("bake.txt"),
     },
 )

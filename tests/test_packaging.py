@@ -97,7 +97,7 @@ def test_the_wheel_asks_only_for_what_an_index_can_give(wheel):
     assert "detectron2" not in {need.name for need in needs}
     assert not any(need.url for need in needs)
     assert metadata["Requires-Python"] == ">=3.10"
-    assert set(metadata.get_all("Provides-Extra")) == {"all", "bake", "dev"}
+    assert set(metadata.get_all("Provides-Extra")) == {"all", "bake", "dev", "video"}
 
 
 def test_an_installed_package_finds_its_configs(wheel, tmp_path):
@@ -120,7 +120,7 @@ def test_an_installed_package_finds_its_configs(wheel, tmp_path):
 
 
 def test_everything_the_package_imports_is_declared():
-    declared = names_of("run.txt", "bake.txt")
+    declared = names_of("run.txt", "bake.txt", "video.txt")
     assert imported_distributions("densepose") <= declared
     # Outside the baking, nothing of bake.txt may be needed.
     assert imported_distributions("tests") <= names_of("run.txt", "dev.txt")
@@ -135,7 +135,8 @@ def test_every_requirement_is_pinned_once_for_every_python(python):
     pins = [pin for pin in requirements("pins.txt") if holds(pin)]
     versions = {re.sub("[-_.]+", "-", p.name).lower(): p.specifier for p in pins}
     assert len(versions) == len(pins)
-    for requirement in requirements("run.txt") + requirements("dev.txt") + requirements("bake.txt"):
+    files = ("run.txt", "dev.txt", "bake.txt", "video.txt")
+    for requirement in (one for name in files for one in requirements(name)):
         if not holds(requirement):
             continue
         (pin,) = versions[re.sub("[-_.]+", "-", requirement.name).lower()]
