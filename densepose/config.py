@@ -27,6 +27,7 @@ def add_densepose_config(cfg: CfgNode) -> None:
     _add_own_model_keys(cfg)
     _add_own_data_keys(cfg)
     _add_training_keys(cfg)
+    _add_weights_keys(cfg)
 
 
 def get_densepose_cfg() -> CfgNode:
@@ -224,7 +225,25 @@ def _add_training_keys(cfg: CfgNode) -> None:
     solver.CHECKPOINTS_TO_KEEP = 3  # of the periodic ones, the newest; 0: all
     # The checkpoint with the highest value is kept as the best.
     cfg.TEST.BEST_METRIC = "densepose_gpsm/AP"
-    cfg.MODEL.ALLOW_RANDOM_HEAD = False  # evaluate although MODEL.WEIGHTS lacks parts of the model
     cfg.LOG_PERIOD = 20  # iterations
     # Slower algorithms that give the same result each time; wants a SEED of 0 or more.
     cfg.DETERMINISTIC = False
+
+
+def _add_weights_keys(cfg: CfgNode) -> None:
+    """MODEL.WEIGHTS is a path, ``zoo://NAME``, ``https://...`` or ``detectron2://...``."""
+    # Folder with the files of released models; where it is set nothing is fetched. "" is
+    # $DENSEPOSE_ZOO_DIR, and without that the cache.
+    cfg.MODEL.ZOO_DIR = ""
+    cfg.MODEL.ALLOW_RANDOM_HEAD = False  # evaluate although MODEL.WEIGHTS lacks parts of the model
+    cfg.MODEL.FINE_TUNE = tune = CfgNode()  # prefixes are of parameter names: backbone.bottom_up
+    tune.EXCLUDE = []  # prefixes of what is not taken from MODEL.WEIGHTS and starts anew
+    # Where backbone.bottom_up comes from in place of MODEL.WEIGHTS, for a backbone of another depth
+    tune.BACKBONE_WEIGHTS = ""
+    tune.FREEZE = []  # prefixes of what does not learn; batch norms in it keep their statistics
+    # [prefix, factor] pairs: the rate of these parameters as a multiple of SOLVER.BASE_LR; the
+    # longest prefix counts.
+    cfg.SOLVER.LR_FACTORS = []
+    # In (0, 1]: the rate of the last stage of backbone.bottom_up is multiplied by it, of the one
+    # before by its square, and so on down to the stem.
+    cfg.SOLVER.LAYER_LR_DECAY = 1.0

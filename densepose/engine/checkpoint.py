@@ -12,23 +12,24 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 from detectron2.utils import comm
 
-from .load_report import LoadReport, check_anything_matched, compare_weights
+from .load_report import LoadReport, check_anything_matched, compare_weights, is_below
+from .name_matching import match_names
 from .weights_file import WeightsFile, read_weights
 
 logger = logging.getLogger(__name__)
 
 LAST = "last_checkpoint"
 REPORT = "load_report.txt"
+BOTTOM_UP = "backbone.bottom_up"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -98,38 +99,51 @@ def find_last_valid(folder: Path) -> WeightsFile | None:
     return None
 
 
-def match_names(file: WeightsFile, model: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a file under the names of the model's parameters.
-
-    Files of other programs (Caffe2, torchvision) name the same layers differently; detectron2's
-    heuristics know how.
-    """
-    if file.name_matching == "exact":
-        return file.weights
-    return align_and_update_state_dicts(
-        dict(model), dict(file.weights), c2_conversion=file.name_matching == "caffe2"
-    )
-
-
 def load_weights(
-    model: nn.Module, file: WeightsFile, *, report_dir: Path | None = None
+    model: nn.Module,
+    file: WeightsFile,
+    *,
+    backbone: WeightsFile | None = None,
+    exclude: Sequence[str] = (),
+    report_dir: Path | None = None,
 ) -> LoadReport:
     """Load what fits of a file into a model, and say what happened to every weight.
 
     The report is logged in short and written in full to ``report_dir``/load_report.txt by the main
     process.
 
+    Args:
+        model: changed in place.
+        file: the weights.
+        backbone: has ``backbone.bottom_up`` in place of ``file``.
+        exclude: prefixes of the model's parameters that keep their initial values.
+        report_dir: folder of the report.
+
     Raises:
         ValueError: no weight of the file fits.
     """
     state = model.state_dict()
-    weights = match_names(file, state)
-    report = compare_weights(str(file.path), weights, state)
+    source, weights = str(file.path), match_names(file, state)
+    if backbone is not None:
+        source = f"{source}, {BOTTOM_UP} of {backbone.path}"
+        weights = _with_backbone(weights, backbone, state)
+    report = compare_weights(source, weights, state, exclude)
     if report_dir is not None and comm.is_main_process():
         report_dir.mkdir(parents=True, exist_ok=True)
         write_text(report_dir / REPORT, report.text())
     check_anything_matched(report)
     logger.info("Loaded %s", report.short_text())
-    fitting = {name: value for name, value in weights.items() if name not in report.wrong_shape}
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict({name: weights[name] for name in report.matched}, strict=False)
     return report
+
+
+def _with_backbone(
+    weights: Mapping[str, Tensor], backbone: WeightsFile, state: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    theirs = {
+        name: value
+        for name, value in match_names(backbone, state).items()
+        if is_below(name, BOTTOM_UP)
+    }
+    check_anything_matched(compare_weights(str(backbone.path), theirs, state))
+    return {name: v for name, v in weights.items() if not is_below(name, BOTTOM_UP)} | theirs

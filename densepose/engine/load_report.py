@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .load_causes import likely_causes
+
 # Set from the config and not learned, so their absence from a file is no news.
 NEVER_MISSED = ("pixel_mean", "pixel_std", "num_batches_tracked")
 SHOWN = 12  # names printed per list; the file has all
@@ -21,19 +23,20 @@ class LoadReport:
     matched: tuple[str, ...]
     new: tuple[str, ...]  # in the model only: these keep their initial values
     left_over: tuple[str, ...]  # in the file only
+    excluded: tuple[str, ...]  # in both, and not taken because MODEL.FINE_TUNE.EXCLUDE says so
     wrong_shape: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
 
     @property
     def untouched(self) -> tuple[str, ...]:
         """Weights of the model that did not come from the file."""
-        return tuple(sorted((*self.new, *self.wrong_shape)))
+        return tuple(sorted((*self.new, *self.excluded, *self.wrong_shape)))
 
     def summary(self) -> str:
         """One line."""
         return (
             f"{self.source}: {len(self.matched)} weights matched, {len(self.new)} new,"
-            f" {len(self.left_over)}"
-            f" left over, {len(self.wrong_shape)} of another shape"
+            f" {len(self.left_over)} left over, {len(self.wrong_shape)} of another shape"
+            + (f", {len(self.excluded)} not wanted" if self.excluded else "")
         )
 
     def text(self) -> str:
@@ -42,6 +45,7 @@ class LoadReport:
         for title, names in (
             ("new (not in the file, initial values kept)", self.new),
             ("left over (in the file, not in the model)", self.left_over),
+            ("not wanted (MODEL.FINE_TUNE.EXCLUDE, initial values kept)", self.excluded),
             ("matched", self.matched),
         ):
             lines += ["", f"{title}: {len(names)}", *(f"  {name}" for name in sorted(names))]
@@ -62,12 +66,24 @@ class LoadReport:
 
 
 def compare_weights(
-    source: str, weights: Mapping[str, Tensor], model: Mapping[str, Tensor]
+    source: str,
+    weights: Mapping[str, Tensor],
+    model: Mapping[str, Tensor],
+    exclude: Iterable[str] = (),
 ) -> LoadReport:
-    """Compare the weights of a file with a model's ``state_dict()``; nothing is loaded."""
-    wrong, matched = {}, []
+    """Compare the weights of a file with a model's ``state_dict()``; nothing is loaded.
+
+    Args:
+        source: where the weights come from.
+        weights: under the model's names, see ``name_matching``.
+        model: ``state_dict()``.
+        exclude: prefixes of names that are not wanted.
+    """
+    excluded, wrong, matched = [], {}, []
     for name in weights.keys() & model.keys():
-        if weights[name].shape == model[name].shape:
+        if any(is_below(name, prefix) for prefix in exclude):
+            excluded.append(name)
+        elif weights[name].shape == model[name].shape:
             matched.append(name)
         else:
             wrong[name] = (tuple(weights[name].shape), tuple(model[name].shape))
@@ -75,63 +91,18 @@ def compare_weights(
     # Old files keep the anchors, which today's models compute.
     extra = (name for name in weights.keys() - model.keys() if "cell_anchors" not in name)
     return LoadReport(
-        source, tuple(sorted(matched)), tuple(sorted(missing)), tuple(sorted(extra)), wrong
+        source=source,
+        matched=tuple(sorted(matched)),
+        new=tuple(sorted(missing)),
+        left_over=tuple(sorted(extra)),
+        excluded=tuple(sorted(excluded)),
+        wrong_shape=wrong,
     )
 
 
-# Weights whose length is a setting: name ending, what it counts, how to turn the count into the
-# key's value.
-TELLTALES = (
-    (
-        "densepose_predictor.ann_index_lowres.bias",
-        "coarse channels",
-        "MODEL.ROI_DENSEPOSE_HEAD.NUM_COARSE_SEGM_CHANNELS",
-        0,
-    ),
-    (
-        "densepose_predictor.index_uv_lowres.bias",
-        "part channels",
-        "MODEL.ROI_DENSEPOSE_HEAD.NUM_PATCHES",
-        -1,
-    ),
-    ("box_predictor.cls_score.bias", "classes and background", "MODEL.ROI_HEADS.NUM_CLASSES", -1),
-    (
-        "densepose_head.body_conv_fcn1.bias",
-        "channels in the DensePose head",
-        "MODEL.ROI_DENSEPOSE_HEAD.CONV_HEAD_DIM",
-        0,
-    ),
-    ("keypoint_head.score_lowres.bias", "keypoints", "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", 0),
-)
-
-
-def likely_causes(report: LoadReport) -> list[str]:
-    """Sentences about why weights did not fit, most telling first; empty when nothing is known."""
-    causes = []
-    for ending, what, key, shift in TELLTALES:
-        for name, (in_file, in_model) in report.wrong_shape.items():
-            if name.endswith(ending):
-                causes.append(
-                    f"the weights have {in_file[0]} {what}, the config {in_model[0]}:"
-                    f" set {key} {in_file[0] + shift}, or take other weights"
-                )
-    if any(".decoder." in name for name in report.left_over):
-        causes.append(
-            "the weights have a decoder: set MODEL.ROI_DENSEPOSE_HEAD.DECODER_ON True, or take"
-            " other weights"
-        )
-    if any(".decoder." in name for name in report.new):
-        causes.append(
-            "the weights have no decoder: set MODEL.ROI_DENSEPOSE_HEAD.DECODER_ON False, or take"
-            " other weights"
-        )
-    heads = {"roi_heads", "proposal_generator"}
-    if (
-        not any(_top(name) in heads for name in (*report.matched, *report.wrong_shape))
-        and report.new
-    ):
-        causes.append("the file seems to hold a backbone only, not a trained detector")
-    return causes
+def is_below(name: str, prefix: str) -> bool:
+    """Whether ``name`` is that of the module or parameter ``prefix``, or of something within it."""
+    return name == prefix or name.startswith(prefix.rstrip(".") + ".")
 
 
 def check_complete(report: LoadReport) -> None:
@@ -160,16 +131,16 @@ def check_anything_matched(report: LoadReport) -> None:
     """
     if report.matched:
         return
+    if report.excluded:
+        raise ValueError(
+            f"{report.source}: MODEL.FINE_TUNE.EXCLUDE leaves none of its weights; shorten the list"
+        )
     raise ValueError(
         f"{report.source}: no weight of the file fits the model. The file has"
         f" {_sample(report.left_over)};"
         f" the model wants {_sample(report.new)}"
         + "".join(f". {cause[0].upper()}{cause[1:]}" for cause in likely_causes(report)[:1])
     )
-
-
-def _top(name: str) -> str:
-    return name.split(".", 1)[0]
 
 
 def _modules(names: Iterable[str]) -> str:

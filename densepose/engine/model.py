@@ -9,14 +9,18 @@ from detectron2.modeling import build_model
 
 from densepose.ops.accelerate import accelerate
 
+from .fine_tune import freeze
+
 
 def build_run_model(cfg: CfgNode) -> nn.Module:
     """The model of ``cfg`` on MODEL.DEVICE.
 
     With MODEL.CPU_OPS "auto" a model on CPU gets this package's operators: the same values,
-    parameter names and checkpoints, less time. "off" leaves plain torch.
+    parameter names and checkpoints, less time. "off" leaves plain torch. What
+    MODEL.FINE_TUNE.FREEZE names does not learn.
     """
     model = build_model(cfg)
+    freeze(model, cfg.MODEL.FINE_TUNE.FREEZE)
     if cfg.MODEL.CPU_OPS == "auto":
         accelerate(model)
     return model

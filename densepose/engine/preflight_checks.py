@@ -20,7 +20,8 @@ from densepose.data.flip_symmetry import symmetry_from_config
 from densepose.data.registration import dataset_status, require_registered, smpl_dir
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
-from .weights_file import check_looks_like_weights, resolve_weights
+from .weights_file import resolve_weights
+from .weights_look import check_looks_like_weights
 
 FIRST_IMAGES = 3  # images opened per data set
 WHOLE_JSON = 64 * 2**20  # bytes; a larger annotation file is only looked at from both ends
@@ -71,7 +72,10 @@ def find_problems(cfg: CfgNode, mode: str, num_parameters: int | None = None) ->
         yield from _data_problems(name)
     yield from _surface_problems(cfg)
     yield from _flip_problems(cfg, training)
-    yield from _weights_problems(cfg.MODEL.WEIGHTS)
+    yield from _weights_problems("MODEL.WEIGHTS", cfg.MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR)
+    if mode == "train":
+        key = "MODEL.FINE_TUNE.BACKBONE_WEIGHTS"
+        yield from _weights_problems(key, cfg.MODEL.FINE_TUNE.BACKBONE_WEIGHTS, cfg.MODEL.ZOO_DIR)
     yield from _batch_problems(cfg, mode)
     yield from _folder_problems(cfg, mode, num_parameters)
 
@@ -167,23 +171,26 @@ def _flip_problems(cfg: CfgNode, training: Sequence[str]) -> Iterator[str]:
             yield f"INPUT.RANDOM_FLIP {cfg.INPUT.RANDOM_FLIP}: {error}"
 
 
-def _weights_problems(weights: str) -> Iterator[str]:
+def _weights_problems(key: str, weights: str, zoo_dir: str) -> Iterator[str]:
     if not weights:
         return
     try:
-        path = resolve_weights(weights)
+        path = resolve_weights(weights, zoo_dir)
+    except (KeyError, ValueError, FileNotFoundError) as error:  # says by itself how to mend it
+        yield f"{key} {weights}: {error.args[0] if isinstance(error, KeyError) else error}"
+        return
     except Exception as error:  # the many kinds of network trouble
-        yield f"MODEL.WEIGHTS {weights} cannot be fetched ({error}); give the path of a file"
+        yield f"{key} {weights} cannot be fetched ({error}); give the path of a file"
         return
     if not path.is_file():
         near = difflib.get_close_matches(path.name, _file_names(path.parent), n=2)
         hint = f"; its folder has {' and '.join(near)}" if near else ""
-        yield f"MODEL.WEIGHTS {weights} does not exist{hint}"
+        yield f"{key} {weights} does not exist{hint}"
         return
     try:
         check_looks_like_weights(path)
     except ValueError as error:
-        yield f"MODEL.WEIGHTS {error}"
+        yield f"{key} {error}"
 
 
 def _file_names(folder: Path) -> list[str]:

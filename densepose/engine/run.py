@@ -92,7 +92,7 @@ def error_text(error: Exception) -> str:
 def _evaluate_only(cfg: CfgNode, model: nn.Module, *, resume: bool) -> dict[str, Any]:
     file = find_last_valid(Path(cfg.OUTPUT_DIR)) if resume else None
     if file is None and cfg.MODEL.WEIGHTS:
-        file = read_weights(resolve_weights(cfg.MODEL.WEIGHTS))
+        file = read_weights(resolve_weights(cfg.MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR))
     if file is not None:
         report = load_weights(model, file, report_dir=Path(cfg.OUTPUT_DIR) / "inference")
         if not cfg.MODEL.ALLOW_RANDOM_HEAD:

@@ -20,6 +20,8 @@ from detectron2.config import CfgNode
 from detectron2.solver import LRMultiplier, build_lr_scheduler
 from detectron2.solver.build import get_default_optimizer_params
 
+from .layer_rates import rate_factor
+
 # Warm-up of a run with a time limit ends after this share of the time even if its iterations are
 # not done.
 LONGEST_WARMUP = 0.1
@@ -28,19 +30,20 @@ LONGEST_WARMUP = 0.1
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """SGD or AdamW (SOLVER.OPTIMIZER) with detectron2's groups for norms and biases.
 
+    The rates of layers may differ, see ``layer_rates``.
+
     Raises:
-        ValueError: an unknown optimizer.
+        ValueError: an unknown optimizer, or impossible factors of rates.
     """
     solver = cfg.SOLVER
     params = get_default_optimizer_params(
         model,
         base_lr=solver.BASE_LR,
         weight_decay_norm=solver.WEIGHT_DECAY_NORM,
-        bias_lr_factor=solver.BIAS_LR_FACTOR,
+        # detectron2 would give biases one rate in all layers.
+        bias_lr_factor=1.0,
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
-        lr_factor_func=lambda name: (
-            solver.BACKBONE_LR_FACTOR if name.startswith("backbone.bottom_up.") else 1.0
-        ),
+        lr_factor_func=rate_factor(cfg, [name for name, _ in model.named_parameters()]),
     )
     rates = {"lr": solver.BASE_LR, "weight_decay": solver.WEIGHT_DECAY}
     if solver.OPTIMIZER.upper() == "SGD":

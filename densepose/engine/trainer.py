@@ -21,6 +21,7 @@ from .checkpoint import find_last_valid, load_weights
 from .clock import TrainingClock
 from .ema import WeightAverage
 from .evaluation import evaluate
+from .fine_tune import load_starting_weights
 from .hooks import AverageHook, CheckpointHook, EvaluationHook, InterruptHook, continue_metrics
 from .loaders import build_train_loader
 from .model import build_run_model
@@ -29,7 +30,7 @@ from .prepare import seed_process
 from .progress import ProgressHook
 from .solver import build_optimizer, build_scheduler
 from .step import Batch, OptimizationStep, parallel
-from .weights_file import WeightsFile, read_weights, resolve_weights
+from .weights_file import WeightsFile
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +84,7 @@ class Trainer(TrainerBase):
         elif self._cfg.MODEL.WEIGHTS:
             if resume:
                 logger.info("Nothing to resume in %s: a new run starts", self.output_dir)
-            file = read_weights(resolve_weights(self._cfg.MODEL.WEIGHTS))
-            load_weights(self.bare_model, file, report_dir=self.output_dir)
+            load_starting_weights(self._cfg, self.bare_model)
             self._restart_average()
 
     def train(self) -> Mapping[str, Any]:

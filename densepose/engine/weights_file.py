@@ -8,7 +8,6 @@ nothing else).
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +16,19 @@ from urllib.parse import urlparse
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
 from detectron2.utils.file_io import PathManager
 
+from densepose.model_zoo.files import fetch, fetch_address
 from densepose.surface.numpy_pickle import load_numpy_pickle
 
-RESUME_HINT = "fetch it again, or remove it so that an older checkpoint is used"
+from .weights_look import check_looks_like_weights
+
+# Entry, or metadata, of a file whose names are only the ends of a model's names.
+HEURISTICS = "matching_heuristics"
 
 
 @dataclass(frozen=True)
@@ -41,17 +45,26 @@ class WeightsFile:
     )
 
 
-def resolve_weights(name: str) -> Path:
+def resolve_weights(name: str, zoo_dir: str = "") -> Path:
     """The local file of MODEL.WEIGHTS: a path, or an address that is fetched once and kept.
 
-    Addresses are those detectron2 knows: ``https://``, ``detectron2://``. A lock file lets one of
-    several processes fetch it.
+    Args:
+        name: a path, ``zoo://NAME`` (see model_zoo), ``https://...`` or one of the addresses that
+            detectron2 knows, like ``detectron2://...``.
+        zoo_dir: MODEL.ZOO_DIR; where it is set, nothing is fetched.
 
     Raises:
-        OSError: the address cannot be fetched.
+        KeyError: no released model of that name.
+        OSError: the address cannot be fetched, or the file is not in ``zoo_dir``.
+        ValueError: what came is not a file of weights.
     """
-    if urlparse(name).scheme in ("", "file"):
+    scheme = urlparse(name).scheme
+    if scheme in ("", "file"):
         return Path(name.removeprefix("file://"))
+    if scheme == "zoo":
+        return fetch(name, zoo_dir)
+    if scheme in ("http", "https", "detectron2"):
+        return fetch_address(name, zoo_dir)
     return Path(PathManager.get_local_path(name))
 
 
@@ -74,37 +87,15 @@ def read_weights(path: str | Path) -> WeightsFile:
     return _from_torch(path)
 
 
-def check_looks_like_weights(path: Path) -> None:
-    """Look at the first bytes and the end of the file: quick enough to be done before a run.
-
-    Raises:
-        ValueError: empty, a web page, a Git LFS pointer, or a truncated archive.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(64)
-    start = head.lstrip().lower()
-    if size == 0:
-        raise ValueError(f"{path}: the file is empty; {RESUME_HINT}")
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise ValueError(
-            f"{path}: this is a web page, not a file of weights; the download was answered with"
-            " an error page"
-        )
-    if start.startswith(b"version https://git-lfs"):
-        raise ValueError(
-            f"{path}: this is a Git LFS pointer, not the file itself; run 'git lfs pull'"
-        )
-    if path.suffix in (".pth", ".pt", ".bin") and head[:4] == b"PK\x03\x04":
-        if not zipfile.is_zipfile(path):
-            raise ValueError(f"{path}: the file is truncated at {size:,} bytes; {RESUME_HINT}")
-
-
 def _from_safetensors(path: Path) -> WeightsFile:
     try:
-        return WeightsFile(path, _without_module(load_file(path)))
+        with safe_open(path, framework="pt") as file:
+            metadata = dict(file.metadata() or {})
+        weights = load_file(path)
     except Exception as error:  # safetensors raises its own class, which is not public everywhere
         raise ValueError(f"{path}: not a readable safetensors file ({error})") from error
+    matching = "suffix" if metadata.get(HEURISTICS) == "True" else "exact"
+    return WeightsFile(path, _without_module(weights), metadata, matching)
 
 
 def _from_torch(path: Path) -> WeightsFile:
@@ -116,13 +107,14 @@ def _from_torch(path: Path) -> WeightsFile:
             " holds objects other than tensors, which are not loaded because that would run code"
             " from the file"
         ) from error
-    return _split(path, loaded, "exact")
+    by_ends = isinstance(loaded, Mapping) and "model" in loaded and loaded.get(HEURISTICS)
+    return _split(path, loaded, "suffix" if by_ends else "exact")
 
 
 def _from_pickle(path: Path) -> WeightsFile:
     loaded = load_numpy_pickle(path)
     if isinstance(loaded, Mapping) and "model" in loaded and "__author__" in loaded:
-        return _split(path, loaded, "suffix" if loaded.get("matching_heuristics") else "exact")
+        return _split(path, loaded, "suffix" if loaded.get(HEURISTICS) else "exact")
     # Files of the Caffe2 era hold the arrays directly or below "blobs", with the optimizer's
     # momentum between them.
     blobs = loaded.get("blobs", loaded) if isinstance(loaded, Mapping) else loaded

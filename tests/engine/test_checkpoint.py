@@ -10,10 +10,10 @@ from densepose.engine.checkpoint import (
     find_last_valid,
     load_weights,
     mark_as_last,
-    match_names,
     periodic_checkpoints,
     save_checkpoint,
 )
+from densepose.engine.name_matching import match_names
 from densepose.engine.weights_file import WeightsFile, read_weights
 
 

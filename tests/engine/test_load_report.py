@@ -8,7 +8,7 @@ from densepose.engine.load_report import (
     check_anything_matched,
     check_complete,
     compare_weights,
-    likely_causes,
+    is_below,
 )
 
 COARSE = "roi_heads.densepose_predictor.ann_index_lowres.bias"
@@ -19,6 +19,9 @@ MODEL = {
     "roi_heads.box_predictor.cls_score.bias": torch.zeros(2),
     "pixel_mean": torch.zeros(3),
 }
+
+
+BOX = {"roi_heads.box_predictor.cls_score.bias": torch.zeros(2)}
 
 
 def file(**changes: Tensor | None) -> dict[str, Tensor]:
@@ -64,29 +67,29 @@ def test_a_head_that_stays_random_is_an_error_with_the_likely_cause():
     assert "MODEL.ALLOW_RANDOM_HEAD True" in message
 
 
-def test_counts_with_background_name_the_value_of_the_key():
-    weights = file(**{"roi_heads.box_predictor.cls_score.bias": torch.zeros(81)})
-    causes = likely_causes(compare_weights("w.pth", weights, MODEL))
-    assert causes == [
-        "the weights have 81 classes and background, the config 2:"
-        " set MODEL.ROI_HEADS.NUM_CLASSES 80, or take other weights"
-    ]
+def test_what_is_not_wanted_has_a_list_of_its_own():
+    report = compare_weights("w.pth", file(), MODEL, exclude=["roi_heads"])
+    assert report.excluded == ("roi_heads.box_predictor.cls_score.bias", COARSE)
+    assert "backbone.conv.weight" in report.matched and report.new == ()
+    assert report.untouched == report.excluded
+    assert report.summary().endswith("0 of another shape, 2 not wanted")
+    assert "not wanted (MODEL.FINE_TUNE.EXCLUDE, initial values kept): 2\n" in report.text()
+    with pytest.raises(ValueError, match=r"EXCLUDE leaves none of its weights"):
+        check_anything_matched(compare_weights("w.pth", BOX, MODEL, exclude=["roi_heads."]))
 
 
-def test_a_backbone_is_recognised():
-    report = compare_weights("w.pth", {"backbone.conv.weight": torch.zeros(4, 3)}, MODEL)
-    assert likely_causes(report) == [
-        "the file seems to hold a backbone only, not a trained detector"
-    ]
-
-
-@pytest.mark.parametrize(("side", "word"), [("new", "has no decoder"), ("left_over", "a decoder")])
-def test_a_decoder_on_one_side_is_recognised(side: str, word: str):
-    model = dict(MODEL)
-    decoder = {"roi_heads.decoder.p2.0.weight": torch.zeros(1)}
-    pair = (MODEL, model | decoder) if side == "new" else (MODEL | decoder, model)
-    (cause,) = likely_causes(compare_weights("w.pth", *pair))
-    assert "DECODER_ON" in cause and (side == "new") == ("False" in cause)
+@pytest.mark.parametrize(
+    ("name", "prefix", "below"),
+    [
+        ("a.b.weight", "a.b", True),
+        ("a.b.weight", "a.b.", True),
+        ("a.b.weight", "a.b.weight", True),
+        ("a.bc.weight", "a.b", False),
+        ("a.b", "a.b.weight", False),
+    ],
+)
+def test_a_prefix_ends_at_a_dot(name: str, prefix: str, below: bool):
+    assert is_below(name, prefix) is below
 
 
 def test_a_file_of_which_nothing_fits_is_an_error():

@@ -173,7 +173,7 @@ def test_a_large_annotation_file_is_looked_at_from_both_ends(
 def test_an_address_that_cannot_be_fetched(
     cfg: CfgNode, surfaces: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    def no_network(name: str) -> Path:
+    def no_network(name: str, zoo_dir: str) -> Path:
         raise OSError("no route to host")
 
     monkeypatch.setattr(preflight_checks, "resolve_weights", no_network)

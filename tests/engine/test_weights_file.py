@@ -76,14 +76,19 @@ def test_runs_no_code_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 def damaged(tmp_path: Path) -> dict[str, Path]:
     torch.save(WEIGHTS, tmp_path / "good.pth")
     good = (tmp_path / "good.pth").read_bytes()
+    save_file(WEIGHTS, tmp_path / "good.safetensors")
+    arrays = pickle.dumps({"a.weight": np.zeros((9, 9))}, protocol=2)
     contents = {
         "truncated.pth": good[: len(good) // 2],
+        "truncated.safetensors": (tmp_path / "good.safetensors").read_bytes()[:-1],
+        "header.safetensors": (tmp_path / "good.safetensors").read_bytes()[:20],
+        "truncated.pkl": arrays[: len(arrays) // 2],
         "page.pth": b"<!DOCTYPE html><html><body>404</body></html>",
         "pointer.pth": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
         "empty.pth": b"",
         "noise.pth": bytes(range(256)),
         "noise.safetensors": bytes(range(256)),
-        "noise.pkl": b"\x80\x02broken",
+        "noise.pkl": b"broken",
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -94,6 +99,9 @@ def damaged(tmp_path: Path) -> dict[str, Path]:
     ("name", "message"),
     [
         ("truncated.pth", "the file is truncated at"),
+        ("truncated.safetensors", "the file is truncated at"),
+        ("header.safetensors", "the file is truncated at 20 bytes"),
+        ("truncated.pkl", "the file is truncated at"),
         ("page.pth", "this is a web page, not a file of weights"),
         ("pointer.pth", "Git LFS pointer"),
         ("empty.pth", "the file is empty"),
@@ -118,3 +126,40 @@ def test_says_what_is_not_a_weight(tmp_path: Path):
         read_weights(tmp_path / "list.pth")
     with pytest.raises(FileNotFoundError, match="no such file of weights"):
         read_weights(tmp_path / "missing.pth")
+
+
+def test_names_that_a_torch_file_wants_matched_by_their_ends(tmp_path: Path):
+    torch.save({"model": WEIGHTS, "matching_heuristics": True}, tmp_path / "w.pth")
+    assert read_weights(tmp_path / "w.pth").name_matching == "suffix"
+
+
+def test_metadata_of_a_safetensors_file_is_read(tmp_path: Path):
+    metadata = {"matching_heuristics": "True", "config": "VERSION: 2"}
+    save_file(WEIGHTS, tmp_path / "w.safetensors", metadata=metadata)
+    file = read_weights(tmp_path / "w.safetensors")
+    assert file.name_matching == "suffix"
+    assert file.extra == metadata
+
+
+def test_a_pickle_with_any_byte_changed_gives_weights_or_one_kind_of_error(tmp_path: Path):
+    good = pickle.dumps({"model": {"w": np.arange(3.0)}, "__author__": "zoo"}, protocol=2)
+    random = np.random.default_rng(0)
+    path, refused = tmp_path / "w.pkl", 0
+    for _ in range(300):
+        changed = bytearray(good)
+        changed[random.integers(len(good))] = random.integers(256)
+        path.write_bytes(changed)
+        try:
+            read_weights(path)
+        except ValueError as error:
+            assert str(error).startswith(str(path))
+            refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize("kind", [object, [("a", "f4"), ("b", "O")]])
+def test_arrays_of_objects_are_no_weights(tmp_path: Path, kind: object):
+    path = tmp_path / "w.pkl"
+    path.write_bytes(pickle.dumps({"w": np.zeros(2, dtype=kind)}))
+    with pytest.raises(ValueError, match="w.pkl: "):
+        read_weights(path)

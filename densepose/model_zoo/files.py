@@ -1,0 +1,241 @@
+"""Where the file of a released model is: in a folder of the user's, in the cache, or fetched.
+
+With MODEL.ZOO_DIR or $DENSEPOSE_ZOO_DIR set nothing is ever fetched: the files are taken from that
+folder, under their name or under their path in the release. Without, they are kept in
+$DENSEPOSE_CACHE/models (default ~/.cache/densepose/models), each beside a ``.json`` that says where
+it came from and what its hash was.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlparse
+
+from iopath.common import get_cache_dir
+
+from densepose.engine.weights_look import check_looks_like_weights
+from densepose.surface.geodesics import default_cache_dir
+
+from .download import Downloaded, DownloadError, Progress, download, sha256_of
+from .table import ReleasedModel, find
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "DENSEPOSE_ZOO_DIR"  # environment variable
+CATALOG = "detectron2://"
+CATALOG_URL = "https://dl.fbaipublicfiles.com/detectron2/"
+CONVERTED = (".safetensors", ".pth")  # what `densepose convert` makes of a released file
+SCHEMA = 1
+
+Say = Callable[[str], object]
+
+
+def zoo_folder(folder: str = "") -> Path | None:
+    """The user's folder of released files: the argument (MODEL.ZOO_DIR), else the environment's.
+
+    Raises:
+        FileNotFoundError: it is set and does not exist.
+    """
+    named = folder or os.environ.get(FOLDER, "")
+    if not named:
+        return None
+    if not Path(named).expanduser().is_dir():
+        key = "MODEL.ZOO_DIR" if folder else FOLDER
+        raise FileNotFoundError(f"{key} {named}: there is no such folder of released models")
+    return Path(named).expanduser()
+
+
+def cache_path(model: ReleasedModel) -> Path:
+    """Where a fetched model is kept."""
+    return default_cache_dir() / "models" / model.path
+
+
+def local_file(model: ReleasedModel, folder: str = "") -> Path | None:
+    """The file of a model if it is on this machine."""
+    own = zoo_folder(folder)
+    if own is None:
+        return cache_path(model) if cache_path(model).is_file() else None
+    return next((path for path in _places(model, own) if path.is_file()), None)
+
+
+def fetch(name: str, folder: str = "", *, say: Say = logger.info) -> Path:
+    """The file of a released model, fetched once where it may be.
+
+    Args:
+        name: ``R_50_FPN_s1x``, with or without ``zoo://``.
+        folder: MODEL.ZOO_DIR.
+        say: is told the licence when a file is fetched, and where it is kept.
+
+    Raises:
+        KeyError: no such model.
+        FileNotFoundError: it is not in the folder that is set.
+        OSError: it cannot be fetched.
+        ValueError: what came is not the file, or the kept file has changed.
+    """
+    model = find(name)
+    own = zoo_folder(folder)
+    if own is not None:
+        path = local_file(model, folder)
+        if path is None:
+            raise FileNotFoundError(_not_in_folder(model.name, own, _places(model, own), model.url))
+        return path
+    path = cache_path(model)
+    if not path.is_file():
+        say(
+            f"{model.name}: the weights are under {model.licence} ({model.licence_url});"
+            f" from {model.url}"
+        )
+        made = _download(model.url, path, size_bytes=model.size_bytes, sha256=model.sha256)
+        if made is not None:
+            _write_origin(model, made)
+            say(f"{model.name}: kept in {path}")
+    _check_unchanged(model, path)
+    return path
+
+
+def fetch_address(address: str, folder: str = "") -> Path:
+    """The file of an ``https://``, ``http://`` or ``detectron2://`` address, fetched once.
+
+    It is kept where detectron2 keeps it ($FVCORE_CACHE), so that neither fetches what the other
+    has.
+
+    Raises:
+        FileNotFoundError: nothing may be fetched, and it is not in the folder that is set.
+        OSError: it cannot be fetched.
+        ValueError: what came is not a file of weights.
+    """
+    url = address
+    if address.startswith(CATALOG):
+        url = CATALOG_URL + address.removeprefix(CATALOG)
+    below = urlparse(url).path.lstrip("/")
+    path, own = Path(get_cache_dir()) / below, zoo_folder(folder)
+    if path.is_file():
+        return path
+    if own is not None:
+        places = [own / below.removeprefix("detectron2/"), own / path.name]
+        found = next((place for place in places if place.is_file()), None)
+        if found is None:
+            raise FileNotFoundError(_not_in_folder(address, own, places, url))
+        return found
+    logger.info("Fetching %s to %s", url, path)
+    _download(url, path)
+    return path
+
+
+def verify(model: ReleasedModel) -> str:
+    """Compare a kept file with the hash it had when it was fetched; returns the hash.
+
+    Raises:
+        FileNotFoundError: it was never fetched.
+        ValueError: it has changed.
+    """
+    path = cache_path(model)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: {model.name} has not been fetched")
+    found = sha256_of(path)
+    wanted = model.sha256 or _origin(path).get("sha256")
+    if wanted and found != wanted:
+        raise ValueError(_changed(model, path, f"its sha256 is {found}, it was {wanted}"))
+    return found
+
+
+def _places(model: ReleasedModel, folder: Path) -> list[Path]:
+    """Where the file may lie in a user's folder: as released, or converted and named after it."""
+    converted = [folder / f"{model.name}{suffix}" for suffix in CONVERTED]
+    return [folder / model.path, folder / model.file_name, *converted]
+
+
+def _not_in_folder(name: str, folder: Path, places: list[Path], url: str) -> str:
+    names = ", ".join(place.relative_to(folder).as_posix() for place in places)
+    return (
+        f"{name}: the folder of released models {folder} has none of {names}; put the file there"
+        f" (curl -L -o {folder / places[1].name} {url}), or unset"
+        f" MODEL.ZOO_DIR and {FOLDER} so that it may be fetched"
+    )
+
+
+def _download(
+    url: str, path: Path, *, size_bytes: int | None = None, sha256: str | None = None
+) -> Downloaded | None:
+    with _bar(path.name) as on_progress:
+        try:
+            return download(
+                url,
+                path,
+                check=check_looks_like_weights,
+                size_bytes=size_bytes,
+                sha256=sha256,
+                on_progress=on_progress,
+            )
+        except DownloadError as error:
+            raise DownloadError(
+                f"{error}. Without a connection: put the file into a folder and name it in"
+                f" MODEL.ZOO_DIR or {FOLDER}"
+            ) from error
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[Progress | None]:
+    """A progress bar with the time left, on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    console = Console(file=sys.stderr)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Remaining())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _origin_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _write_origin(model: ReleasedModel, made: Downloaded) -> None:
+    content = {
+        "schema": SCHEMA,
+        "url": model.url,
+        "size_bytes": made.size_bytes,
+        "sha256": made.sha256,
+        "licence": model.licence,
+    }
+    target = _origin_file(made.path)
+    part = target.with_name(f".{target.name}.part")
+    part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(part, target)
+
+
+def _origin(path: Path) -> dict[str, object]:
+    """What was noted about a kept file; nothing where it was put there by hand."""
+    note = _origin_file(path)
+    if not note.is_file():
+        return {}
+    try:
+        content = json.loads(note.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{note}: not readable ({error}); remove it and {path.name}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _check_unchanged(model: ReleasedModel, path: Path) -> None:
+    """The size alone, which shows a file cut short; ``verify`` compares the hash."""
+    size, wanted = path.stat().st_size, model.size_bytes or _origin(path).get("size_bytes")
+    if wanted and size != wanted:
+        raise ValueError(_changed(model, path, f"it has {size:,} bytes, it had {wanted:,}"))
+
+
+def _changed(model: ReleasedModel, path: Path, what: str) -> str:
+    return (
+        f"{path}: the kept file has changed: {what}; remove it, and fetch it again by: densepose"
+        f" fetch {model.name}"
+    )
