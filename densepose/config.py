@@ -153,8 +153,9 @@ def _add_hrnet_keys(cfg: CfgNode) -> None:
 
 
 def _add_bootstrap_keys(cfg: CfgNode) -> None:
-    """Training on a teacher's predictions: read and kept so that YAML files load."""
-    cfg.BOOTSTRAP_DATASETS = []
+    """Training on what a teacher predicts in images without annotations."""
+    cfg.BOOTSTRAP_DATASETS = []  # mappings with the keys of config_bootstrap.py
+    # The teacher is the model of this config with these weights.
     cfg.BOOTSTRAP_MODEL = CfgNode({"WEIGHTS": "", "DEVICE": "cuda"})
 
 
@@ -173,7 +174,7 @@ def _add_evaluation_keys(cfg: CfgNode) -> None:
     evaluation.TYPE = "iou"  # iou (charts) | cse
     evaluation.STORAGE = "none"  # read and kept; predictions always stream to disk
     evaluation.MIN_IOU_THRESHOLD = 0.5  # lowest of the thresholds of AP and AR
-    evaluation.DISTRIBUTED_INFERENCE = True
+    evaluation.DISTRIBUTED_INFERENCE = True  # read and kept; each process predicts its share
     evaluation.EVALUATE_MESH_ALIGNMENT = False
     evaluation.MESH_ALIGNMENT_MESH_NAMES = []
 

@@ -20,6 +20,7 @@ from densepose.data.flip_symmetry import symmetry_from_config
 from densepose.data.registration import dataset_status, require_registered, smpl_dir
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
+from .bootstrap_sources import source_problems
 from .weights_file import resolve_weights
 from .weights_look import check_looks_like_weights
 
@@ -72,6 +73,8 @@ def find_problems(cfg: CfgNode, mode: str, num_parameters: int | None = None) ->
         yield from _data_problems(name)
     yield from _surface_problems(cfg)
     yield from _flip_problems(cfg, training)
+    if mode == "train":
+        yield from source_problems(cfg)
     yield from _weights_problems("MODEL.WEIGHTS", cfg.MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR)
     if mode == "train":
         key = "MODEL.FINE_TUNE.BACKBONE_WEIGHTS"
@@ -154,7 +157,8 @@ def _surface_problems(cfg: CfgNode) -> Iterator[str]:
     for name in names:
         if not MetadataCatalog.get(name).get("has_truth", True):
             yield f"data set {name!r} has no annotations: it cannot be in DATASETS.TEST"
-    for surface in sorted({MetadataCatalog.get(name).get("surface") for name in names}):
+    surfaces = {MetadataCatalog.get(name).get("surface") for name in names} - {None}
+    for surface in sorted(surfaces):
         try:
             load_evaluation_surface(surface, smpl_dir(cfg))
         except (ValueError, OSError) as error:

@@ -67,7 +67,7 @@ def setup(args: Namespace) -> CfgNode:
 
 
 def choose_device(cfg: CfgNode, *, force_cpu: bool = False) -> CfgNode:
-    """A copy of the config whose MODEL.DEVICE exists here.
+    """A copy of the config whose MODEL.DEVICE and BOOTSTRAP_MODEL.DEVICE exist here.
 
     ``cuda``, the default of detectron2 and of all its YAML files, becomes ``cpu`` with one printed
     line where there is no CUDA device; in a run of several processes every process gets its own
@@ -75,16 +75,21 @@ def choose_device(cfg: CfgNode, *, force_cpu: bool = False) -> CfgNode:
     """
     cfg = cfg.clone()
     cfg.defrost()
-    if cfg.MODEL.DEVICE == "auto":
-        cfg.MODEL.DEVICE = "cuda"
-    if cfg.MODEL.DEVICE.startswith("cuda") and (force_cpu or not torch.cuda.is_available()):
-        if not force_cpu:
-            logger.info("No CUDA device: MODEL.DEVICE is cpu")
-        cfg.MODEL.DEVICE = "cpu"
-    if cfg.MODEL.DEVICE == "cuda":
-        cfg.MODEL.DEVICE = f"cuda:{torch.cuda.current_device()}"
+    wanted = cfg.MODEL.DEVICE
+    cfg.MODEL.DEVICE = _existing_device(wanted, force_cpu=force_cpu)
+    if cfg.MODEL.DEVICE == "cpu" != wanted and not force_cpu:
+        logger.info("No CUDA device: MODEL.DEVICE is cpu")
+    teacher = cfg.BOOTSTRAP_MODEL
+    teacher.DEVICE = _existing_device(teacher.DEVICE, force_cpu=force_cpu)
     cfg.freeze()
     return cfg
+
+
+def _existing_device(device: str, *, force_cpu: bool) -> str:
+    device = "cuda" if device == "auto" else device
+    if device.startswith("cuda") and (force_cpu or not torch.cuda.is_available()):
+        return "cpu"
+    return f"cuda:{torch.cuda.current_device()}" if device == "cuda" else device
 
 
 def seed_process(cfg: CfgNode, *, start_iter: int = 0) -> None:

@@ -17,13 +17,13 @@ from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, JSONWriter, TensorboardXWriter
 
 from .best import BestCheckpoint
+from .bootstrap import build_training_batches
 from .checkpoint import find_last_valid, load_weights
 from .clock import TrainingClock
 from .ema import WeightAverage
 from .evaluation import evaluate
 from .fine_tune import load_starting_weights
 from .hooks import AverageHook, CheckpointHook, EvaluationHook, InterruptHook, continue_metrics
-from .loaders import build_train_loader
 from .model import build_run_model
 from .nonfinite import nonfinite_message, write_snapshot
 from .prepare import seed_process
@@ -173,7 +173,7 @@ class Trainer(TrainerBase):
             )
         if self.start_iter:
             seed_process(cfg, start_iter=self.start_iter)
-        loader = build_train_loader(cfg) if self._data_loader is None else self._data_loader
+        loader = build_training_batches(cfg) if self._data_loader is None else self._data_loader
         self._batches = iter(loader)
         self.evaluation = EvaluationHook(
             self._evaluate,
