@@ -58,7 +58,7 @@ def load_config(path: str | None = None, opts: list[str] | None = None) -> CfgNo
 def _add_head_keys(cfg: CfgNode) -> None:
     cfg.MODEL.DENSEPOSE_ON = True
     cfg.MODEL.ROI_DENSEPOSE_HEAD = head = CfgNode()
-    head.NAME = ""  # a name in ROI_DENSEPOSE_HEAD_REGISTRY: DensePoseV1ConvXHead
+    head.NAME = ""  # in ROI_DENSEPOSE_HEAD_REGISTRY: DensePoseV1ConvXHead | DensePoseDeepLabHead
     head.NUM_STACKED_CONVS = 8
     head.NUM_PATCHES = 24  # charts; the maps have one channel more, 0 is background
     head.DECONV_KERNEL = 4  # even; every predictor layer doubles the size
@@ -86,6 +86,7 @@ def _add_head_keys(cfg: CfgNode) -> None:
     head.DECODER_CONV_DIMS = 256
     head.DECODER_NORM = ""  # "" | BN | SyncBN | FrozenBN | GN
     head.DECODER_COMMON_STRIDE = 4  # px; the stride of the first of ROI_HEADS.IN_FEATURES
+    # DensePoseDeepLabHead: NORM "GN" | ""; NONLOCAL_ON 1 adds a non-local block
     head.DEEPLAB = CfgNode({"NORM": "GN", "NONLOCAL_ON": 0})
     head.PREDICTOR_NAME = (
         "DensePoseChartWithConfidencePredictor"  # a name in DENSEPOSE_PREDICTOR_REGISTRY
@@ -136,7 +137,7 @@ def _add_embedding_keys(cfg: CfgNode) -> None:
 
 
 def _add_hrnet_keys(cfg: CfgNode) -> None:
-    """HRNet: read and kept so that YAML files load; there is no such backbone here yet."""
+    """HRNet below HRFPN, for BACKBONE.NAME build_hrfpn_backbone; the defaults are HRNet-w32."""
     cfg.MODEL.HRNET = hrnet = CfgNode({"STEM_INPLANES": 64})
     for number, modules in ((2, 1), (3, 4), (4, 3)):
         hrnet[f"STAGE{number}"] = CfgNode(

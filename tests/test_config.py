@@ -129,9 +129,9 @@ def test_data_sets_by_path(tmp_path: Path):
     [
         ([f"{HEAD}.HEATMAP_SIZE", "56"], "set HEATMAP_SIZE to 112"),
         ([f"{HEAD}.NUM_COARSE_SEGM_CHANNELS", "3"], "NUM_COARSE_SEGM_CHANNELS=3; allowed: 2, 15"),
-        ([f"{HEAD}.NAME", "DensePoseDeepLabHead"], "'DensePoseDeepLabHead' is not registered"),
+        ([f"{HEAD}.NAME", "DensePoseUNetHead"], "'DensePoseUNetHead' is not registered"),
         ([f"{HEAD}.LOSS_NAME", "Nothing"], "choose one of: DensePoseChartLoss"),
-        (["MODEL.BACKBONE.NAME", "build_hrfpn_backbone"], "'build_hrfpn_backbone' is not regist"),
+        (["MODEL.BACKBONE.NAME", "build_unet_backbone"], "'build_unet_backbone' is not regist"),
         (["MODEL.ROI_HEADS.NAME", "Wrong"], "MODEL.ROI_HEADS.NAME='Wrong' is not registered"),
         ([f"{HEAD}.UV_LOSS_REDUCTION", "max"], "allowed: 'sum', 'mean'"),
         ([f"{HEAD}.CONV_HEAD_KERNEL", "4"], "must be odd"),

@@ -7,7 +7,9 @@ from typing import Any
 from detectron2.modeling import BACKBONE_REGISTRY, ROI_HEADS_REGISTRY
 from detectron2.utils.registry import Registry
 
+from .deeplab_head import DensePoseDeepLabHead
 from .heads import DensePoseV1ConvXHead
+from .hrfpn import build_hrfpn_backbone
 from .losses import DensePoseChartLoss, DensePoseChartWithConfidenceLoss
 from .predictors import DensePoseChartPredictor, DensePoseChartWithConfidencePredictor
 from .registry import (
@@ -20,8 +22,10 @@ from .timm_backbone import build_timm_fpn_backbone
 
 _TABLE: tuple[tuple[Registry, Any], ...] = (
     (BACKBONE_REGISTRY, build_timm_fpn_backbone),
+    (BACKBONE_REGISTRY, build_hrfpn_backbone),
     (ROI_HEADS_REGISTRY, DensePoseROIHeads),
     (ROI_DENSEPOSE_HEAD_REGISTRY, DensePoseV1ConvXHead),
+    (ROI_DENSEPOSE_HEAD_REGISTRY, DensePoseDeepLabHead),
     (DENSEPOSE_PREDICTOR_REGISTRY, DensePoseChartPredictor),
     (DENSEPOSE_PREDICTOR_REGISTRY, DensePoseChartWithConfidencePredictor),
     (DENSEPOSE_LOSS_REGISTRY, DensePoseChartLoss),
