@@ -13,7 +13,12 @@ VERBS = {
     "doctor": "doctor",
     "make-data": "make_data",
     "check-data": "check_data",
+    "prepare-evaluation": "prepare_evaluation",
+    "fetch": "fetch",
     "train": "train",
     "evaluate": "evaluate",
+    "inpaint": "inpaint",
+    "texture": "texture",
+    "convert": "convert",
     "benchmark": "benchmark",
 }

@@ -217,16 +217,18 @@ def _copy_checked(
 
 
 def _row_blocks(path: Path, count: int) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """Rows of a (V, V) .npy file and the number of the first, some at a time."""
+    """The first ``count`` rows of a (V, V) .npy file and where they start, some at a time."""
     for start in range(0, count, _ROWS):
         # Mapped anew each time, so that the pages of the last turn are let go.
-        yield np.load(path, mmap_mode="r")[start : start + _ROWS], start
+        yield np.load(path, mmap_mode="r")[start : min(start + _ROWS, count)], start
 
 
 def _is_symmetric(path: Path, count: int) -> bool:
     for rows, start in _row_blocks(path, count):
         stop = start + len(rows)
-        columns = np.load(path, mmap_mode="r")[:stop, start:stop]
-        if not np.array_equal(rows[:, :stop], columns.T) or rows[:, start:].diagonal().any():
+        if rows[:, start:].diagonal().any():
             return False
+        for columns, first in _row_blocks(path, stop):
+            if not np.array_equal(rows[:, first : first + len(columns)], columns[:, start:stop].T):
+                return False
     return True

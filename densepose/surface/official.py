@@ -126,9 +126,14 @@ def load_official_surface(
 def read_charts(
     charts_path: str | os.PathLike[str],
     vertex_path: str | os.PathLike[str],
-    num_vertices: int = NUM_VERTICES,
+    num_vertices: int | None = NUM_VERTICES,
 ) -> OfficialCharts:
     """Chart vertices from SMPL_subdiv.mat and SMPL_SUBDIV_TRANSFORM.mat.
+
+    Args:
+        charts_path: SMPL_subdiv.mat.
+        vertex_path: SMPL_SUBDIV_TRANSFORM.mat.
+        num_vertices: vertices of the mesh; None where it is not known.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -145,7 +150,7 @@ def read_charts(
     check_range(charts_path, "U_subdiv", u, 0, 1)
     check_range(charts_path, "V_subdiv", v, 0, 1)
     check_range(charts_path, "Part_ID_subdiv", part, 1, NUM_PARTS, whole=True)
-    check_range(vertex_path, "index", index, 1, num_vertices, whole=True)
+    check_range(vertex_path, "index", index, 1, num_vertices or np.inf, whole=True)
     absent = sorted(set(range(1, NUM_PARTS + 1)) - set(part.astype(int).tolist()))
     if absent:
         raise ValueError(f"{charts_path}: Part_ID_subdiv names no vertex of parts {absent}")

@@ -21,6 +21,7 @@ from .template import PART_NAMES, load_template
 
 logger = logging.getLogger(__name__)
 
+SYMMETRY_FILE = "UV_symmetry_transforms.mat"
 # Region of DensePose-COCO's 14 part masks that each part lies in (data_format.md of the release).
 COARSE_OF_PART = np.array(
     [0, 1, 1, 2, 3, 4, 5, 6, 7, 6, 7, 8, 9, 8, 9, 10, 11, 10, 11, 12, 13, 12, 13, 14, 14]
@@ -144,7 +145,7 @@ def load_uv_symmetry(path: str | os.PathLike[str]) -> ChartSymmetry:
     """
     path = Path(path)
     keys = ("U_transforms", "V_transforms")
-    content = read_mat(path, keys, "UV_symmetry_transforms.mat is in densepose_uv_data.tar.gz")
+    content = read_mat(path, keys, f"{SYMMETRY_FILE} is in densepose_uv_data.tar.gz")
     tables = [_checked_cells(content[key], key, path) for key in keys]
     if tables[0].shape != tables[1].shape:
         raise ValueError(

@@ -6,6 +6,7 @@ import numpy as np
 
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.mesh import SurfaceMesh
+from densepose.surface.symmetry import flipped_parts
 
 
 def grid_mesh(columns: int, rows: int, width: float = 1.0, height: float = 1.0) -> SurfaceMesh:
@@ -83,3 +84,28 @@ def two_part_atlas() -> ChartAtlas:
         uv_vertex_mesh=vertex,
         uv_faces=uv_faces.reshape(-1, 3),
     )
+
+
+def patchwork_atlas(side: int = 3) -> tuple[ChartAtlas, np.ndarray]:
+    """24 separate squares of side x side vertices, part p - 1 in its own place.
+
+    Also the mirror image of each vertex: in the part of the other side, at 1 - u.
+    """
+    step = np.linspace(0, 1, side)
+    v, u = np.meshgrid(step, step, indexing="ij")
+    place = np.stack([u.ravel(), v.ravel()], axis=1)
+    index = np.arange(side * side).reshape(side, side)
+    a, b = index[:-1, :-1].ravel(), index[:-1, 1:].ravel()
+    c, d = index[1:, 1:].ravel(), index[1:, :-1].ravel()
+    faces = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
+    part = np.arange(1, 25)
+    uv_part = np.repeat(part, side * side)
+    uv = np.tile(place, (24, 1)).astype(np.float32)
+    uv_faces = (faces[None] + (part - 1)[:, None, None] * side * side).reshape(-1, 3)
+    across = np.stack([1 - place[:, 0], place[:, 1]], axis=1)
+    same_square = np.array([int(np.abs(place - x).sum(axis=1).argmin()) for x in across])
+    mirror = ((flipped_parts()[part] - 1)[:, None] * side * side + same_square).ravel()
+    vertices = np.column_stack([uv[:, 0] + 2 * uv_part, uv[:, 1], 0.1 * uv_part])
+    mesh = SurfaceMesh(vertices.astype(np.float32), uv_faces.astype(np.int32))
+    face_part = np.repeat(part, len(faces)).astype(np.uint8)
+    return ChartAtlas(mesh, face_part, uv, uv_part, np.arange(len(uv)), uv_faces), mirror

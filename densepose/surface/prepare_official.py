@@ -1,0 +1,216 @@
+"""Check the official files that are at hand and convert them once.
+
+Each file is looked at (web page, archive), hashed, compared with what is known of it, read with all
+checks and, if it is large, converted to the form that is mapped into memory. ``prepared.json``
+beside the files notes what was done, so that a second run, or one after an interruption, goes on
+with the files that are left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .cse_mesh import (
+    load_cse_mesh,
+    mesh_paths,
+    num_vertices_in,
+    read_geometry,
+    read_mirror,
+    read_texcoords,
+)
+from .distance_files import (
+    MatrixDistances,
+    Progress,
+    no_progress,
+    num_vertices_of,
+    stored_distances,
+)
+from .file_kind import refuse_wrong_kind
+from .numpy_pickle import open_numpy_pickle
+from .official import (
+    CHARTS_FILE,
+    DISTANCE_FILE,
+    NUM_VERTICES,
+    VERTEX_FILE,
+    converted_distances,
+    read_charts,
+)
+from .official_sources import OfficialFile
+from .symmetry import SYMMETRY_FILE, load_uv_symmetry
+from .uv_processed import chart_turns, read_uv_processed
+
+SCHEMA = 1
+MANIFEST = "prepared.json"
+_HASH_PIECE = 1 << 22
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of one file after it was looked at."""
+
+    path: str
+    size_bytes: int
+    modified_ns: int
+    sha256: str
+    holds: str  # in words
+    note: str = ""  # what is unusual about it
+
+
+def prepare_file(
+    folder: str | os.PathLike[str], file: OfficialFile, *, on_progress: Progress = no_progress
+) -> Prepared:
+    """Check one file, convert it where it is large, and note it in the manifest.
+
+    Args:
+        folder: of the official files.
+        file: which of them.
+        on_progress: is told how many more bytes are done, of ``work_bytes``.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it is damaged or not of its form.
+    """
+    folder = Path(folder)
+    path = folder / file.path
+    refuse_wrong_kind(path)
+    before = path.stat()
+    digest = _sha256(path, on_progress)
+    notes = []
+    if file.size_bytes is not None and before.st_size != file.size_bytes:
+        notes.append(f"{before.st_size:,} bytes instead of the known {file.size_bytes:,}")
+    if file.sha256 is not None and digest != file.sha256:
+        notes.append("another sha256 than the known copy")
+    holds, unusual = _read(folder, file, on_progress)
+    made = Prepared(
+        file.path,
+        before.st_size,
+        before.st_mtime_ns,
+        digest,
+        holds,
+        "; ".join(filter(None, [*notes, unusual])),
+    )
+    _note(folder, made)
+    return made
+
+
+def work_bytes(folder: str | os.PathLike[str], file: OfficialFile) -> int:
+    """What ``on_progress`` of ``prepare_file`` counts up to: a file is read, a large one twice."""
+    size = (Path(folder) / file.path).stat().st_size
+    return size * (2 if file.converted else 1)
+
+
+def already_prepared(folder: str | os.PathLike[str], file: OfficialFile) -> Prepared | None:
+    """What an earlier run noted of a file that has not changed since; None if there is no such."""
+    folder = Path(folder)
+    noted = _read_manifest(folder).get(file.path)
+    if noted is None or (file.converted and not (folder / file.converted).is_file()):
+        return None
+    path = folder / file.path
+    if path.is_file():
+        now = path.stat()
+        if (now.st_size, now.st_mtime_ns) != (noted.size_bytes, noted.modified_ns):
+            return None
+        return noted
+    # The pickle may be deleted once it is converted.
+    return noted if file.converted else None
+
+
+def _read(folder: Path, file: OfficialFile, on_progress: Progress) -> tuple[str, str]:
+    """Read a file with all checks: what it holds, and what is unusual about it."""
+    path = folder / file.path
+    if file.path in (CHARTS_FILE, VERTEX_FILE):
+        return _read_charts(folder)
+    if file.path == DISTANCE_FILE:
+        return _convert_distances(folder, on_progress)
+    if file.path == SYMMETRY_FILE:
+        table = load_uv_symmetry(path).uv_table
+        outside = int(((table < 0) | (table > 1)).sum())
+        note = f"{outside} values outside [0, 1]" if outside else ""
+        return f"24 charts, tables of {table.shape[1]} x {table.shape[2]}", note
+    if file.group == "charts":
+        atlas = read_uv_processed(path)
+        folds = int(chart_turns(atlas)[1].sum())
+        note = f"{folds} triangles are folded over" if folds else ""
+        return f"{len(atlas.uv)} chart vertices, {len(atlas.uv_faces)} triangles", note
+    return _read_mesh_file(folder, file, on_progress)
+
+
+def _read_charts(folder: Path) -> tuple[str, str]:
+    """Both files of the chart vertices: one means nothing without the other."""
+    charts = read_charts(folder / CHARTS_FILE, folder / VERTEX_FILE, num_vertices=None)
+    count = int(charts.mesh_vertex.max()) + 1
+    note = "" if count == NUM_VERTICES else f"another mesh than the official {NUM_VERTICES}"
+    return f"{len(charts.uv)} chart vertices of {count} mesh vertices", note
+
+
+def _convert_distances(folder: Path, on_progress: Progress) -> tuple[str, str]:
+    distances = stored_distances(folder / DISTANCE_FILE)
+    count = num_vertices_of(distances.size)
+    if count is None:
+        raise ValueError(
+            f"{folder / DISTANCE_FILE}: no mesh has {distances.size:,} distances between its"
+            " vertices; the file is not whole, fetch it again"
+        )
+    width = distances.dtype.itemsize
+    converted_distances(folder, count, on_progress=lambda n: on_progress(n * width))
+    note = "" if count == NUM_VERTICES else f"another mesh than the official {NUM_VERTICES}"
+    return f"{distances.size:,} distances of {count} vertices, {distances.dtype}", note
+
+
+def _read_mesh_file(folder: Path, file: OfficialFile, on_progress: Progress) -> tuple[str, str]:
+    name, path = file.group, folder / file.path
+    kind = next(kind for kind, known in mesh_paths(folder, name).items() if known == path)
+    count = num_vertices_in(name)
+    if kind == "geometry":
+        mesh = read_geometry(path, count)
+        if mesh is None:
+            return f"{count} vertices", "all zero: the geometry is not part of the release"
+        return f"{count} vertices, {mesh.num_faces} triangles", ""
+    if kind == "symmetry":
+        read_mirror(path, count)
+        return f"{count} mirror images", ""
+    if kind == "texcoords":
+        read_texcoords(path, count)
+        return f"{count} places in a texture", ""
+    width = open_numpy_pickle(path).dtype.itemsize
+    mesh = load_cse_mesh(folder, name, on_progress=lambda n: on_progress(n * width))
+    whole = isinstance(mesh.distances, MatrixDistances)
+    note = "not symmetric, kept as a whole matrix" if whole else ""
+    return f"distances of {count} vertices", note
+
+
+def _sha256(path: Path, on_progress: Callable[[int], None]) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(_HASH_PIECE):
+            digest.update(piece)
+            on_progress(len(piece))
+    return digest.hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict[str, Prepared]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            return {}
+        return {entry["path"]: Prepared(**entry) for entry in content["files"]}
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path}: damaged ({error!r}); delete it, the files are looked at again"
+        ) from error
+
+
+def _note(folder: Path, made: Prepared) -> None:
+    entries = _read_manifest(folder) | {made.path: made}
+    content = {"schema": SCHEMA, "files": [asdict(entries[name]) for name in sorted(entries)]}
+    temporary = folder / f".{MANIFEST}.{os.getpid()}.tmp"
+    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(temporary, folder / MANIFEST)

@@ -1,0 +1,151 @@
+"""Checking, converting and noting the official files that are at hand."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from densepose.cli import prepare_evaluation
+from densepose.surface import official_sources
+from densepose.surface.geodesics import GeodesicDistances, packed_size
+from densepose.surface.official_export import export_surface
+from densepose.surface.official_sources import fetch_commands, files_in, official_files
+from densepose.surface.prepare_official import already_prepared, prepare_file, work_bytes
+from densepose.surface.symmetry import derive_symmetry
+
+from .shapes import patchwork_atlas
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
+    atlas, mirror = patchwork_atlas()
+    count = atlas.mesh.num_vertices
+    triangle = np.linspace(0.1, 2, packed_size(count)).astype(np.float32)
+    distances = GeodesicDistances(triangle, count)
+    export_surface(
+        folder, atlas, derive_symmetry(atlas, mirror), mirror, distances, name="patchwork_216"
+    )
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "official")
+
+
+def run(folder: Path | None, **options) -> int:
+    given = {"folder": None if folder is None else str(folder), "list": False} | options
+    return prepare_evaluation.run(argparse.Namespace(**{"export_template": None} | given))
+
+
+def test_every_file_is_checked_converted_and_noted(folder, capsys):
+    assert run(folder) == 0
+    told = capsys.readouterr().out
+    assert "9 files checked, 0 cannot be used; ready for evaluation" in told
+    assert (
+        "23,220 distances of 216 vertices, float32 (another mesh than the official 27554)" in told
+    )
+    assert (folder / "Pdist_matrix.float32.npy").is_file()
+    assert (folder / "meshes/geodists/geodists_patchwork_216.float32.npy").is_file()
+    noted = json.loads((folder / "prepared.json").read_text())
+    entry = next(e for e in noted["files"] if e["path"] == "UV_Processed.mat")
+    content = (folder / "UV_Processed.mat").read_bytes()
+    assert entry["sha256"] == hashlib.sha256(content).hexdigest()
+    assert entry["size_bytes"] == len(content)
+    assert "instead of the known 287,942" in entry["note"]
+
+
+def test_a_second_run_looks_only_at_what_has_changed(folder, capsys, monkeypatch):
+    run(folder)
+    capsys.readouterr()
+    (folder / "UV_Processed.mat").touch()
+    (folder / "meshes/geodists/geodists_patchwork_216.float32.npy").unlink()
+    assert run(folder) == 0
+    told = capsys.readouterr().out.splitlines()
+    again = [line.split(":")[1].strip() for line in told if line.startswith("ok:")]
+    assert again == ["UV_Processed.mat", "meshes/geodists/geodists_patchwork_216.pkl"]
+    # A pickle that was converted is not needed any more.
+    (folder / "Pdist_matrix.pkl").unlink()
+    assert run(folder) == 0
+    assert "ready for evaluation" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_goes_on_with_the_files_that_are_left(folder, capsys):
+    files = [file for file in files_in(folder) if (folder / file.path).is_file()]
+    prepare_file(folder, files[0])
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_file(folder, files[2], on_progress=interrupt)
+    assert already_prepared(folder, files[0]) is not None
+    assert already_prepared(folder, files[2]) is None
+    assert not [p for p in folder.rglob("*") if p.name.endswith((".tmp", ".matrix"))]
+    assert run(folder) == 0
+    assert capsys.readouterr().out.count("as before: ") == 1
+
+
+def test_progress_counts_up_to_the_work_that_was_told(folder):
+    for file in files_in(folder):
+        if not (folder / file.path).is_file():
+            continue
+        steps = []
+        prepare_file(folder, file, on_progress=steps.append)
+        # Of a pickle, the few bytes around the array are not read a second time.
+        assert sum(steps) == pytest.approx(work_bytes(folder, file), abs=300), file.path
+
+
+def test_what_cannot_be_used_is_told_and_the_rest_goes_on(folder, capsys):
+    (folder / "SMPL_subdiv.mat").write_bytes(b"<!DOCTYPE html>")
+    whole = (folder / "Pdist_matrix.pkl").read_bytes()
+    (folder / "Pdist_matrix.pkl").write_bytes(whole[: len(whole) // 2])
+    assert run(folder) == 1
+    told = capsys.readouterr().out
+    assert "SMPL_subdiv.mat: this is a web page" in told
+    assert "Pdist_matrix.pkl: not a complete pickle" in told
+    assert "6 files checked, 3 cannot be used; not ready for evaluation" in told
+    assert "curl -L -C - --create-dirs -o" in told
+    (folder / "prepared.json").write_text("{")
+    with pytest.raises(ValueError, match="prepared.json: damaged .*delete it"):
+        run(folder)
+
+
+def test_a_number_of_distances_that_no_mesh_has_is_refused(folder):
+    from densepose.surface.pickle_writing import write_array_pickle
+
+    values = [np.ones(5, np.float32)]
+    write_array_pickle(folder / "Pdist_matrix.pkl", (5, 1), values, key="Pdist_matrix")
+    file = next(f for f in official_files() if f.path == "Pdist_matrix.pkl")
+    with pytest.raises(ValueError, match="no mesh has 5 distances"):
+        prepare_file(folder, file)
+
+
+def test_an_empty_folder_is_answered_with_the_commands(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    assert run(None) == 1
+    told = capsys.readouterr().out
+    assert f"-o {tmp_path}/densepose_smpl/Pdist_matrix.pkl https://" in told
+    assert "0 files checked" in told and "smpl.is.tue.mpg.de" in told
+
+
+def test_the_list_names_every_file_its_licence_and_its_command(tmp_path, capsys):
+    assert run(tmp_path, list=True) == 0
+    told = capsys.readouterr().out
+    for file in official_files():
+        assert file.path in told and file.licence in told
+    assert len(fetch_commands(tmp_path, official_files())) == 5 + 13
+    assert all(line.count("https://") == 1 for line in fetch_commands(tmp_path, official_files()))
+
+
+def test_known_sizes_are_those_of_a_measured_file():
+    measured = [f for f in official_sources.official_files() if f.sha256]
+    assert [f.path for f in measured] == ["UV_Processed.mat"]
+    assert all(len(f.sha256) == 64 and f.size_bytes for f in measured)
