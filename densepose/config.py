@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from detectron2.config import CfgNode, get_cfg
 
+from .config_cascade import add_cascade_keys
 from .config_checks import check_config
 from .config_loading import load_config_files
 
@@ -25,6 +26,7 @@ def add_densepose_config(cfg: CfgNode) -> None:
     _add_data_keys(cfg)
     _add_evaluation_keys(cfg)
     _add_own_model_keys(cfg)
+    add_cascade_keys(cfg)
     _add_own_data_keys(cfg)
     _add_training_keys(cfg)
     _add_weights_keys(cfg)

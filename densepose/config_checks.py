@@ -8,6 +8,8 @@ from detectron2.config import CfgNode
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
 from detectron2.utils.registry import Registry
 
+from .config_cascade import check_branches
+
 from .config_data_checks import check_data_keys
 
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
@@ -21,6 +23,7 @@ def check_config(cfg: CfgNode) -> None:
     _check_names(cfg)
     _check_choices(cfg)
     _check_timm(cfg)
+    check_branches(cfg)
     check_data_keys(cfg)
     if _has_densepose_branch(cfg):
         _check_sizes(cfg)

@@ -7,6 +7,7 @@ from typing import Any
 from detectron2.modeling import BACKBONE_REGISTRY, ROI_HEADS_REGISTRY
 from detectron2.utils.registry import Registry
 
+from .cascade_roi_heads import CascadeDensePoseROIHeads
 from .deeplab_head import DensePoseDeepLabHead
 from .heads import DensePoseV1ConvXHead
 from .hrfpn import build_hrfpn_backbone
@@ -24,6 +25,7 @@ _TABLE: tuple[tuple[Registry, Any], ...] = (
     (BACKBONE_REGISTRY, build_timm_fpn_backbone),
     (BACKBONE_REGISTRY, build_hrfpn_backbone),
     (ROI_HEADS_REGISTRY, DensePoseROIHeads),
+    (ROI_HEADS_REGISTRY, CascadeDensePoseROIHeads),
     (ROI_DENSEPOSE_HEAD_REGISTRY, DensePoseV1ConvXHead),
     (ROI_DENSEPOSE_HEAD_REGISTRY, DensePoseDeepLabHead),
     (DENSEPOSE_PREDICTOR_REGISTRY, DensePoseChartPredictor),

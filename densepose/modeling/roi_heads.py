@@ -147,7 +147,7 @@ class DensePoseROIHeads(StandardROIHeads):
             return {}
         foreground, _ = select_foreground_proposals(sampled, self.num_classes)
         matched = [
-            self._with_annotations(image, self._densepose_rows(image, target), target)
+            self.with_annotations(image, self.densepose_rows(image, target), target)
             for image, target in zip(foreground, targets, strict=True)
         ]
         output = self._predict(features, [image.proposal_boxes for image in matched])
@@ -181,7 +181,7 @@ class DensePoseROIHeads(StandardROIHeads):
         pooled = self.keypoint_pooler(levels, [image.proposal_boxes for image in matched])
         return self.keypoint_head(pooled, matched)
 
-    def _densepose_rows(self, foreground: Instances, target: Instances) -> Tensor:
+    def densepose_rows(self, foreground: Instances, target: Instances) -> Tensor:
         """Indices of the foreground proposals of one image that train the DensePose branch."""
         boxes = foreground.proposal_boxes
         if not foreground.has(MATCH):  # the image shows nobody
@@ -195,9 +195,7 @@ class DensePoseROIHeads(StandardROIHeads):
             return kept
         return kept[first_of_each(person[kept], self.rois_per_person)]
 
-    def _with_annotations(
-        self, foreground: Instances, rows: Tensor, target: Instances
-    ) -> Instances:
+    def with_annotations(self, foreground: Instances, rows: Tensor, target: Instances) -> Instances:
         """The proposals ``rows`` of one image with the annotations of their people."""
         matched = Instances(foreground.image_size)
         matched.proposal_boxes = foreground.proposal_boxes[rows]

@@ -65,6 +65,15 @@ class ChartOutput:
         """The same maps on ``device``."""
         return self._map(lambda maps: maps.to(device))
 
+    def detach(self) -> ChartOutput:
+        """The same maps without their history."""
+        return self._map(Tensor.detach)
+
+    def __add__(self, other: ChartOutput) -> ChartOutput:
+        """The sums of the maps of two outputs for the same people."""
+        names = [name for name in MAP_FIELDS if getattr(self, name) is not None]
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
+
     def upsampled(self) -> ChartOutput:
         """The full maps (N, *, S * upscale, S * upscale) with ``upscale`` 1."""
         if self.upscale == 1:

@@ -1,0 +1,163 @@
+"""Figure 8 of the DensePose paper, term by term."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from densepose.modeling.cascade import BranchShape, CascadeStage
+
+from .scenes import generator
+
+SHAPES = {"densepose": BranchShape(6, 9, 2), "mask": BranchShape(4, 1, 2)}
+SIDES = {"densepose": 8, "mask": 4}
+CHANNELS = 5
+
+
+def make_stage(**options: object) -> CascadeStage:
+    torch.manual_seed(0)
+    layers = {name: nn.Conv2d(CHANNELS, s.output_channels, 1) for name, s in SHAPES.items()}
+    return CascadeStage(SHAPES, layers, channels=CHANNELS, **options)
+
+
+def inputs(count: int = 3) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    g = generator()
+
+    def maps(channels: int, side: int) -> Tensor:
+        return torch.randn(count, channels, side, side, generator=g)
+
+    features = {name: maps(s.feature_channels, SIDES[name]) for name, s in SHAPES.items()}
+    outputs = {name: maps(s.output_channels, 2 * SIDES[name]) for name, s in SHAPES.items()}
+    return features, outputs
+
+
+def product(conv: nn.Conv2d, maps: Tensor) -> Tensor:
+    """A 1x1 convolution as what it is: a matrix for each cell."""
+    return torch.einsum("oc,nchw->nohw", conv.weight[:, :, 0, 0], maps) + conv.bias[:, None, None]
+
+
+def by_definition(stage: CascadeStage, target: str, features: dict, outputs: dict) -> Tensor:
+    total = 0.0
+    for source in SHAPES:
+        name = source if stage.shared_projections else f"{source}_to_{target}"
+        maps = outputs[source]
+        corners = [maps[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+        if stage.output_cells == "mean":
+            cells = sum(corners) / 4
+        else:  # channel by channel, the four cells of a channel one after another
+            cells = torch.stack(corners, dim=2).flatten(1, 2)
+        for conv, tensor in (
+            (stage.feature_projections[name], features[source]),
+            (stage.output_projections[name], cells),
+        ):
+            side = (SIDES[target], SIDES[target])
+            projected = product(conv, tensor)
+            total = total + F.interpolate(projected, side, mode="bilinear", align_corners=False)
+    if stage.activation != "none":
+        total = total.clamp(min=0)
+    mixed = product(stage.mixing[target], total)
+    return mixed.clamp(min=0) if stage.activation == "sum_and_conv" else mixed
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("cells", ["mean", "stacked"])
+@pytest.mark.parametrize("activation", ["none", "sum", "sum_and_conv"])
+def test_equals_the_figure_written_out(shared: bool, cells: str, activation: str):
+    stage = make_stage(shared_projections=shared, output_cells=cells, activation=activation)
+    features, outputs = inputs()
+    got = stage(features, outputs)
+    for name in SHAPES:
+        want = by_definition(stage, name, features, outputs)
+        torch.testing.assert_close(got[name], want, rtol=1e-4, atol=1e-5)
+        assert got[name].shape == (3, CHANNELS, SIDES[name], SIDES[name])
+
+
+@pytest.mark.parametrize("kind", ["feature_projections", "output_projections"])
+@pytest.mark.parametrize("source", SHAPES)
+def test_each_of_the_four_tensors_goes_into_both_sums(kind: str, source: str):
+    stage = make_stage(activation="none")
+    features, outputs = inputs()
+    before = stage(features, outputs)
+    term = product(
+        getattr(stage, kind)[source],
+        features[source] if kind == "feature_projections" else F.avg_pool2d(outputs[source], 2),
+    )
+    remove(getattr(stage, kind)[source])
+    after = stage(features, outputs)
+    for target in SHAPES:
+        # Without activations the output loses exactly what the removed tensor has added.
+        side = (SIDES[target], SIDES[target])
+        own = F.interpolate(term, side, mode="bilinear", align_corners=False)
+        weight = stage.mixing[target].weight
+        assert (before[target] - after[target]).abs().max() > 1e-3
+        torch.testing.assert_close(before[target] - after[target], F.conv2d(own, weight))
+
+
+@pytest.mark.parametrize("kind", ["feature_projections", "output_projections"])
+@pytest.mark.parametrize("source", SHAPES)
+@pytest.mark.parametrize("target", SHAPES)
+def test_a_projection_of_one_sum_changes_that_sum_alone(kind: str, source: str, target: str):
+    stage = make_stage(shared_projections=False)
+    features, outputs = inputs()
+    before = stage(features, outputs)
+    remove(getattr(stage, kind)[f"{source}_to_{target}"])
+    after = stage(features, outputs)
+    changed = {name for name in SHAPES if not torch.equal(before[name], after[name])}
+    assert changed == {target}
+
+
+def test_the_convolution_behind_a_sum_belongs_to_one_branch():
+    stage = make_stage()
+    features, outputs = inputs()
+    before = stage(features, outputs)
+    remove(stage.mixing["mask"])
+    after = stage(features, outputs)
+    assert torch.equal(before["densepose"], after["densepose"])
+    assert not after["mask"].any()
+
+
+def remove(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+def test_every_parameter_gets_a_gradient_and_no_boxes_are_ordinary():
+    for options in ({}, {"shared_projections": False, "output_cells": "stacked", "conv_kernel": 3}):
+        stage = make_stage(**options)
+        for count in (3, 0):
+            stage.zero_grad(set_to_none=True)
+            refined = stage(*inputs(count))
+            outputs = {name: stage.output_layers[name](refined[name]) for name in SHAPES}
+            sum(output.sum() for output in outputs.values()).backward()
+            for name, parameter in stage.named_parameters():
+                assert parameter.grad is not None, name
+                assert bool(parameter.grad.any()) == (count > 0), name
+
+
+def test_gradients_of_the_inputs():
+    stage = make_stage(shared_projections=False, output_cells="stacked").double()
+    features, outputs = inputs(1)
+    flat = [x.double().requires_grad_() for x in (*features.values(), *outputs.values())]
+
+    def refined(*tensors: Tensor) -> tuple[Tensor, ...]:
+        given = dict(zip(SHAPES, tensors[:2], strict=True))
+        return tuple(stage(given, dict(zip(SHAPES, tensors[2:], strict=True))).values())
+
+    assert torch.autograd.gradcheck(refined, flat, fast_mode=True)
+
+
+def test_addends_start_with_the_variance_of_a_single_one():
+    shapes = {f"branch{k}": BranchShape(64, 64, 1) for k in range(3)}
+    torch.manual_seed(0)
+    layers = {name: nn.Identity() for name in shapes}
+    stage = CascadeStage(shapes, layers, channels=64, activation="none")
+    maps = {name: torch.randn(4, 64, 6, 6, generator=generator()) for name in shapes}
+    for parameter in stage.mixing.parameters():
+        nn.init.zeros_(parameter)
+    for conv in stage.mixing.values():
+        conv.weight.data[:, :, 0, 0] = torch.eye(64)
+    spread = stage(maps, maps)["branch0"].std().item()
+    # Kaiming's gain for a ReLU is the root of 2. The same maps six times, projected independently.
+    assert spread == pytest.approx(2**0.5, rel=0.1)

@@ -1,0 +1,207 @@
+"""The cascade behind the branches of a model."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from densepose.engine.load_report import compare_weights
+from densepose.modeling.cascade_roi_heads import taken_together
+from densepose.structures.chart_output import ChartOutput
+
+from .scenes import generator, target, with_keypoints
+from .test_roi_heads import batch, parameters_without_gradient, quick_model, train_step
+
+CASCADE = "MODEL.ROI_CASCADE"
+FIRST = {"loss_densepose_I", "loss_densepose_S", "loss_densepose_U", "loss_mask", "loss_keypoint"}
+SUBSETS = [
+    ("densepose",),
+    ("mask", "keypoints"),
+    ("densepose", "keypoints"),
+    ("densepose", "mask", "keypoints"),
+]
+OPTIONS = [
+    {},
+    {"SHARED_PROJECTIONS": False, "OUTPUT_CELLS": "stacked", "CONV_KERNEL": 3, "CHANNELS": 8},
+    {"REFINED": "add", "GRADIENT_THROUGH_OUTPUTS": False, "ACTIVATION": "sum"},
+    {"NUM_STAGES": 3, "ROIS_PER_PERSON": 2, "ACTIVATION": "none"},
+]
+
+
+def cascade_model(*opts: object, **options: object) -> torch.nn.Module:
+    words = [word for key, value in options.items() for word in (f"{CASCADE}.{key}", value)]
+    return quick_model("cascade_cpu", *words, *opts)
+
+
+def people(count: int, **changes: object) -> object:
+    return with_keypoints(target(count, seed=count, **changes))
+
+
+def predictions(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    model.eval()
+    model.roi_heads.box_predictor.test_score_thresh = 0.0
+    with torch.no_grad():
+        (output,) = model(batch(target(1)))
+    found = output["instances"]
+    assert len(found) > 0
+    assert isinstance(found.pred_densepose, ChartOutput)
+    return {
+        "densepose": found.pred_densepose.part_logits,
+        "mask": found.pred_masks,
+        "keypoints": found.pred_keypoint_heatmaps,
+    }
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=["default", "own sums", "add", "three stages"])
+def test_every_batch_trains_every_parameter_of_every_stage(options: dict[str, object]):
+    model = cascade_model(**options)
+    for counts in ((2, 1), (1, 0), (0, 0)):
+        losses = train_step(model, *(people(count) for count in counts))
+        stages = range(2, options.get("NUM_STAGES", 2) + 1)
+        assert FIRST | {f"{n}_stage{s}" for n in FIRST for s in stages} <= set(losses)
+        assert all(torch.isfinite(value) for value in losses.values())
+        assert parameters_without_gradient(model) == []
+        of_branches = [v.item() for n, v in losses.items() if n.split("_stage")[0] in FIRST]
+        assert all((value > 0) == bool(sum(counts)) for value in of_branches)
+
+
+@pytest.mark.parametrize("tasks", SUBSETS, ids="+".join)
+def test_any_subset_cascades_and_the_others_stay(tasks: tuple[str, ...]):
+    model = cascade_model(TASKS=str(list(tasks)))
+    losses = train_step(model, people(2), people(1))
+    second = {name for name in losses if name.endswith("_stage2")}
+    of_task = {"densepose": "loss_densepose_I", "mask": "loss_mask", "keypoints": "loss_keypoint"}
+    for task, loss in of_task.items():
+        assert losses[loss].item() > 0
+        assert (f"{loss}_stage2" in second) == (task in tasks)
+    assert parameters_without_gradient(model) == []
+    refined, first = predictions(model), None
+    model.roi_heads.cascade.test_stage = 1
+    first = predictions(model)
+    assert {n for n in first if not torch.equal(first[n], refined[n])} == set(tasks)
+
+
+def test_densepose_off_leaves_a_cascade_of_the_others():
+    model = cascade_model("MODEL.DENSEPOSE_ON", False)
+    losses = train_step(model, people(2))
+    assert losses["loss_mask_stage2"].item() > 0
+    assert not [name for name, _ in model.named_parameters() if "densepose" in name]
+
+
+def test_people_without_annotations_of_a_branch_train_the_others():
+    model = cascade_model()
+    without_points = people(2, gt_densepose=None)
+    losses = train_step(model, without_points, people(0))
+    assert losses["loss_densepose_I_stage2"].item() == 0
+    assert losses["loss_mask_stage2"].item() > 0 and losses["loss_keypoint_stage2"].item() > 0
+    losses = train_step(model, with_keypoints(target(2), visible=False))
+    assert losses["loss_keypoint"].item() == losses["loss_keypoint_stage2"].item() == 0
+    assert losses["loss_densepose_I_stage2"].item() > 0
+    assert parameters_without_gradient(model) == []
+
+
+def test_names_of_the_first_stage_are_those_of_a_model_without_cascade():
+    one, two = quick_model("multitask_cpu"), cascade_model()
+    report = compare_weights("one stage", one.state_dict(), two.state_dict())
+    assert report.left_over == () and report.wrong_shape == {}
+    assert report.new and all(name.startswith("roi_heads.cascade.stage2.") for name in report.new)
+
+
+def test_one_stage_is_the_model_without_cascade():
+    plain, one = quick_model("multitask_cpu"), cascade_model(NUM_STAGES=1)
+    one.load_state_dict(plain.state_dict())
+    assert_same_predictions(predictions(plain), predictions(one))
+    torch.manual_seed(5)
+    want = train_step(plain, people(2), people(1))
+    torch.manual_seed(5)
+    got = train_step(one, people(2), people(1))
+    assert want.keys() == got.keys()
+    for name, value in want.items():
+        torch.testing.assert_close(got[name], value)
+
+
+def test_the_first_stage_of_a_cascade_predicts_as_the_model_without():
+    plain, two = quick_model("multitask_cpu"), cascade_model(TEST_STAGE=1)
+    two.load_state_dict(plain.state_dict(), strict=False)
+    assert_same_predictions(predictions(plain), predictions(two))
+
+
+def test_added_refinements_start_as_good_as_the_first_stage():
+    plain, two = quick_model("multitask_cpu"), cascade_model(REFINED="add", NUM_STAGES=3)
+    two.load_state_dict(plain.state_dict(), strict=False)
+    assert_same_predictions(predictions(plain), predictions(two))
+    losses = train_step(two, people(2))
+    for name in FIRST:
+        torch.testing.assert_close(losses[f"{name}_stage2"], losses[name])
+
+
+def assert_same_predictions(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    for name in a:
+        torch.testing.assert_close(a[name], b[name])
+
+
+@pytest.mark.parametrize("through", [True, False])
+def test_gradient_through_the_first_outputs_can_be_stopped(through: bool):
+    model = cascade_model(GRADIENT_THROUGH_OUTPUTS=through, STAGE_WEIGHTS=[0.0, 1.0, 0.0])
+    train_step(model, people(2))
+    for layer in (
+        model.roi_heads.densepose_predictor.index_uv_lowres,
+        model.roi_heads.mask_head.predictor,
+        model.roi_heads.keypoint_head.score_lowres,
+    ):
+        assert bool(layer.weight.grad.any()) == through
+    assert model.roi_heads.densepose_head.body_conv_fcn1.weight.grad.any()
+
+
+def test_weights_of_the_stages_multiply_their_losses():
+    single = cascade_model()
+    weighted = copy.deepcopy(single)
+    weighted.roi_heads.cascade.stage_weights = (0.5, 3.0, 1.0)
+    torch.manual_seed(5)
+    want = train_step(single, people(2))
+    torch.manual_seed(5)
+    got = train_step(weighted, people(2))
+    for name in FIRST:
+        torch.testing.assert_close(got[name], 0.5 * want[name])
+        torch.testing.assert_close(got[f"{name}_stage2"], 3 * want[f"{name}_stage2"])
+
+
+def test_no_detection_gives_empty_predictions():
+    model = cascade_model().eval()
+    model.roi_heads.box_predictor.test_score_thresh = 1.1
+    with torch.no_grad():
+        (output,) = model(batch(target(1)))
+    found = output["instances"]
+    assert len(found.pred_densepose) == len(found.pred_masks) == len(found.pred_keypoints) == 0
+
+
+def test_proposals_are_limited_by_person_the_most_useful_first():
+    person = torch.tensor([0, 0, 0, 1, 1, 1])
+    wanted = torch.tensor(
+        [
+            [False, True, False, False, False, False],
+            [True, True, False, False, True, False],
+        ]
+    )
+    assert taken_together(wanted, person, 0).tolist() == [True, True, False, False, True, False]
+    assert taken_together(wanted, person, 1).tolist() == [False, True, False, False, True, False]
+    nobody = torch.zeros(2, 0, dtype=torch.bool)
+    assert taken_together(nobody, person[:0], 1).tolist() == []
+    g = generator()
+    wanted, person = torch.rand(3, 50, generator=g) > 0.6, torch.randint(0, 4, (50,), generator=g)
+    taken, votes = taken_together(wanted, person, 5), wanted.sum(dim=0)
+    for number in range(4):
+        mine = votes[person == number]
+        best = mine.sort(descending=True).values[:5]
+        assert votes[(person == number) & taken].sum() == best.sum()
+
+
+def test_bfloat16_autocast_trains_and_predicts():
+    model = cascade_model()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = train_step(model, people(2), people(0))
+        assert all(torch.isfinite(value) for value in losses.values())
+        predictions(model)
+    assert parameters_without_gradient(model) == []
