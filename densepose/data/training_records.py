@@ -94,7 +94,7 @@ def _load(
         return records
     # The catalog knows the categories of a set once it is loaded.
     loaded = {name: DatasetCatalog.get(name) for name in names}
-    ids = {name: _category_ids(name) for name in names}
+    ids = {name: category_ids_of(name) for name in names}
     classes = {name: MetadataCatalog.get(name).thing_classes for name in names}
     table = class_table(
         {name: dict(zip(ids[name], classes[name], strict=True)) for name in names}, rules
@@ -107,8 +107,12 @@ def _load(
     return relabelled
 
 
-def _category_ids(name: str) -> tuple[int, ...]:
-    """Category ids of a loaded set by its own class numbers."""
+def category_ids_of(name: str) -> tuple[int, ...]:
+    """Category ids of a loaded set by its own class numbers.
+
+    Raises:
+        ValueError: its metadata do not say them.
+    """
     numbers = MetadataCatalog.get(name).get("thing_dataset_id_to_contiguous_id")
     if numbers is None:
         raise ValueError(

@@ -80,7 +80,7 @@ def build_teacher(cfg: CfgNode) -> nn.Module:
     own.MODEL.DEVICE = cfg.BOOTSTRAP_MODEL.DEVICE
     teacher = build_run_model(own)
     if cfg.BOOTSTRAP_MODEL.WEIGHTS:
-        file = read_weights(resolve_weights(cfg.BOOTSTRAP_MODEL.WEIGHTS))
+        file = read_weights(resolve_weights(cfg.BOOTSTRAP_MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR))
         report = load_weights(teacher, file, report_dir=Path(cfg.OUTPUT_DIR) / "teacher")
         if not cfg.MODEL.ALLOW_RANDOM_HEAD:
             check_complete(report)

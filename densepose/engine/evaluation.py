@@ -19,11 +19,15 @@ from torch import distributed, nn
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator, inference_context
+from detectron2.structures import Instances
 from detectron2.utils import comm
 
+from densepose.data.category_maps import rules_from_config
+from densepose.data.evaluated_class import evaluated_class
 from densepose.data.registration import smpl_dir
 from densepose.evaluation.evaluator import DensePoseEvaluator
 from densepose.modeling.inference import instances_to_prediction
+from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
 from .checkpoint import write_text
@@ -110,13 +114,27 @@ def brief_text(scores: Mapping[str, Mapping[str, float]]) -> str:
 def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
     """The evaluator of one data set, streaming predictions to OUTPUT_DIR/inference/<data set>."""
     metadata = MetadataCatalog.get(name)
+    scored = evaluated_class(name, rules_from_config(cfg))
+    several = cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1
+    # A set without points on a body has boxes and masks to score; no surface is looked at.
+    surface = metadata.surface or "template"
     return DensePoseEvaluator(
-        instances_to_prediction,
+        functools.partial(_prediction_of_class, scored.number if several else None),
         metadata.json_file,
-        functools.partial(_surface, metadata.surface, smpl_dir(cfg)),
+        functools.partial(_surface, surface, smpl_dir(cfg)),
         Path(cfg.OUTPUT_DIR) / "inference" / name,
         min_threshold=cfg.DENSEPOSE_EVALUATION.MIN_IOU_THRESHOLD,
+        category_id=scored.category_ids,
     )
+
+
+def _prediction_of_class(
+    number: int | None, instances: Instances, image_id: int
+) -> ImagePrediction:
+    """The detections of one class of several."""
+    if number is not None and instances.has("pred_classes"):
+        instances = instances[instances.pred_classes == number]
+    return instances_to_prediction(instances, image_id)
 
 
 # A run evaluates many times on the same surface.

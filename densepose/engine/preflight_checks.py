@@ -75,6 +75,9 @@ def find_problems(cfg: CfgNode, mode: str, num_parameters: int | None = None) ->
     yield from _flip_problems(cfg, training)
     if mode == "train":
         yield from source_problems(cfg)
+        if cfg.BOOTSTRAP_DATASETS:
+            key, weights = "BOOTSTRAP_MODEL.WEIGHTS", cfg.BOOTSTRAP_MODEL.WEIGHTS
+            yield from _weights_problems(key, weights, cfg.MODEL.ZOO_DIR)
     yield from _weights_problems("MODEL.WEIGHTS", cfg.MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR)
     if mode == "train":
         key = "MODEL.FINE_TUNE.BACKBONE_WEIGHTS"

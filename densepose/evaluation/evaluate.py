@@ -41,7 +41,7 @@ def evaluate_densepose(
     paper_kappa: bool = False,
     detection_scores: bool = True,
     image_ids: Collection[int] | None = None,
-    category_id: int | None = None,
+    category_id: int | Collection[int] | None = None,
 ) -> EvaluationResult:
     """Score predictions by GPS, GPSm and mask IoU, over points and parts, and by box and mask AP.
 
@@ -62,7 +62,8 @@ def evaluate_densepose(
         paper_kappa: add the table with the paper's kappa of 0.255 m for all parts.
         detection_scores: add box and mask AP of COCO.
         image_ids: score these images only; predictions of others are left out.
-        category_id: the category of the people; by default the only one or "person".
+        category_id: the category of the people, or several that count as one; by default the only
+            one or "person".
 
     Raises:
         FileNotFoundError: a file or folder is missing.

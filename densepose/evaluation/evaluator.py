@@ -50,6 +50,7 @@ class DensePoseEvaluator(DatasetEvaluator):
         max_detections: int = MAX_DETECTIONS,
         detection_scores: bool = True,
         image_ids: Collection[int] | None = None,
+        category_id: int | Collection[int] | None = None,
     ) -> None:
         """Remember what to score; nothing is read or written yet.
 
@@ -64,6 +65,7 @@ class DensePoseEvaluator(DatasetEvaluator):
             max_detections: detections of an image that count for the DensePose tables.
             detection_scores: score boxes and masks too.
             image_ids: score these images only.
+            category_id: see ``evaluate_densepose``.
         """
         self._ground_truth = ground_truth
         self._surface = surface
@@ -75,6 +77,7 @@ class DensePoseEvaluator(DatasetEvaluator):
             "max_detections": max_detections,
             "detection_scores": detection_scores,
             "image_ids": image_ids,
+            "category_id": category_id,
         }
         self._writer: PredictionWriter | None = None
         self._written: set[str] = set()

@@ -80,7 +80,7 @@ class GroundTruth:
         content: Record,
         source: str,
         *,
-        category_id: int | None = None,
+        category_id: int | Collection[int] | None = None,
         image_ids: Collection[int] | None = None,
         repeat_duplicate_ids: bool = True,
     ) -> None:
@@ -90,6 +90,7 @@ class GroundTruth:
             content: the parsed JSON.
             source: its name in error messages.
             category_id: category to evaluate; by default the only one, or the one named "person".
+                Several count as one, under the id of the first.
             image_ids: evaluate these images only.
             repeat_duplicate_ids: where several annotations share an id (minival has such), take the
                 last of them once for every occurrence, in its own image. So do all evaluators built
@@ -105,7 +106,10 @@ class GroundTruth:
                     f"{source}: no {key!r} at the top level; expected a file in COCO format"
                 )
         self.content = content
-        self.category_id = _chosen_category(content["categories"], category_id, source)
+        asked = category_id if isinstance(category_id, Collection) else (category_id,)
+        categories = content["categories"]
+        self.category_ids = tuple(_chosen_category(categories, one, source) for one in asked)
+        self.category_id = self.category_ids[0]
         self._images = {int(image["id"]): image for image in content["images"]}
         self.image_ids = tuple(sorted(self._images if image_ids is None else set(image_ids)))
         unknown = [image_id for image_id in self.image_ids if image_id not in self._images]
@@ -121,11 +125,11 @@ class GroundTruth:
                     source,
                     len(annotations) - len(last),
                 )
-            wanted = (r for r in annotations if r["category_id"] == self.category_id)
+            wanted = (r for r in annotations if r["category_id"] in self.category_ids)
             annotations = [last[record["id"]] for record in wanted]
         self._people: dict[int, list[Record]] = defaultdict(list)
         for record in annotations:
-            if record["category_id"] == self.category_id:
+            if record["category_id"] in self.category_ids:
                 self._people[int(_required(record, "image_id", source))].append(record)
 
     @classmethod

@@ -84,6 +84,9 @@ def test_only_the_chosen_category_and_images_count():
     chimps = GroundTruth(made, "x", category_id=5, image_ids=[1])
     assert chimps.image(1).annotation_ids.tolist() == [2] and chimps.image_ids == (1,)
     made["categories"][0]["name"] = "bear"
+    both = GroundTruth(made, "x", category_id=(5, 1))
+    assert (both.category_id, both.category_ids) == (5, (5, 1))
+    assert [len(both.records(image_id)) for image_id in (1, 2)] == [2, 1]
     with pytest.raises(ValueError, match="x: say which category_id to evaluate"):
         GroundTruth(made, "x")
     with pytest.raises(ValueError, match="x: no category 9"):
