@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from densepose.structures.prediction import ImagePrediction
+
+CHANNEL_ORDERS = ("iuv", "vui", "auto")
+_LAST_PART = 24
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,54 @@ def write_iuv_png(path: str | Path, iuv: np.ndarray) -> None:
     os.replace(temporary, path)
 
 
-def read_iuv_png(path: str | Path) -> np.ndarray:
-    """Read an IUV image, (H, W, 3) uint8.
+def read_iuv_png(path: str | Path, order: str = "iuv") -> np.ndarray:
+    """Read an IUV image.
+
+    Args:
+        path: a picture without loss, PNG as a rule.
+        order: of the channels in the file: "iuv"; "vui", as of programs that write the array I, U,
+            V with OpenCV, which takes it for blue, green, red (the original DensePose among them);
+            or "auto" to find out.
+
+    Returns:
+        (H, W, 3) uint8 in the order I, U, V.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no IUV image.
+        ValueError: it is no IUV image, or "auto" cannot tell.
     """
-    iuv = np.asarray(Image.open(path))
+    if order not in CHANNEL_ORDERS:
+        raise ValueError(f"order must be one of {CHANNEL_ORDERS}, got {order!r}")
+    try:
+        with Image.open(path) as opened:
+            iuv = np.asarray(opened)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path}: not a readable picture; expected an IUV PNG") from error
+    if order == "auto" and iuv.ndim == 3 and iuv.shape[2] == 3:
+        order = _channel_order(iuv, str(path))
+    iuv = np.ascontiguousarray(iuv[..., ::-1]) if order == "vui" else iuv
     check_iuv(iuv, str(path))
     return iuv
+
+
+def _channel_order(channels: np.ndarray, source: str) -> str:
+    """Which of the two outer channels holds parts: up to 24, and 0 only where the others are."""
+    fits = [
+        order
+        for order, part, rest in (
+            ("iuv", channels[..., 0], channels[..., 1:]),
+            ("vui", channels[..., 2], channels[..., :2]),
+        )
+        if part.max(initial=0) <= _LAST_PART and not rest[part == 0].any()
+    ]
+    if len(fits) == 2 and channels.any():
+        raise ValueError(
+            f"{source}: both the first and the last channel may be the part; say which order it"
+            f" has, one of {CHANNEL_ORDERS[:2]}"
+        )
+    # Where neither fits, background may carry u and v: the error of check_iuv decides.
+    neither = "vui" if channels[..., 0].max(initial=0) > _LAST_PART else "iuv"
+    return fits[0] if fits else neither
 
 
 def check_iuv(iuv: np.ndarray, source: str) -> None:
@@ -98,7 +139,7 @@ def check_iuv(iuv: np.ndarray, source: str) -> None:
         raise ValueError(
             f"{source}: an IUV image must be (H, W, 3) uint8, got {iuv.shape} {iuv.dtype}"
         )
-    if iuv[..., 0].max(initial=0) > 24:
+    if iuv[..., 0].max(initial=0) > _LAST_PART:
         raise ValueError(
             f"{source}: channel 0 of an IUV image is the part, 0..24, got {iuv[..., 0].max()}; the"
             " channels may be in the order V, U, I"

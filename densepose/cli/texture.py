@@ -1,0 +1,176 @@
+"""``densepose texture``: take a texture off a photo, or put one on a photo's people."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from densepose.structures.prediction import ImagePrediction
+
+HELP = "take a texture off a photo, or put one on the people of a photo"
+EXAMPLE = """\
+densepose texture take photo.jpg output/predictions/000000000042.npz --out texture.png
+densepose texture take photo.jpg photo_IUV.png --iuv-order vui --out texture.png
+densepose texture put photo.jpg iuv.png --texture texture.png --shading 0.7 --out dressed.png"""
+TAKE, PUT = "take", "put"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What to do, the photo, where its people's surface is, and the two directions' settings."""
+    add = parser.add_argument
+    add("action", choices=(TAKE, PUT), help="take: photo -> texture; put: texture -> photo")
+    add("photo", type=Path, help="picture of people")
+    add("iuv", type=Path, help="its prediction file (.npz), or an IUV picture of its size (.png)")
+    add("--out", type=Path, required=True, metavar="PNG", help="picture to write")
+    add(
+        "--iuv-order",
+        choices=("auto", "iuv", "vui"),
+        default="auto",
+        help="channels of an IUV picture; vui: as written with OpenCV (default: find out)",
+    )
+    add(
+        "--person",
+        type=int,
+        metavar="K",
+        help="of a prediction file, 1 is the best score (default: 1 for take, all for put)",
+    )
+    add("--min-score", type=float, default=0.0, help="leave out people below (default 0)")
+    take = parser.add_argument_group("take").add_argument
+    take("--tile", type=int, default=200, metavar="N", help="side of a tile in px (default 200)")
+    take("--fill", action="store_true", help="fill parts that are seen in part with nearby colours")
+    take(
+        "--surface",
+        metavar="template|FILE",
+        help="charts of the IUV: closes the seams between parts; template, or a file of"
+        " densepose build-surface",
+    )
+    put = parser.add_argument_group("put").add_argument
+    put("--texture", type=Path, metavar="PNG", help="picture of 6 x 4 tiles, 1200 x 800 px say")
+    put("--opacity", type=float, default=1.0, help="0 leaves the photo, 1 hides it (default 1)")
+    put(
+        "--shading",
+        type=float,
+        default=0.0,
+        help="how much light and folds of the photo stay, 0 to 1 (default 0)",
+    )
+    put(
+        "--sampling",
+        choices=("bilinear", "nearest"),
+        default="bilinear",
+        help="nearest: the texel that detectron2's DensePose takes (default bilinear)",
+    )
+
+
+def run(args: Namespace) -> int:
+    """Take or put; one line at the end says what was written."""
+    photo = _read_photo(args.photo)
+    iuv = _read_iuv(args)
+    if iuv.shape != photo.shape:
+        raise ValueError(
+            f"{args.iuv}: made for a photo of {iuv.shape[1]} x {iuv.shape[0]} px, but {args.photo}"
+            f" has {photo.shape[1]} x {photo.shape[0]} px; scale neither, use the photo it was"
+            " predicted on"
+        )
+    if not iuv[..., 0].any():
+        raise ValueError(f"{args.iuv}: shows nobody, no pixel belongs to a part")
+    return _take(args, photo, iuv) if args.action == TAKE else _put(args, photo, iuv)
+
+
+def _take(args: Namespace, photo: np.ndarray, iuv: np.ndarray) -> int:
+    from densepose.vis.texture import take_texture
+    from densepose.vis.texture_layout import write_texture
+
+    if args.texture:
+        raise ValueError("--texture is for put; take writes a texture, to --out")
+    fill = _seam_filler(args.surface, args.tile)
+    tiles = take_texture(photo, iuv, tile_px=args.tile, **({"reach": 1.0} if args.fill else {}))
+    if fill is not None:
+        tiles = fill(tiles)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write_texture(args.out, tiles)
+    known = tiles[..., 3] > 0
+    parts = int(known.any(axis=(1, 2)).sum())
+    print(f"{args.out}: texture of {parts} of 24 parts, {100 * known.mean():.0f}% of all texels")
+    return 0
+
+
+def _put(args: Namespace, photo: np.ndarray, iuv: np.ndarray) -> int:
+    from PIL import Image
+
+    from densepose.vis.texture import put_texture
+    from densepose.vis.texture_layout import read_texture
+
+    if args.texture is None:
+        raise ValueError("put needs --texture PNG, a picture of 6 x 4 tiles")
+    tiles = read_texture(args.texture)
+    dressed = put_texture(
+        photo, iuv, tiles, opacity=args.opacity, shading=args.shading, sampling=args.sampling
+    )
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(dressed).save(args.out)
+    covered = (tiles[..., 3] > 0)[iuv[iuv[..., 0] > 0][:, 0] - 1].any(axis=(1, 2)).mean()
+    print(f"{args.out}: {100 * covered:.0f}% of the people's pixels lie on parts with a texture")
+    return 0
+
+
+def _read_photo(path: Path) -> np.ndarray:
+    import numpy as np
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path}: not a readable picture") from error
+
+
+def _read_iuv(args: Namespace) -> np.ndarray:
+    """The IUV image of the people that are wanted."""
+    from densepose.vis.iuv_image import prediction_to_iuv, read_iuv_png
+
+    if args.iuv.suffix.lower() != ".npz":
+        if args.person is not None:
+            raise ValueError(
+                f"{args.iuv}: --person chooses from a prediction file (.npz); an IUV picture does"
+                " not say which pixel is whose"
+            )
+        return read_iuv_png(args.iuv, args.iuv_order)
+    from densepose.evaluation.prediction_file import read_prediction
+
+    prediction = read_prediction(args.iuv)
+    person = 1 if args.person is None and args.action == TAKE else args.person
+    if person is not None:
+        prediction = _only(prediction, person, args.iuv)
+    return prediction_to_iuv(prediction, args.min_score)
+
+
+def _only(prediction: ImagePrediction, person: int, source: Path) -> ImagePrediction:
+    """The prediction with one person, counted from 1, best score first."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    if not 1 <= person <= len(prediction):
+        raise ValueError(f"{source}: no person {person}; there are {len(prediction)}")
+    index = int(np.argsort(-prediction.scores, kind="stable")[person - 1])
+    return replace(
+        prediction,
+        boxes_xyxy_px=prediction.boxes_xyxy_px[index : index + 1],
+        scores=prediction.scores[index : index + 1],
+        labels=prediction.labels[index : index + 1],
+        uv=prediction.uv[index : index + 1],
+    )
+
+
+def _seam_filler(surface: str | None, tile_px: int):
+    from densepose.vis.texture_seams import template_seam_filler
+
+    if surface is None:
+        return None
+    if surface == "template":
+        return template_seam_filler(tile_px)
+    raise ValueError(f"--surface must be template, got {surface!r}")
