@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -55,40 +55,49 @@ Results = dict[str, Any]  # [data set ->] task -> metric -> value; one data set 
 
 
 def evaluate(
-    cfg: CfgNode, model: nn.Module, *, iteration: int | None = None, brief: bool = False
+    cfg: CfgNode,
+    model: nn.Module,
+    *,
+    iteration: int | None = None,
+    brief: bool = False,
+    folder: str = "inference",
+    predictor: Callable[[str], nn.Module] | None = None,
 ) -> Results:
     """Predict and score every data set of DATASETS.TEST.
 
-    Each process predicts its share of the images and writes them to OUTPUT_DIR/inference/<data
-    set>; the main process scores them and writes OUTPUT_DIR/inference/metrics.json.
+    Each process predicts its share of the images and writes them to OUTPUT_DIR/<folder>/<data
+    set>; the main process scores them and writes OUTPUT_DIR/<folder>/metrics.json.
 
     Args:
         cfg: from ``setup``.
         model: set to evaluation for the time being.
         iteration: training steps done, noted in the file; None outside of training.
         brief: one line of scores on the terminal, the tables in files only.
+        folder: below OUTPUT_DIR.
+        predictor: gives what predicts a data set of this name; the model itself when left out.
 
     Returns:
         task -> metric -> value, below the names of the data sets if there are several; empty in
         all processes but the main one.
     """
-    folder = Path(cfg.OUTPUT_DIR) / "inference"
+    place = Path(cfg.OUTPUT_DIR) / folder
     results = {}
     for name in cfg.DATASETS.TEST:
+        chosen = model if predictor is None else predictor(name)
         with terminal_without(*QUIET_WHEN_BRIEF) if brief else contextlib.nullcontext():
-            scores = _evaluate_one(cfg, model, name)
+            scores = _evaluate_one(cfg, chosen, name, place / name)
         if comm.is_main_process():
             results[name] = scores
             logger.info("%s: %s", name, brief_text(scores))
     if results:
-        _write(folder / METRICS, results, cfg, iteration)
-        logger.info("Scores: %s", folder / METRICS)
+        _write(place / METRICS, results, cfg, iteration)
+        logger.info("Scores: %s", place / METRICS)
     return results[cfg.DATASETS.TEST[0]] if len(results) == 1 else results
 
 
-def _evaluate_one(cfg: CfgNode, model: nn.Module, name: str) -> Mapping[str, Any]:
+def _evaluate_one(cfg: CfgNode, model: nn.Module, name: str, folder: Path) -> Mapping[str, Any]:
     start = time.perf_counter()
-    evaluator = build_evaluator(cfg, name)
+    evaluator = build_evaluator(cfg, name, folder)
     predict(model, build_test_loader(cfg, name), evaluator, label=f"evaluate {name}")
     predicted = time.perf_counter()
     scores = evaluator.evaluate()
@@ -111,8 +120,8 @@ def brief_text(scores: Mapping[str, Mapping[str, float]]) -> str:
     )
 
 
-def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
-    """The evaluator of one data set, streaming predictions to OUTPUT_DIR/inference/<data set>."""
+def build_evaluator(cfg: CfgNode, name: str, folder: Path) -> DatasetEvaluator:
+    """The evaluator of one data set, streaming predictions to ``folder``."""
     metadata = MetadataCatalog.get(name)
     scored = evaluated_class(name, rules_from_config(cfg))
     several = cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1
@@ -122,7 +131,7 @@ def build_evaluator(cfg: CfgNode, name: str) -> DatasetEvaluator:
         functools.partial(_prediction_of_class, scored.number if several else None),
         metadata.json_file,
         functools.partial(_surface, surface, smpl_dir(cfg)),
-        Path(cfg.OUTPUT_DIR) / "inference" / name,
+        folder,
         min_threshold=cfg.DENSEPOSE_EVALUATION.MIN_IOU_THRESHOLD,
         category_id=scored.category_ids,
     )

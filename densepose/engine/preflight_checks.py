@@ -20,6 +20,7 @@ from densepose.data.flip_symmetry import symmetry_from_config
 from densepose.data.registration import dataset_status, require_registered, smpl_dir
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
+from .augmented_evaluation import augmentation_problems
 from .bootstrap_sources import source_problems
 from .weights_file import resolve_weights
 from .weights_look import check_looks_like_weights
@@ -73,6 +74,7 @@ def find_problems(cfg: CfgNode, mode: str, num_parameters: int | None = None) ->
         yield from _data_problems(name)
     yield from _surface_problems(cfg)
     yield from _flip_problems(cfg, training)
+    yield from augmentation_problems(cfg)
     if mode == "train":
         yield from source_problems(cfg)
         if cfg.BOOTSTRAP_DATASETS:

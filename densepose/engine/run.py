@@ -12,6 +12,7 @@ from torch import nn
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from .augmented_evaluation import AUGMENTED_FOLDER, evaluate_augmented, merged_results
 from .checkpoint import find_last_valid, load_weights
 from .evaluation import METRICS, evaluate
 from .load_report import check_complete
@@ -104,6 +105,8 @@ def _evaluate_only(cfg: CfgNode, model: nn.Module, *, resume: bool) -> dict[str,
             + "; give MODEL.WEIGHTS FILE, or --resume for the last checkpoint of OUTPUT_DIR"
         )
     results = evaluate(cfg, model)
+    if cfg.TEST.AUG.ENABLED:
+        results = merged_results(results, evaluate_augmented(cfg, model))
     if comm.is_main_process():
         logger.info("Done: %s", _where(cfg, trained=False))
     return results
@@ -117,4 +120,6 @@ def _where(cfg: CfgNode, *, trained: bool) -> str:
         places.append(f"{folder} ({', '.join(n for n in names if (folder / n).is_file())})")
     if cfg.DATASETS.TEST:
         places.append(f"scores in {folder / 'inference' / METRICS}")
+    if cfg.DATASETS.TEST and cfg.TEST.AUG.ENABLED:
+        places.append(f"with several views in {folder / AUGMENTED_FOLDER / METRICS}")
     return ", ".join(places)

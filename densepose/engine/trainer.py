@@ -16,6 +16,7 @@ from detectron2.engine import TrainerBase, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, JSONWriter, TensorboardXWriter
 
+from .augmented_evaluation import evaluate_augmented, merged_results
 from .best import BestCheckpoint
 from .bootstrap import build_training_batches
 from .checkpoint import find_last_valid, load_weights
@@ -213,12 +214,13 @@ class Trainer(TrainerBase):
             else self.average.applied(self.bare_model)
         )
         with averaged:
-            return evaluate(
-                self._cfg,
-                self.bare_model,
-                iteration=min(self.iter + 1, self.max_iter),
-                brief=self.iter < self.max_iter,
-            )
+            iteration = min(self.iter + 1, self.max_iter)
+            ended = self.iter >= self.max_iter
+            results = evaluate(self._cfg, self.bare_model, iteration=iteration, brief=not ended)
+            if ended and self._cfg.TEST.AUG.ENABLED:
+                more = evaluate_augmented(self._cfg, self.bare_model, iteration=iteration)
+                results = merged_results(results, more)
+            return results
 
     def _close(self) -> None:
         """After an error: take the bar away and close the files, without evaluating."""

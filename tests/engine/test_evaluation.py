@@ -45,7 +45,7 @@ class Doubler(nn.Linear):
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     recorder = Recorder()
-    monkeypatch.setattr(evaluation, "build_evaluator", lambda cfg, name: recorder)
+    monkeypatch.setattr(evaluation, "build_evaluator", lambda cfg, name, folder: recorder)
     monkeypatch.setattr(evaluation, "build_test_loader", lambda cfg, name: [1, 2])
     return recorder
 
