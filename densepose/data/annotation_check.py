@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from .annotation_forms import broken_ignore_regions, describe_forms
 from .annotation_report import AnnotationReport, name_of
 from .point_check import check_masks, check_points
+from .vertex_check import check_vertices
 
 # Boxes of COCO end a fraction of a pixel outside the image now and then; this is no mistake.
 BOX_MARGIN_PX = 2.0
@@ -53,6 +55,8 @@ def check_records(
         drop_points=np.zeros(len(annotations), bool),
         drop_masks=np.zeros(len(annotations), bool),
         drop_keypoints=np.zeros(len(annotations), bool),
+        drop_vertices=np.zeros(len(annotations), bool),
+        forms=describe_forms(images, annotations),
         tolerated=tolerated,
     )
     sizes = _check_images(report, images, image_root)
@@ -61,6 +65,7 @@ def check_records(
     lost = [isinstance(a, dict) and a.get("image_id") not in kept for a in annotations]
     report.drop_annotation |= np.array(lost, bool)
     check_points(report, annotations)
+    check_vertices(report, annotations)
     check_masks(report, annotations)
     _check_shapes(report, annotations, num_keypoints)
     return report
@@ -87,6 +92,13 @@ def _check_images(
     bad = np.array([bool(text) for text in why], bool)
     report.drop_image |= bad
     report.add("image-keys", np.flatnonzero(bad), lambda i: f"image number {i + 1}: {why[i]}")
+
+    regions = [broken_ignore_regions(image) for image in images]
+    report.add(
+        "image-ignore-regions",
+        np.flatnonzero([bool(text) for text in regions]),
+        lambda i: f"image {images[i].get('id')}: {regions[i]}",
+    )
 
     seen: dict[Any, int] = {}
     first = np.array(

@@ -25,6 +25,11 @@ RULES = {
     ),
     "image-id-unique": Rule("no two images share an id", "the second image"),
     "image-file": Rule("the image file exists", "the image and its people"),
+    "image-ignore-regions": Rule(
+        "ignore_regions_x and ignore_regions_y are lists of polygons of the same lengths, of three"
+        " or more points each",
+        "nothing, but evaluation may refuse the file",
+    ),
     "annotation-keys": Rule("an annotation has id, image_id, category_id and bbox", "the person"),
     "annotation-id-unique": Rule("no two annotations share an id", "nothing"),
     "image-known": Rule("image_id names an image of the file", "the person"),
@@ -35,9 +40,6 @@ RULES = {
     "points-complete": Rule(
         "dp_x, dp_y, dp_I, dp_U and dp_V are lists and come together", "the points of the person"
     ),
-    "points-are-charts": Rule(
-        "points are given as part, U and V, not as vertices alone", "the points of the person"
-    ),
     "points-lengths": Rule(
         "dp_x, dp_y, dp_I, dp_U and dp_V have equal lengths", "the points of the person"
     ),
@@ -45,6 +47,21 @@ RULES = {
     "points-part": Rule("dp_I is a whole number in 1..24", "the points of the person"),
     "points-uv": Rule("dp_U and dp_V lie in [0, 1]", "the points of the person"),
     "points-grid": Rule("dp_x and dp_y lie in [0, 256]", "the points of the person"),
+    "vertices-complete": Rule(
+        "dp_x, dp_y and dp_vertex are lists and come together, with ref_model",
+        "the vertices of the person",
+    ),
+    "vertices-mesh": Rule(
+        "ref_model names a mesh and ends in its number of vertices, as smpl_27554 does",
+        "the vertices of the person",
+    ),
+    "vertices-lengths": Rule(
+        "dp_x, dp_y and dp_vertex have equal lengths", "the vertices of the person"
+    ),
+    "vertices-range": Rule(
+        "dp_vertex is a whole number from 0 to one below the mesh's number of vertices",
+        "the vertices of the person",
+    ),
     "masks-form": Rule(
         'dp_masks is a list of 14 entries, each {"counts": text, "size": ...} or [], or one such'
         " entry for the whole person",
@@ -88,12 +105,15 @@ class AnnotationReport:
     drop_points: np.ndarray  # (A,) bool
     drop_masks: np.ndarray  # (A,) bool
     drop_keypoints: np.ndarray  # (A,) bool
+    drop_vertices: np.ndarray  # (A,) bool
     tolerated: frozenset[str] = (
         frozenset()
     )  # rules that are no error in this file, however often they are broken
     num_points: int = 0  # annotated points whose record can be used
     num_with_points: int = 0
+    num_with_vertices: int = 0  # people with points on vertices of a mesh
     num_with_masks: int = 0
+    forms: list[str] = field(default_factory=list)  # what sets the file apart, in words
     counts: Counter[str] = field(default_factory=Counter)
     offenders: dict[str, list[str]] = field(default_factory=dict)
 
@@ -121,9 +141,10 @@ class AnnotationReport:
             f" {self.num_with_points} people with {self.num_points} points,"
             f" {self.num_with_masks} people with part masks"
         )
+        forms = [f"  {form}" for form in self.forms]
         if not self.counts:
-            return f"{head}; every rule is kept"
-        lines = [f"{head}; broken rules:"]
+            return "\n".join([f"{head}; every rule is kept", *forms])
+        lines = [f"{head}; broken rules:", *forms]
         for rule, count in self.counts.most_common():
             expected, left_out = RULES[rule]
             lines.append(f"  {rule}: {count} x; expected: {expected}; left out: {left_out}")
@@ -139,7 +160,9 @@ class AnnotationReport:
             "annotations": self.num_annotations,
             "people_with_points": self.num_with_points,
             "points": self.num_points,
+            "people_with_vertices": self.num_with_vertices,
             "people_with_part_masks": self.num_with_masks,
+            "forms": self.forms,
             "rules": {
                 rule: {
                     "count": count,

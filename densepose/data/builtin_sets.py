@@ -54,6 +54,8 @@ def _fetch_and_unzip(url: str, folder: str) -> str:
 def _builtin() -> Iterable[DatasetInfo]:
     yield from _builtin_coco()
     yield from _builtin_animals()
+    yield from _builtin_videos()
+    yield from _builtin_vertices()
     for split in ("train", "val"):
         folder = "densepose_synthetic"
         yield DatasetInfo(
@@ -87,6 +89,13 @@ def _builtin_coco() -> Iterable[DatasetInfo]:
         "coco/val2014",
         "https://dl.fbaipublicfiles.com/detectron2/densepose/densepose_minival2014_100.json",
     )
+    # Known to detectron2 by name; no address is published for the file.
+    yield _coco(
+        "densepose_coco_2014_minival_100_cse",
+        "coco_cse/densepose_minival2014_100_cse.json",
+        "coco/val2014",
+        "",
+    )._replace(mend_annotations="")
     yield _coco(
         "densepose_coco_2014_test",
         "coco/annotations/densepose_coco_2014_test.json",
@@ -125,6 +134,73 @@ def _builtin_animals() -> Iterable[DatasetInfo]:
             "densepose_chimps/densepose_chimps_densepose.json",
         ),
     )
+
+
+def _builtin_videos() -> Iterable[DatasetInfo]:
+    """DensePose-PoseTrack: labelled frames of videos, with regions in which nobody is annotated."""
+    for split in ("train", "val"):
+        file = f"densepose_posetrack_{split}2017.json"
+        yield DatasetInfo(
+            f"posetrack2017_{split}",
+            f"posetrack2017/{file}",
+            "posetrack2017/posetrack_data_2017",
+            "smpl_27554",
+            mend_annotations=_fetch(f"{_ANNOTATION_URL}/coco/{file}", f"posetrack2017/{file}"),
+            mend_images="# images: https://posetrack.net/users/download.php, to"
+            " {root}/posetrack2017/posetrack_data_2017",
+        )
+
+
+# Classes of DensePose-LVIS that have points.
+ANIMALS = ("bear", "cow", "cat", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
+
+
+def _builtin_vertices() -> Iterable[DatasetInfo]:
+    """Sets whose points are vertices of animal meshes: chart models use their boxes and masks."""
+    for split in ("train", "val"):
+        name = f"densepose_chimps_cse_{split}"
+        path = f"densepose_chimps/{name}.json"
+        url = f"{_ANNOTATION_URL}/{path}"
+        # Annotated as "chimpanzee" or "person": one category, whatever it is called.
+        yield DatasetInfo(
+            name,
+            path,
+            "densepose_chimps/images",
+            None,
+            class_names=(),
+            mend_annotations=_fetch(url, path),
+        )
+    files = [f"v1_{ds}_{split}_v1" for ds in ("ds1", "ds2") for split in ("train", "val")]
+    for part in files:
+        name = f"densepose_lvis_{part}"
+        path = f"lvis/{name}.json"
+        split = "train2017" if "_train_" in part else "val2017"
+        # Images of both splits of COCO 2017 are used, each below the folder of its split.
+        yield DatasetInfo(
+            name,
+            path,
+            "coco",
+            None,
+            class_names=ANIMALS,
+            mend_annotations=_fetch(f"{_ANNOTATION_URL}/{path}", path),
+            mend_images=_fetch_and_unzip(f"{_COCO_URL}/zips/{split}.zip", f"coco/{split}"),
+        )
+    # Known to detectron2 by name; no address is published for these files.
+    yield DatasetInfo(
+        "densepose_lvis_v1_ds1_val_animals_100",
+        "lvis/densepose_lvis_v1_val_animals_100_v2.json",
+        "coco",
+        None,
+        class_names=ANIMALS,
+    )
+    for split in ("train", "val"):
+        yield DatasetInfo(
+            f"lvis_v05_{split}",
+            f"lvis/lvis_v0.5_plus_dp_{split}.json",
+            f"coco/{split}2017",
+            None,
+            class_names=ANIMALS,
+        )
 
 
 BUILTIN = tuple(_builtin())

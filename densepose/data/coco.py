@@ -13,6 +13,7 @@ import numpy as np
 from detectron2.structures import BoxMode
 
 from .annotation_check import check_records, is_polygon
+from .annotation_forms import VERTEX_KEYS, frame_entries, with_file_names
 from .annotation_report import AnnotationReport
 from .point_check import POINT_KEYS
 
@@ -65,7 +66,9 @@ def read_densepose_coco(
         The categories, and one dict per image, sorted by image id, with file_name, height, width,
         image_id and (with truth) annotations. An annotation has id, bbox, bbox_mode XYWH_ABS,
         category_id (the class number), iscrowd, and when present and sound segmentation, keypoints
-        (in px, pixel centres at half numbers) and the raw dp_x, dp_y, dp_I, dp_U, dp_V, dp_masks.
+        (in px, pixel centres at half numbers) and the raw dp_x, dp_y, dp_I, dp_U, dp_V, dp_masks;
+        points on vertices of a mesh have dp_x, dp_y, dp_vertex and ref_model. Frames of videos have
+        video_id, frame_id and is_labeled, people in them track_id.
 
     Raises:
         FileNotFoundError: the file or the folder is missing.
@@ -146,7 +149,8 @@ def read_annotation_file(path: str | Path, *, has_truth: bool = True) -> dict[st
                 f" {got}; the format is described in datasets/README.md"
             )
     person = {"id": 1, "name": "person"}
-    return {"annotations": [], "categories": [person], **data}
+    named = {"images": with_file_names(data["images"])}
+    return {"annotations": [], "categories": [person], **data, **named}
 
 
 def _check(
@@ -197,6 +201,7 @@ def _records(
             "height": image["height"],
             "width": image["width"],
             "image_id": image["id"],
+            **frame_entries(image),
         }
         for image in sorted(images, key=lambda image: image["id"])
     }
@@ -208,6 +213,8 @@ def _records(
             person = _annotation(source, class_of[source["category_id"]])
             if not report.drop_points[i]:
                 person |= {key: source[key] for key in POINT_KEYS if key in source}
+            if not report.drop_vertices[i] and "dp_vertex" in source:
+                person |= {key: source[key] for key in ("dp_x", "dp_y", *VERTEX_KEYS)}
             if not report.drop_masks[i] and source.get("dp_masks"):
                 person["dp_masks"] = source["dp_masks"]
             if report.drop_keypoints[i]:
@@ -225,6 +232,8 @@ def _annotation(source: dict[str, Any], class_number: int) -> dict[str, Any]:
         "category_id": class_number,
         "iscrowd": source.get("iscrowd", 0),
     }
+    if "track_id" in source:
+        person["track_id"] = source["track_id"]
     segmentation = source.get("segmentation")
     if isinstance(segmentation, list):
         segmentation = [polygon for polygon in segmentation if is_polygon(polygon)]

@@ -36,10 +36,12 @@ def pack_annotations(people: Sequence[dict[str, Any]]) -> DensePoseAnnotations:
     """
     boxes = np.array([person["bbox"] for person in people], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    counted = np.array([len(person.get("dp_x", ())) for person in people], np.int64)
+    # Points on vertices of a mesh alone are nothing that charts could be taught.
+    charted = [person if "dp_I" in person else {} for person in people]
+    counted = np.array([len(person.get("dp_x", ())) for person in charted], np.int64)
     x, y, part, u, v = (
         np.fromiter(
-            chain.from_iterable(person.get(key, ()) for person in people),
+            chain.from_iterable(person.get(key, ()) for person in charted),
             np.float32,
             int(counted.sum()),
         )

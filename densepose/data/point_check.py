@@ -28,13 +28,14 @@ def check_points(report: AnnotationReport, annotations: Sequence[Any]) -> None:
     listed = np.array([[isinstance(r.get(k), list) for k in POINT_KEYS] for r in records], bool)
     listed = listed.reshape(-1, len(POINT_KEYS))
     named = np.array([any(key in r for key in POINT_KEYS) for r in records], bool)
+    # Points on vertices alone have rules of their own, see vertex_check.
     vertices = np.array(["dp_vertex" in r and "dp_I" not in r for r in records], bool)
+    report.drop_points |= vertices
 
     def leave_out(rule: str, broken: np.ndarray, describe: Callable[[int], str]) -> None:
         report.drop_points[broken] = True
         report.add(rule, broken, lambda i: f"{name_of(annotations[i])}: {describe(i)}")
 
-    leave_out("points-are-charts", np.flatnonzero(named & vertices), lambda i: "dp_vertex only")
     leave_out(
         "points-complete",
         np.flatnonzero(named & ~vertices & ~listed.all(axis=1)),
@@ -48,7 +49,7 @@ def check_points(report: AnnotationReport, annotations: Sequence[Any]) -> None:
     leave_out("points-lengths", index[~equal], lambda i: f"lengths {lengths[i]} of {POINT_KEYS}")
     index, count = index[equal], length[equal, 0]
 
-    values = [_flat_numbers([records[i][key] for i in index], count) for key in POINT_KEYS]
+    values = [flat_numbers([records[i][key] for i in index], count) for key in POINT_KEYS]
     x, y, part, u, v = values
     owner = np.repeat(index, count)
     first = count.cumsum() - count
@@ -76,7 +77,7 @@ def check_points(report: AnnotationReport, annotations: Sequence[Any]) -> None:
     report.num_with_points, report.num_points = int(used.sum()), int(count[used].sum())
 
 
-def _flat_numbers(lists: Sequence[list[Any]], count: np.ndarray) -> np.ndarray:
+def flat_numbers(lists: Sequence[list[Any]], count: np.ndarray) -> np.ndarray:
     """The numbers of all lists one after another; nan where a value is no number."""
     try:
         return np.fromiter(chain.from_iterable(lists), np.float64, int(count.sum()))

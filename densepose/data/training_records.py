@@ -73,11 +73,22 @@ def training_records(
             return True
         return 0 < min_keypoints <= sum(_num_visible(p) for p in people)
 
-    kept = [r for r in records if serves(r)] if filter_empty else records
+    # People in frames that nobody labelled (PoseTrack) would be taught as background.
+    labelled = [r for r in records if r.get("is_labeled", True)]
+    if len(labelled) < len(records):
+        logger.info("%d images are not labelled and left out", len(records) - len(labelled))
+    kept = [r for r in labelled if serves(r)] if filter_empty else labelled
     if not kept:
+        on_meshes = sum("dp_vertex" in p for r in labelled for p in r.get("annotations", ()))
         raise ValueError(
             f"{', '.join(names)}: none of {len(records)} images has annotations for a branch that"
             " is trained (points, masks or keypoints)"
+            + (
+                f"; {on_meshes} people have points on vertices of a mesh, which chart models"
+                " cannot learn from"
+                if on_meshes
+                else ""
+            )
         )
     logger.info("%d of %d images serve training", len(kept), len(records))
     return kept

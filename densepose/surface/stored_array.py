@@ -112,7 +112,12 @@ class StoredArray:
 
     def read(self) -> NDArray:
         """The whole array, in memory."""
-        flat = np.concatenate([np.zeros(0, self.dtype), *self.blocks(_PIECE)])
+        if isinstance(self.data, StoredBytes) and self.data.coding == "raw":
+            flat = np.fromfile(self.data.path, self.dtype, self.size, offset=self.data.start)
+            if len(flat) != self.size:
+                raise ValueError(f"{self.data.path}: became shorter while it was read")
+        else:
+            flat = np.concatenate([np.zeros(0, self.dtype), *self.blocks(_PIECE)])
         return flat.reshape(self.shape, order="F" if self.fortran else "C")
 
 

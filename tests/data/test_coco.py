@@ -177,18 +177,6 @@ def test_a_single_mask_for_the_whole_person_is_accepted(tiny_coco: Tiny, tmp_pat
     assert people(path, tiny_coco[1])[1]["dp_masks"] == mask
 
 
-def test_points_on_vertices_alone_are_told(tiny_coco: Tiny, tmp_path: Path):
-    def change(data: dict) -> None:
-        person = data["annotations"][0]
-        person["dp_vertex"] = [0] * len(person["dp_x"])
-        for key in ("dp_I", "dp_U", "dp_V"):
-            person.pop(key)
-
-    path = damaged(tiny_coco, tmp_path, change)
-    assert check_annotations(path, tiny_coco[1]).counts == {"points-are-charts": 1}
-    assert "dp_x" not in people(path, tiny_coco[1])[1]
-
-
 def test_records_that_are_no_records_do_not_stop_the_check(tiny_coco: Tiny, tmp_path: Path):
     def change(data: dict) -> None:
         data["annotations"] += [None, "x", {"id": [1]}, {"dp_masks": 3, "dp_x": 1}]
