@@ -23,6 +23,7 @@ def check_config(cfg: CfgNode) -> None:
     _check_names(cfg)
     _check_choices(cfg)
     _check_timm(cfg)
+    _check_fine_tuning(cfg)
     check_branches(cfg)
     check_data_keys(cfg)
     if _has_densepose_branch(cfg):
@@ -140,6 +141,22 @@ def _check_confidences(cfg: CfgNode) -> None:
             " no surface"
             " embeddings; use a chart config"
         )
+
+
+def _check_fine_tuning(cfg: CfgNode) -> None:
+    tune = cfg.MODEL.FINE_TUNE
+    if tune.BACKBONE_WEIGHTS and not cfg.MODEL.WEIGHTS:
+        raise ValueError(
+            f"MODEL.FINE_TUNE.BACKBONE_WEIGHTS={tune.BACKBONE_WEIGHTS!r} replaces the backbone of"
+            " MODEL.WEIGHTS, which is empty; set MODEL.WEIGHTS to that file instead"
+        )
+    for key in ("EXCLUDE", "FREEZE"):
+        prefixes = tune[key]
+        if not isinstance(prefixes, (list, tuple)) or any(not isinstance(p, str) for p in prefixes):
+            raise ValueError(
+                f"MODEL.FINE_TUNE.{key}={prefixes!r} must be a list of beginnings of parameter"
+                " names, for example ['backbone.bottom_up']"
+            )
 
 
 def _check_timm(cfg: CfgNode) -> None:

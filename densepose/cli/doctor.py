@@ -70,6 +70,7 @@ def examine(data_dir: str | None = None) -> list[Finding]:
         "data sets": lambda: data_sets(data_dir),
         "surface files": lambda: surface_files(data_dir),
         "weights": weights,
+        "released models": released_models,
     }
     findings: list[Finding] = []
     for area, look in looks.items():
@@ -196,6 +197,26 @@ def weights() -> Iterator[Finding]:
             get = f"curl -L --create-dirs -o {path} {IMAGENET_URL}/{name}.pkl"
             detail = "not in the cache; fetched at first use"
             yield Finding("weights", f"{name}, ImageNet", OPTIONAL, detail, get)
+
+
+def released_models() -> Iterator[Finding]:
+    """Which of the released models are here, and how to get the others."""
+    from densepose.model_zoo import MODELS, local_file
+    from densepose.model_zoo.files import cache_folder, zoo_folder
+
+    area, folder = "released models", zoo_folder()
+    paths = {model.name: local_file(model) for model in MODELS}
+    for name, path in paths.items():
+        if path is not None:
+            yield Finding(area, name, OK, f"{path}, {path.stat().st_size / 2**20:.0f} MB")
+    missing = sum(path is None for path in paths.values())
+    place = f"{folder} (DENSEPOSE_ZOO_DIR)" if folder is not None else str(cache_folder())
+    mend = "densepose fetch NAME   (densepose fetch lists names and scores)"
+    if folder is not None:
+        mend = f"put the files into {folder}, or unset DENSEPOSE_ZOO_DIR"
+    if missing:
+        detail = f"not in {place}" + ("" if folder is not None else "; fetched at first use")
+        yield Finding(area, f"{missing} of {len(MODELS)}", OPTIONAL, detail, mend)
 
 
 def download_cache() -> Path:

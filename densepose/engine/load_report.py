@@ -105,8 +105,16 @@ def is_below(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix.rstrip(".") + ".")
 
 
-def check_complete(report: LoadReport) -> None:
-    """Refuse to evaluate a model part of which keeps its random start.
+def check_complete(
+    report: LoadReport,
+    *,
+    override: str = "MODEL.ALLOW_RANDOM_HEAD True evaluates it all the same",
+) -> None:
+    """Refuse to use a model part of which keeps its random start.
+
+    Args:
+        report: of loading.
+        override: what the caller's user can do to have it all the same.
 
     Raises:
         ValueError: which modules, why probably, and what to do.
@@ -115,11 +123,10 @@ def check_complete(report: LoadReport) -> None:
         return
     causes = likely_causes(report)
     raise ValueError(
-        f"{report.source}: {len(report.untouched)} weights of the model to evaluate are not in"
-        " the file and would"
-        f" stay random: {_modules(report.untouched)}.\n"
+        f"{report.source}: {len(report.untouched)} weights of the model are not in the file and"
+        f" would stay random: {_modules(report.untouched)}.\n"
         + "".join(f"  Probably {cause}.\n" for cause in causes)
-        + "  MODEL.ALLOW_RANDOM_HEAD True evaluates it all the same."
+        + f"  {override}."
     )
 
 

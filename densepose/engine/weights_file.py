@@ -118,13 +118,18 @@ def _from_pickle(path: Path) -> WeightsFile:
     # Files of the Caffe2 era hold the arrays directly or below "blobs", with the optimizer's
     # momentum between them.
     blobs = loaded.get("blobs", loaded) if isinstance(loaded, Mapping) else loaded
-    if isinstance(blobs, Mapping):
-        blobs = {
-            name: value
-            for name, value in blobs.items()
-            if isinstance(value, np.ndarray) and not name.endswith("_momentum")
-        }
-    return _split(path, {"model": blobs}, "caffe2")
+    if not isinstance(blobs, Mapping):
+        return _split(path, {"model": blobs}, "caffe2")
+    kept = {
+        name: value
+        for name, value in blobs.items()
+        if isinstance(value, np.ndarray) and not name.endswith("_momentum")
+    }
+    others = {name: value for name, value in loaded.items() if name != "blobs" and name not in kept}
+    momentum = [name for name in blobs if name.endswith("_momentum")]
+    return _split(
+        path, {**others, **{name: blobs[name] for name in momentum}, "model": kept}, "caffe2"
+    )
 
 
 def _split(path: Path, loaded: Any, name_matching: str) -> WeightsFile:

@@ -51,9 +51,14 @@ def zoo_folder(folder: str = "") -> Path | None:
     return Path(named).expanduser()
 
 
+def cache_folder() -> Path:
+    """Where fetched models are kept."""
+    return default_cache_dir() / "models"
+
+
 def cache_path(model: ReleasedModel) -> Path:
     """Where a fetched model is kept."""
-    return default_cache_dir() / "models" / model.path
+    return cache_folder() / model.path
 
 
 def local_file(model: ReleasedModel, folder: str = "") -> Path | None:

@@ -9,8 +9,9 @@ from torch import nn
 
 from detectron2.config import CfgNode
 
-from densepose.config import get_densepose_cfg
+from densepose.config import check_config, get_densepose_cfg, load_config
 from densepose.engine.fine_tune import freeze, load_starting_weights
+from densepose.shipped_configs import find_config
 
 
 class Net(nn.Module):
@@ -133,3 +134,15 @@ def test_something_must_be_left_to_learn():
     with pytest.raises(ValueError, match="leaves nothing that learns"):
         freeze(Net(), ["backbone", "roi_heads"])
     freeze(Net(), [])
+
+
+def test_contradictions_between_keys_are_refused_at_once():
+    cfg = load_config(find_config("quick/synthetic_cpu"))
+    cfg.MODEL.FINE_TUNE.BACKBONE_WEIGHTS = "R-101.pkl"
+    with pytest.raises(ValueError, match=r"replaces the backbone of MODEL.WEIGHTS, which is empty"):
+        check_config(cfg)
+    cfg.MODEL.WEIGHTS = "model.pth"
+    check_config(cfg)
+    cfg.MODEL.FINE_TUNE.FREEZE = "backbone"
+    with pytest.raises(ValueError, match=r"FREEZE='backbone' must be a list of beginnings"):
+        check_config(cfg)
