@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from detectron2.modeling.roi_heads.keypoint_head import keypoint_rcnn_inference, keypoint_rcnn_loss
 from detectron2.modeling.roi_heads.mask_head import mask_rcnn_inference, mask_rcnn_loss
 from detectron2.structures import Boxes, Instances
 
 from densepose.structures.chart_output import ChartOutput
 
+from .keypoints import attach_keypoints, keypoint_losses
 from .matches import has_visible_keypoint
 from .roi_heads import attach_densepose
 
@@ -202,14 +202,11 @@ class KeypointTask(CascadeTask):
     def losses(self, heads: DensePoseROIHeads, matched: list[Instances], output: Tensor) -> Losses:
         """See CascadeTask."""
         head = heads.keypoint_head
-        by_visible = head.loss_normalizer == "visible"
-        normalizer = None if by_visible else len(matched) * head.loss_normalizer
-        loss = keypoint_rcnn_loss(_heatmaps(head, output.float()), matched, normalizer=normalizer)
-        return {"loss_keypoint": loss * head.loss_weight}
+        return keypoint_losses(head, _heatmaps(head, output), matched)
 
     def attach(self, heads: DensePoseROIHeads, instances: list[Instances], output: Tensor) -> None:
         """See CascadeTask."""
-        keypoint_rcnn_inference(_heatmaps(heads.keypoint_head, output), instances)
+        attach_keypoints(_heatmaps(heads.keypoint_head, output), instances)
 
 
 TASKS: tuple[CascadeTask, ...] = (DensePoseTask(), MaskTask(), KeypointTask())

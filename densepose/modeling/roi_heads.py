@@ -23,6 +23,7 @@ from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
 from .decoder import Decoder
+from .keypoints import attach_keypoints, keypoint_losses
 from .matches import MATCH, first_of_each, has_visible_keypoint, light_target
 from .registry import (
     DENSEPOSE_LOSS_REGISTRY,
@@ -173,13 +174,18 @@ class DensePoseROIHeads(StandardROIHeads):
         self, features: dict[str, Tensor], instances: list[Instances]
     ) -> dict[str, Tensor] | list[Instances]:
         """As StandardROIHeads does, also for a batch in which no keypoint is labelled."""
-        if not (self.keypoint_on and self.training):
+        if not self.keypoint_on:
             return super()._forward_keypoint(features, instances)
-        foreground, _ = select_foreground_proposals(instances, self.num_classes)
-        matched = [image[has_visible_keypoint(image)] for image in foreground]
+        if self.training:
+            foreground, _ = select_foreground_proposals(instances, self.num_classes)
+            instances = [image[has_visible_keypoint(image)] for image in foreground]
+        boxes = [image.proposal_boxes if self.training else image.pred_boxes for image in instances]
         levels = [features[name] for name in self.keypoint_in_features]
-        pooled = self.keypoint_pooler(levels, [image.proposal_boxes for image in matched])
-        return self.keypoint_head(pooled, matched)
+        heatmaps = self.keypoint_head.layers(self.keypoint_pooler(levels, boxes))
+        if self.training:
+            return keypoint_losses(self.keypoint_head, heatmaps, instances)
+        attach_keypoints(heatmaps, instances)
+        return instances
 
     def densepose_rows(self, foreground: Instances, target: Instances) -> Tensor:
         """Indices of the foreground proposals of one image that train the DensePose branch."""

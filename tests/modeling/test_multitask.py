@@ -9,6 +9,7 @@ from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 
 from densepose.modeling.matches import light_target
+from densepose.ops.accelerate import accelerate
 
 from .scenes import IMAGE_SIZE, target, with_keypoints
 from .test_roi_heads import batch, parameters_without_gradient, quick_model, train_step
@@ -59,6 +60,29 @@ def test_detections_carry_all_outputs(model: torch.nn.Module):
     assert people.pred_masks.shape == (len(people), 96, 128)
     assert people.pred_keypoints.shape == (len(people), 17, 3)
     assert len(people.pred_densepose) == len(people)
+
+
+@pytest.mark.parametrize("name", ["multitask_cpu", "cascade_cpu"])
+def test_works_with_the_operators_for_cpu(name: str):
+    """These run channels-last, which detectron2's keypoint functions cannot read."""
+    plain, fast = quick_model(name), quick_model(name)
+    fast.load_state_dict(plain.state_dict())
+    accelerate(fast)
+    for counts in ((2, 1), (0, 0)):
+        people = [with_keypoints(target(n, seed=n)) for n in counts]
+        torch.manual_seed(0)
+        want = train_step(plain, *people)
+        torch.manual_seed(0)
+        got = train_step(fast, *people)
+        for loss, value in want.items():
+            torch.testing.assert_close(got[loss], value, rtol=1e-3, atol=1e-4)
+    for one in (plain, fast):
+        one.eval()
+        one.roi_heads.box_predictor.test_score_thresh = 0.0
+    with torch.no_grad():
+        want, got = (one(batch(target(1)))[0]["instances"] for one in (plain, fast))
+    assert len(got) == len(want) > 0
+    torch.testing.assert_close(got.pred_keypoints, want.pred_keypoints, rtol=1e-3, atol=1e-3)
 
 
 def test_no_detection_gives_empty_outputs(model: torch.nn.Module):
