@@ -177,13 +177,10 @@ def run_ours(folder: Path) -> int:
 
 def _our_similarities(folder: Path, surface) -> dict[str, list]:
     """GPS of every (detection, person) pair, by image: measured again, outside the timed part."""
-    from densepose.evaluation.detections import ImageDetections
+    from densepose.evaluation.detections import pack_detections
     from densepose.evaluation.ground_truth import GroundTruth
-    from densepose.evaluation.ignore_regions import (
-        detections_to_keep,
-        ignore_mask,
-        people_to_keep,
-    )
+    from densepose.evaluation.ignore_regions import without_ignored
+    from densepose.evaluation.image_pairs import ImagePairs
     from densepose.evaluation.pairs import PointScorer
     from densepose.evaluation.prediction_file import read_predictions
 
@@ -191,14 +188,17 @@ def _our_similarities(folder: Path, surface) -> dict[str, list]:
     scorer = PointScorer(surface)
     similarities = {}
     for prediction in read_predictions(folder / "predictions"):
-        image = truth.image(prediction.image_id)
-        found = ImageDetections.from_prediction(prediction, image.image_size)
-        region = ignore_mask(image.ignore_polygons, image.image_size)
-        image = image.keep(people_to_keep(region, image.boxes_xywh_px))
-        keep = detections_to_keep(region, found.boxes_xywh_px, found.labels, only_inside_image=True)
-        gps = scorer([image], [found.keep(keep).best(20)])[0].gps
-        if gps.size:
-            similarities[str(image.image_id)] = gps.tolist()
+        image_id = prediction.image_id
+        people, found = without_ignored(
+            truth.people([image_id]),
+            pack_detections([prediction], [truth.image_size(image_id)]),
+            [truth.ignore_polygons(image_id)],
+            only_inside_image=True,
+        )
+        pairs = ImagePairs(people, found.best(20))
+        if len(pairs):
+            gps = scorer(pairs).gps.reshape(len(pairs.detections), len(people))
+            similarities[str(image_id)] = gps.tolist()
     return similarities
 
 

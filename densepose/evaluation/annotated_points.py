@@ -1,17 +1,18 @@
 """What a detection says at the annotated points of the people it might show.
 
-Shapes: P annotated points of the people of one image, D detections.
+Shapes: E points of all (detection, person) pairs, see ``image_pairs``; P any number of values.
 A code packs (part, u, v) of one pixel into an integer; 0 in its part bits is background.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from densepose.structures.grids import METRIC_GRID, UV_STEPS
 from densepose.surface.evaluation_surface import EvaluationSurface
+
+from . import point_kernels
+from .image_pairs import ImagePairs
 
 _PART_SHIFT = 16
 _U_SHIFT = 8
@@ -27,45 +28,34 @@ def annotated_points_px(points_grid: np.ndarray, boxes_xywh_px: np.ndarray) -> n
     return points_grid * boxes_xywh_px[:, 2:] / METRIC_GRID + boxes_xywh_px[:, :2]
 
 
-def pixels_in_boxes(
-    points_px: np.ndarray, boxes_xywh_px: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixel of each point in the map of each detection.
+def read_codes(pairs: ImagePairs) -> tuple[np.ndarray, np.ndarray]:
+    """What each pair's detection says at each annotated point of its person.
 
-    Offsets are truncated towards zero, so a point up to one pixel left of or above the box still
-    counts as inside; the released numbers have it so.
-
-    Args:
-        points_px: (P, 2) image positions.
-        boxes_xywh_px: (D, 4) boxes of the detections.
+    The pixel is the point's offset to the box, truncated towards zero, so a point up to one pixel
+    left of or above the box still counts as inside; the released numbers have it so.
 
     Returns:
-        row (D, P) and column (D, P) int64, inside (D, P) bool; row and column mean nothing outside.
+        codes (E,) int32, 0 outside the box; inside (E,) bool.
     """
-    offset = points_px[None] - boxes_xywh_px[:, None, :2]
-    column, row = np.moveaxis(offset.astype(np.int64), -1, 0)
-    width, height = boxes_xywh_px[:, None, 2:].astype(np.int64).transpose(2, 0, 1)
-    inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
-    return row, column, inside
-
-
-def read_codes(
-    labels: Sequence[np.ndarray],
-    uv: Sequence[np.ndarray],
-    row: np.ndarray,
-    column: np.ndarray,
-    inside: np.ndarray,
-) -> np.ndarray:
-    """Codes of D label maps (h, w) and uv maps (2, h, w), uint8, at (D, P) pixels; 0 outside."""
-    codes = np.zeros(inside.shape, np.int32)
-    for index, (label, chart) in enumerate(zip(labels, uv, strict=True)):
-        here = inside[index]
-        rows, columns = row[index, here], column[index, here]
-        u, v = chart[:, rows, columns].astype(np.int32)
-        codes[index, here] = (
-            (label[rows, columns].astype(np.int32) << _PART_SHIFT) | (u << _U_SHIFT) | v
-        )
-    return codes
+    people, detections = pairs.people, pairs.detections
+    points_px = annotated_points_px(people.points_grid, people.boxes_xywh_px[people.owner])
+    codes = np.zeros(pairs.first_entry[-1], np.int32)
+    inside = np.zeros(len(codes), bool)
+    point_kernels.read_codes(
+        pairs.detection,
+        pairs.person,
+        pairs.first_entry,
+        pairs.first_point,
+        points_px,
+        detections.boxes_xywh_px,
+        pairs.labels,
+        pairs.uv,
+        pairs.first_label,
+        detections.map_sizes,
+        codes,
+        inside,
+    )
+    return codes, inside
 
 
 def part_of(codes: np.ndarray) -> np.ndarray:
@@ -80,7 +70,7 @@ def uv_of(codes: np.ndarray) -> np.ndarray:
 
 
 def replaced_part(codes: np.ndarray, part: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """(D, P) codes with the part (P,) of the truth inside the box, background outside."""
+    """(E,) codes with the part (E,) of the truth inside the box, background outside."""
     uv_bits = codes & ((1 << _PART_SHIFT) - 1)
     return np.where(inside, (part.astype(np.int32) << _PART_SHIFT) | uv_bits, 0)
 

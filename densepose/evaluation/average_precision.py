@@ -5,11 +5,9 @@ Shapes: N detections of all images together, T thresholds, R recalls, A area ran
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from .matching import AREA_RANGES_PX, ImageMatches
+from .matching import AREA_RANGES_PX, Matches
 
 RECALLS = np.linspace(0.0, 1.0, 101)
 # Single thresholds that are reported, where they are evaluated.
@@ -43,35 +41,29 @@ def precision_recall(
 
 
 def average_precision_table(
-    images: Sequence[ImageMatches], similarity_index: int, thresholds: np.ndarray
+    matches: Matches, similarity_index: int, thresholds: np.ndarray
 ) -> dict[str, float]:
     """AP AP50 AP75 APm APl AR AR50 AR75 ARm ARl in percent.
 
     Args:
-        images: matches of all images, in the order of their ids: of equal scores the earlier counts
-            first.
+        matches: of all images, in the order of their ids: of equal scores the earlier counts first.
         similarity_index: which of the M similarities.
         thresholds: (T,) those of the matches. Below 0.5 they add AP20, AP30, AP40.
 
     Returns:
         Name -> percent; NaN where there is nobody to find in the area range.
     """
-    num_people = np.sum([image.num_people for image in images], axis=0, dtype=np.int64)
-    scores = np.concatenate([image.scores for image in images] or [np.zeros(0)])
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-matches.scores, kind="stable")
     precision, recall = {}, {}
     for area_index, name in enumerate(AREA_RANGES_PX):
-        if len(images) == 0 or num_people[area_index] == 0:
+        num_people = int(matches.num_people[area_index])
+        if num_people == 0:
             precision[name] = np.full((len(thresholds), len(RECALLS)), np.nan)
             recall[name] = np.full(len(thresholds), np.nan)
             continue
-        matched, ignored = (
-            np.concatenate([flags[similarity_index, area_index] for flags in of_images], axis=1)
-            for of_images in ([i.matched for i in images], [i.ignored for i in images])
-        )
-        precision[name], recall[name] = precision_recall(
-            matched[:, order], ignored[:, order], int(num_people[area_index])
-        )
+        matched = matches.matched[similarity_index, area_index][:, order]
+        ignored = matches.ignored[similarity_index, area_index][:, order]
+        precision[name], recall[name] = precision_recall(matched, ignored, num_people)
     single = {
         f"{percent}": np.abs(thresholds - percent / 100) < 1e-3 for percent in _SINGLE_THRESHOLDS
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,9 @@ from pycocotools.cocoeval import COCOeval
 
 from densepose.structures.prediction import ImagePrediction
 
-from .foreground import MaskCrop
+from . import mask_kernels
+from .detections import PackedDetections
+from .foreground import crops_in_image
 from .ground_truth import GroundTruth
 
 logger = logging.getLogger(__name__)
@@ -47,18 +49,21 @@ class DetectionCollector:
 
     def add(
         self,
-        image_id: int,
-        image_size: tuple[int, int],
-        boxes_xywh_px: np.ndarray,
-        scores: np.ndarray,
-        crops: list[MaskCrop],
+        image_ids: Sequence[int],
+        image_sizes: Sequence[tuple[int, int]],
+        detections: PackedDetections,
     ) -> None:
-        """Add the detections of one image: (D, 4) boxes, (D,) scores and D masks."""
-        for box, score, crop in zip(boxes_xywh_px.tolist(), scores.tolist(), crops, strict=True):
-            common = {"image_id": image_id, "score": score, "iscrowd": 0}
-            runs = encode_crop(crop, image_size)
+        """Add the detections of I images with their ids, heights and widths in px."""
+        sizes = np.array(image_sizes, np.int64).reshape(-1, 2)[detections.image]
+        boxes_xywh_px = detections.boxes_xywh_px
+        crops = crops_in_image(boxes_xywh_px, detections.map_sizes, sizes, towards_zero=False)
+        columns = (detections.image, boxes_xywh_px, detections.scores, sizes)
+        for label, crop, image, box, score, size in zip(
+            detections.labels, crops, *(column.tolist() for column in columns), strict=True
+        ):
+            common = {"image_id": image_ids[image], "score": score, "iscrowd": 0}
+            runs, area = encode_crop(label, crop, size)
             self._boxes.append({**common, "bbox": box, "area": box[2] * box[3]})
-            area = float(crop.area)
             self._masks.append({**common, "segmentation": runs, "area": area})
 
     def add_branches(self, prediction: ImagePrediction) -> None:
@@ -110,12 +115,19 @@ class DetectionCollector:
         return tables
 
 
-def encode_crop(crop: MaskCrop, image_size: tuple[int, int]) -> dict[str, Any]:
-    """A crop as a run-length encoded mask of the whole image (height, width in px)."""
-    height, width = crop.pixels.shape
-    whole = np.zeros(image_size, np.uint8, order="F")
-    whole[crop.top : crop.top + height, crop.left : crop.left + width] = crop.pixels
-    return coco_mask.encode(whole)
+def encode_crop(
+    labels: np.ndarray, crop: np.ndarray, image_size: Sequence[int]
+) -> tuple[dict[str, Any], float]:
+    """Foreground of a label map as a run-length encoded mask of the whole image, and its area.
+
+    Args:
+        labels: (h, w) uint8.
+        crop: (6,) where it lies, see ``crops_in_image``.
+        image_size: height, width in px.
+    """
+    height, width = image_size
+    counts, area = mask_kernels.encode_runs(np.ascontiguousarray(labels), crop, height, width)
+    return {"size": [height, width], "counts": counts.tobytes()}, float(area)
 
 
 def _people(truth: GroundTruth) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ Shapes: D detections and G people of one image, P annotated points of all of the
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,8 +23,9 @@ from .prediction_file import read_predictions
 from .result import EvaluationResult
 from .running_scores import RunningScores
 
-# Images whose points are looked up on the surface together.
-_IMAGES_AT_A_TIME = 32
+# What is scored together: so many images, or fewer with so many pixels in all boxes together.
+_IMAGES_AT_A_TIME = 64
+_PIXELS_AT_A_TIME = 1 << 22
 Predictions = Iterable[ImagePrediction] | str | os.PathLike[str]
 
 
@@ -54,8 +54,8 @@ def evaluate_densepose(
             predictions in any order of images. The same order gives the same bytes.
         surface: the surface the annotations lie on.
         quirks: "upstream" gives the numbers of detectron2's evaluator (the published ones) to the
-            last digit; "fixed" repairs what is plainly wrong there, see ``match_image``,
-            ``GroundTruth``, ``place_in_image`` and ``detections_to_keep``.
+            last digit; "fixed" repairs what is plainly wrong there, see ``match_images``,
+            ``GroundTruth``, ``crops_in_image`` and ``detections_to_keep``.
         oracle: replace parts of the predictions by the truth, see ``PointScorer``.
         min_threshold: smallest similarity threshold of AP, 0.5 in all published tables.
         max_detections: best detections of an image that count for the DensePose tables.
@@ -74,15 +74,12 @@ def evaluate_densepose(
         raise ValueError(
             f"quirks must be in {QUIRKS} and oracle in {ORACLES}, got {quirks, oracle}"
         )
-    options = {
-        "category_id": category_id,
-        "image_ids": image_ids,
-        "repeat_duplicate_ids": quirks == "upstream",
-    }
-    if isinstance(ground_truth, Mapping):
-        truth = GroundTruth(ground_truth, "ground truth", **options)
-    else:
-        truth = GroundTruth.load(ground_truth, **options)
+    truth = _opened_truth(
+        ground_truth,
+        category_id=category_id,
+        image_ids=image_ids,
+        repeat_duplicate_ids=quirks == "upstream",
+    )
     run = RunningScores(
         truth,
         PointScorer(surface, oracle=oracle, as_published=quirks == "upstream"),
@@ -91,10 +88,30 @@ def evaluate_densepose(
         max_detections=max_detections,
         detection_scores=detection_scores,
     )
-    images = _all_images(truth, _opened(predictions, truth))
-    while chunk := list(itertools.islice(images, _IMAGES_AT_A_TIME)):
+    for chunk in _chunks(_all_images(truth, _opened(predictions, truth))):
         run.add(chunk)
     return run.result(surface.name, oracle, paper_kappa)
+
+
+def _opened_truth(
+    ground_truth: str | os.PathLike[str] | Mapping[str, Any], **options: Any
+) -> GroundTruth:
+    if isinstance(ground_truth, Mapping):
+        return GroundTruth(ground_truth, "ground truth", **options)
+    return GroundTruth.load(ground_truth, **options)
+
+
+def _chunks(images: Iterable[ImagePrediction]) -> Iterator[list[ImagePrediction]]:
+    """Images in groups whose maps do not fill the memory."""
+    chunk, pixels = [], 0
+    for image in images:
+        chunk.append(image)
+        pixels += sum(label.size for label in image.labels)
+        if len(chunk) == _IMAGES_AT_A_TIME or pixels >= _PIXELS_AT_A_TIME:
+            yield chunk
+            chunk, pixels = [], 0
+    if chunk:
+        yield chunk
 
 
 def _opened(predictions: Predictions, truth: GroundTruth) -> Iterable[ImagePrediction]:

@@ -1,11 +1,14 @@
-"""Foreground masks of people and of detections as crops of the image, and their overlap.
+"""Foreground masks of people and of detections, and how much they overlap.
 
-Shapes: G people, D detections of one image.
+A mask is kept as a crop: a rectangle of the image outside of which it is empty.
+
+Shapes: G people, D detections, N pairs of them, see ``image_pairs``. Rectangles are rows of (first
+image row, first image column, rows, columns, first mask row, first mask column).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,186 +17,190 @@ from pycocotools import mask as coco_mask
 
 from densepose.structures.grids import ANNOTATION_GRID
 
+from . import mask_kernels
+from .image_pairs import ImagePairs, starts
+from .packed_people import PackedPeople, Record
+
 _GRID = int(ANNOTATION_GRID)
 # dp_masks holds one mask for each of the 14 annotated regions; anything beyond is not read.
 _NUM_REGIONS = 14
+_NO_MASK, _OF_BOX, _OF_IMAGE = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class MaskCrop:
-    """A mask that is False outside one rectangle of the image."""
+class PeopleMasks:
+    """Masks of G people."""
 
-    pixels: np.ndarray  # (h, w) bool
-    top: int  # row of the image its first row lies on, at least 0
-    left: int
+    crop: np.ndarray  # (G, 6) int64
+    first_pixel: np.ndarray  # (G + 1,) int64 where the pixels of each start
+    pixels: np.ndarray  # uint8 0 or 1, row by row
+    area: np.ndarray  # (G,) int64: how many of its pixels are 1
 
-    @property
-    def area(self) -> int:
-        """Number of pixels in the mask."""
-        return int(np.count_nonzero(self.pixels))
-
-
-EMPTY_CROP = MaskCrop(np.zeros((0, 0), bool), 0, 0)
+    def of_person(self, index: int) -> np.ndarray:
+        """(rows, columns) uint8 mask inside the crop."""
+        flat = self.pixels[self.first_pixel[index] : self.first_pixel[index + 1]]
+        return flat.reshape(self.crop[index, 2:4])
 
 
-def person_crop(record: Mapping[str, Any], image_size: tuple[int, int], source: str) -> MaskCrop:
-    """Mask of an annotated person: the union of ``dp_masks``, else ``segmentation``, else nothing.
+def people_masks(people: PackedPeople) -> PeopleMasks:
+    """Masks of people: the union of ``dp_masks``, else ``segmentation``, else nothing.
 
-    Args:
-        record: the annotation.
-        image_size: height, width in px.
-        source: the annotation's name in error messages.
+    The union is zoomed to the box by linear interpolation with the corners of the two grids on one
+    another, and cut above one half: the result of ``scipy.ndimage.zoom(..., order=1)``, which the
+    released evaluators use, to the pixel.
 
     Raises:
         ValueError: a mask does not have the size it must have, or can not be decoded.
     """
-    try:
-        if "dp_masks" in record:
-            union = union_of_regions(record["dp_masks"])
-            if union is None:
-                return EMPTY_CROP
-            return place_in_image(zoom_to_box(union, record["bbox"]), record["bbox"], image_size)
-        return _crop_of_segmentation(record.get("segmentation"), image_size)
-    except (TypeError, KeyError, ValueError, IndexError) as error:
-        raise ValueError(f"{source}: its masks can not be read: {error}") from error
-
-
-def union_of_regions(dp_masks: Sequence[Any] | Mapping[str, Any]) -> np.ndarray | None:
-    """RLE masks on the annotation grid -> (256, 256) uint8 union; None where there is no mask.
-
-    A single mask in place of the list (DensePose-Chimps) is the union itself.
-    """
-    given = [dp_masks] if isinstance(dp_masks, Mapping) else list(dp_masks)[:_NUM_REGIONS]
-    runs = [_compressed(mask, mask["size"]) for mask in given if mask]
-    if not runs:
-        return None
-    sizes = {tuple(run["size"]) for run in runs}
-    if sizes != {(_GRID, _GRID)}:
-        raise ValueError(f"dp_masks must be {_GRID} x {_GRID}, got {sorted(sizes)}")
-    return coco_mask.decode(coco_mask.merge(runs))
-
-
-def zoom_to_box(mask: np.ndarray, box_xywh_px: Sequence[float]) -> np.ndarray:
-    """(256, 256) uint8 mask of 0 and 1 -> bool mask of the box's size in pixels, at least 1 x 1.
-
-    Linear interpolation with the corners of the two grids on one another, and above one half: the
-    result of ``scipy.ndimage.zoom(..., order=1)``, which the released evaluators use, to the pixel.
-    """
-    height, width = (max(round(float(box_xywh_px[axis])), 1) for axis in (3, 2))
-    row, row_weight = _linear_steps(mask.shape[0], height)
-    column, column_weight = _linear_steps(mask.shape[1], width)
-    of_rows = mask[row[0]] + mask[row[1]]
-    neighbours = np.take(of_rows, column[0], axis=1)
-    neighbours += np.take(of_rows, column[1], axis=1)
-    zoomed = neighbours == 4
-    # Where the four neighbours differ: their weighted sum, in scipy's order of operations.
-    y, x = np.nonzero((neighbours > 0) & ~zoomed)
-    value = sum(
-        mask[row[i, y], column[j, x]] * row_weight[i, y] * column_weight[j, x]
-        for i in range(2)
-        for j in range(2)
+    sizes = people.image_sizes[people.image]
+    kind = np.zeros(len(people), np.int64)
+    texts: list[bytes] = []
+    num_texts = np.zeros(len(people), np.int64)
+    for index, (record, size) in enumerate(zip(people.records, sizes.tolist(), strict=True)):
+        try:
+            kind[index], of_person = _encodings(record, size)
+        except (TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
+            raise ValueError(_unreadable(people, index, error)) from error
+        texts += of_person
+        num_texts[index] = len(of_person)
+    boxes = people.boxes_xywh_px
+    zoomed = np.maximum(np.rint(boxes[:, 3:1:-1]), 1).astype(np.int64)
+    crop = crops_in_image(boxes, zoomed, sizes)
+    of_image = kind == _OF_IMAGE
+    crop[of_image] = _crops_of_runs(texts, starts(num_texts)[:-1][of_image], sizes[of_image])
+    crop[kind == _NO_MASK] = 0
+    first_pixel = starts(crop[:, 2] * crop[:, 3])
+    pixels = np.zeros(first_pixel[-1], np.uint8)
+    area, broken = np.zeros(len(people), np.int64), np.zeros(len(people), bool)
+    mask_kernels.draw_people(
+        kind,
+        np.frombuffer(b"".join(texts), np.uint8),
+        starts(np.array([len(text) for text in texts], np.int64)),
+        starts(num_texts),
+        _GRID,
+        np.where(of_image[:, None], sizes, zoomed),
+        crop,
+        first_pixel,
+        pixels,
+        area,
+        broken,
     )
-    zoomed[y, x] = value > 0.5
-    zoomed[row_weight.sum(axis=0) == 0] = False
-    zoomed[:, column_weight.sum(axis=0) == 0] = False
-    return zoomed
+    if broken.any():
+        error = "the runs of a mask do not fill it"
+        raise ValueError(_unreadable(people, int(broken.argmax()), error))
+    return PeopleMasks(crop, first_pixel, pixels, area)
 
 
-def _linear_steps(size: int, new_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The two old places (2, new_size) beside each new one, and their weights (2, new_size).
-
-    A last place that rounding puts beyond the old grid has weight 0, as in scipy.
-    """
-    position = np.arange(new_size) * ((size - 1) / (new_size - 1) if new_size > 1 else 1.0)
-    low = np.minimum(np.floor(position).astype(np.int64), size - 1)
-    fraction = position - low
-    weight = np.stack([1 - fraction, fraction]) * (position <= size - 1)
-    return np.stack([low, np.minimum(low + 1, size - 1)]), weight
-
-
-def place_in_image(
-    mask: np.ndarray,
-    box_xywh_px: Sequence[float],
-    image_size: tuple[int, int],
+def crops_in_image(
+    boxes_xywh_px: np.ndarray,
+    mask_sizes: np.ndarray,
+    image_sizes: np.ndarray,
     *,
     towards_zero: bool = True,
-) -> MaskCrop:
-    """A mask whose first pixel is the box's first pixel, cut at the box and at the image.
+) -> np.ndarray:
+    """Rectangles of masks whose first pixel is their box's, cut at the box and at the image.
 
     Args:
-        mask: (h, w) bool.
-        box_xywh_px: the box.
-        image_size: height, width in px.
+        boxes_xywh_px: (K, 4).
+        mask_sizes: (K, 2) rows and columns.
+        image_sizes: (K, 2) height and width in px.
         towards_zero: the first pixel is int(x), int(y) as in detectron2's evaluator; else the
             floor, which differs for boxes that start left of or above the image.
+
+    Returns:
+        (K, 6) int64; zeros where nothing of the mask is in the image.
     """
-    x, y, width, height = (float(value) for value in box_xywh_px)
-    left, top = (int(x), int(y)) if towards_zero else (int(np.floor(x)), int(np.floor(y)))
-    right = min(int(x + width), image_size[1], left + mask.shape[1])
-    bottom = min(int(y + height), image_size[0], top + mask.shape[0])
-    first_row, first_column = max(top, 0), max(left, 0)
-    if right <= first_column or bottom <= first_row:
-        return EMPTY_CROP
-    inside = mask[first_row - top : bottom - top, first_column - left : right - left]
-    return MaskCrop(inside, first_row, first_column)
+    near, size = boxes_xywh_px[:, 1::-1], boxes_xywh_px[:, :1:-1]
+    first = (near if towards_zero else np.floor(near)).astype(np.int64)
+    last = np.minimum((near + size).astype(np.int64), image_sizes)
+    last = np.minimum(last, first + mask_sizes)
+    start = np.maximum(first, 0)
+    crop = np.concatenate([start, last - start, start - first], axis=1)
+    crop[(last <= start).any(axis=1)] = 0
+    return crop
 
 
-def overlap(
-    detections: Sequence[MaskCrop], people: Sequence[MaskCrop], crowd: np.ndarray
-) -> np.ndarray:
-    """(D, G) intersection over union; over the detection's area alone where a person is a crowd."""
-    detection_area = np.array([crop.area for crop in detections], np.float64)
-    person_area = np.array([crop.area for crop in people], np.float64)
-    shared = np.array([[_shared(d, p) for p in people] for d in detections], np.float64)
-    shared = shared.reshape(len(detections), len(people))
-    union = detection_area[:, None] + person_area[None] - shared
-    union = np.where(crowd[None], detection_area[:, None], union)
-    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+def mask_overlap(pairs: ImagePairs, masks: PeopleMasks, crop: np.ndarray) -> np.ndarray:
+    """(N,) intersection over union; over the detection's area alone where a person is a crowd.
 
-
-def box_overlap(
-    boxes_xywh_px: np.ndarray, people_xywh_px: np.ndarray, crowd: np.ndarray
-) -> np.ndarray:
-    """(D, 4) and (G, 4) boxes -> (D, G) intersection over union, crowds as in ``overlap``."""
-    first = np.maximum(boxes_xywh_px[:, None, :2], people_xywh_px[None, :, :2])
-    last = np.minimum(
-        (boxes_xywh_px[:, :2] + boxes_xywh_px[:, 2:])[:, None],
-        (people_xywh_px[:, :2] + people_xywh_px[:, 2:])[None],
+    Args:
+        pairs: detections and people.
+        masks: of the people.
+        crop: (D, 6) where the label maps lie, see ``crops_in_image``.
+    """
+    width, shared = pairs.detections.map_sizes[:, 1], np.zeros(len(pairs), np.int64)
+    area = np.zeros(len(pairs.detections), np.int64)
+    mask_kernels.count_foreground(pairs.labels, pairs.first_label, width, crop, area)
+    mask_kernels.count_shared(
+        *(pairs.detection, pairs.person),
+        *(pairs.labels, pairs.first_label, width, crop),
+        *(masks.pixels, masks.first_pixel, masks.crop),
+        shared,
     )
-    width, height = np.moveaxis(last - first, -1, 0)
+    return _share(shared, area[pairs.detection], masks.area[pairs.person], _crowd(pairs))
+
+
+def box_overlap(pairs: ImagePairs) -> np.ndarray:
+    """(N,) intersection over union of boxes, crowds as in ``mask_overlap``."""
+    boxes = pairs.detections.boxes_xywh_px[pairs.detection]
+    people = pairs.people.boxes_xywh_px[pairs.person]
+    first = np.maximum(boxes[:, :2], people[:, :2])
+    last = np.minimum(boxes[:, :2] + boxes[:, 2:], people[:, :2] + people[:, 2:])
+    width, height = (last - first).T
     shared = np.where((width > 0) & (height > 0), width * height, 0.0)
-    detection_area = (boxes_xywh_px[:, 2] * boxes_xywh_px[:, 3])[:, None]
-    person_area = (people_xywh_px[:, 2] * people_xywh_px[:, 3])[None]
-    union = np.where(crowd[None], detection_area, detection_area + person_area - shared)
-    return np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0)
+    return _share(shared, boxes[:, 2] * boxes[:, 3], people[:, 2] * people[:, 3], _crowd(pairs))
 
 
-def _shared(a: MaskCrop, b: MaskCrop) -> int:
-    top, left = max(a.top, b.top), max(a.left, b.left)
-    bottom = min(a.top + a.pixels.shape[0], b.top + b.pixels.shape[0])
-    right = min(a.left + a.pixels.shape[1], b.left + b.pixels.shape[1])
-    if bottom <= top or right <= left:
-        return 0
-    of_a = a.pixels[top - a.top : bottom - a.top, left - a.left : right - a.left]
-    of_b = b.pixels[top - b.top : bottom - b.top, left - b.left : right - b.left]
-    return int(np.count_nonzero(of_a & of_b))
+def _crowd(pairs: ImagePairs) -> np.ndarray:
+    return pairs.people.crowd[pairs.person]
 
 
-def _compressed(mask: Mapping[str, Any], size: Sequence[int]) -> dict[str, Any]:
-    if isinstance(mask["counts"], list):
-        return coco_mask.frPyObjects(dict(mask), *size)
-    return dict(mask)
+def _share(
+    shared: np.ndarray, detection: np.ndarray, person: np.ndarray, crowd: np.ndarray
+) -> np.ndarray:
+    union = np.where(crowd, detection, detection + person - shared).astype(np.float64)
+    return np.divide(shared, union, out=np.zeros(len(shared)), where=shared > 0)
 
 
-def _crop_of_segmentation(segmentation: Any, image_size: tuple[int, int]) -> MaskCrop:
+def _unreadable(people: PackedPeople, index: int, error: object) -> str:
+    name = f"{people.source}: annotation {people.annotation_ids[index]}"
+    return f"{name}: its masks can not be read: {error}"
+
+
+def _encodings(record: Record, image_size: list[int]) -> tuple[int, list[bytes]]:
+    """Kind of a person's mask and its run lengths in COCO's compressed form."""
+    if "dp_masks" in record:
+        given = record["dp_masks"]
+        # A single mask in place of the list (DensePose-Chimps) is the union itself.
+        given = [given] if isinstance(given, Mapping) else given[:_NUM_REGIONS]
+        texts = [_compressed(mask, [_GRID, _GRID], "dp_masks are") for mask in given if mask]
+        return (_OF_BOX if texts else _NO_MASK), texts
+    segmentation = record.get("segmentation")
     if not segmentation:
-        return EMPTY_CROP
-    if isinstance(segmentation, Mapping):
-        run = _compressed(segmentation, image_size)
-    else:
-        run = coco_mask.merge(coco_mask.frPyObjects(segmentation, *image_size))
-    if tuple(run["size"]) != tuple(image_size):
-        raise ValueError(f"segmentation is {run['size']}, the image is {list(image_size)} px")
-    left, top, width, height = (int(value) for value in coco_mask.toBbox(run))
-    pixels = coco_mask.decode(run)[top : top + height, left : left + width].astype(bool)
-    return MaskCrop(pixels, top, left)
+        return _NO_MASK, []
+    if not isinstance(segmentation, Mapping):
+        segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, *image_size))
+    return _OF_IMAGE, [_compressed(segmentation, image_size, "segmentation is")]
+
+
+def _compressed(mask: Mapping[str, Any], size: list[int], name: str) -> bytes:
+    counts = mask["counts"]
+    if list(mask["size"]) != size:
+        rows, columns = size
+        raise ValueError(f"{name} of {mask['size']} pixels, must be {rows} x {columns}")
+    if isinstance(counts, str):
+        return counts.encode("ascii")
+    return (
+        counts if isinstance(counts, bytes) else coco_mask.frPyObjects(dict(mask), *size)["counts"]
+    )
+
+
+def _crops_of_runs(texts: list[bytes], index: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """(K, 6) rectangles around masks of whole images."""
+    runs = [
+        {"size": size, "counts": texts[k]}
+        for k, size in zip(index.tolist(), sizes.tolist(), strict=True)
+    ]
+    boxes = coco_mask.toBbox(runs).astype(np.int64).reshape(-1, 4) if runs else np.zeros((0, 4))
+    left, top, width, height = boxes.T
+    return np.stack([top, left, height, width, top, left], axis=1).astype(np.int64)

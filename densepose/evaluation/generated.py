@@ -72,9 +72,15 @@ def generated_surface(seed: int = 0, vertices_per_part: int = 60) -> EvaluationS
 
 
 def generated_set(
-    kind: Kind, seed: int = 0, num_images: int = 40, points_per_person: int = 100
+    kind: Kind,
+    seed: int = 0,
+    num_images: int = 40,
+    points_per_person: int = 100,
+    *,
+    most_people: int = 3,
+    detections_per_person: int = 1,
 ) -> GeneratedSet:
-    """Annotations and predictions of one kind.
+    """Annotations and predictions of one kind; every image has 1 to ``most_people`` people.
 
     "easy" is nearly right everywhere; "noisy" has wrong boxes, parts and coordinates, holes and
     people that are missed; "adversarial" adds people without points, with empty lists of points or
@@ -89,9 +95,13 @@ def generated_set(
         image |= {"height": IMAGE_SIZE[0], "width": IMAGE_SIZE[1]}
         people = [
             _person(rng, image_id, len(annotations) + index + 1, points_per_person)
-            for index in range(int(rng.integers(1, 4)))
+            for index in range(int(rng.integers(1, most_people + 1)))
         ]
-        detections = [_detection(rng, kind, person["bbox"]) for person in people]
+        detections = [
+            _detection(rng, kind, person["bbox"])
+            for person in people
+            for _ in range(detections_per_person)
+        ]
         detections = [d for d in detections if rng.uniform() >= _ERRORS[kind][4]]
         if kind == "adversarial":
             _spoil_image(rng, image)

@@ -10,9 +10,44 @@ from collections.abc import Sequence
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from .detections import PackedDetections
+from .packed_people import PackedPeople
+
 # Shares of an annotated box, and of the pixels a detection labels, from which on it is left out.
 IGNORED_BOX_SHARE = 0.7
 IGNORED_MASK_SHARE = 0.9
+
+
+def without_ignored(
+    people: PackedPeople,
+    detections: PackedDetections,
+    polygons: Sequence[Sequence[Sequence[float]]],
+    *,
+    only_inside_image: bool,
+) -> tuple[PackedPeople, PackedDetections]:
+    """People and detections of I images without those in the regions to ignore.
+
+    Args:
+        people: of the images.
+        detections: of the same images.
+        polygons: I lists of polygons, each x, y, x, y, ...
+        only_inside_image: see ``detections_to_keep``.
+    """
+    with_regions = [index for index, of_image in enumerate(polygons) if of_image]
+    if not with_regions:
+        return people, detections
+    keep_person = np.ones(len(people), bool)
+    keep_detection = np.ones(len(detections), bool)
+    for index in with_regions:
+        height, width = people.image_sizes[index].tolist()
+        region = ignore_mask(polygons[index], (height, width))
+        mine = people.image == index
+        keep_person[mine] = people_to_keep(region, people.boxes_xywh_px[mine])
+        found = detections.keep(detections.image == index)
+        keep_detection[detections.image == index] = detections_to_keep(
+            region, found.boxes_xywh_px, found.labels, only_inside_image=only_inside_image
+        )
+    return people.keep(keep_person), detections.keep(keep_detection)
 
 
 def ignore_mask(

@@ -1,11 +1,10 @@
 """Geodesic errors and similarities of all (detection, person) pairs of some images.
 
-Shapes: D detections and G people of one image, P annotated points of all of them.
+Shapes: N pairs, E points of all pairs, see ``image_pairs``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,15 +14,12 @@ from densepose.surface.evaluation_surface import EvaluationSurface
 
 from .annotated_points import (
     VertexOfCode,
-    annotated_points_px,
     part_of,
-    pixels_in_boxes,
     read_codes,
     replaced_part,
     surface_distances,
     without_uv,
 )
-from .detections import ImageDetections
 from .gps import (
     GLOBAL_KAPPA_M,
     PART_KAPPA_M,
@@ -31,7 +27,7 @@ from .gps import (
     point_similarity,
     squares_as_published,
 )
-from .ground_truth import ImageTruth
+from .image_pairs import ImagePairs
 
 Oracle = Literal["none", "iuv", "part", "part_without_uv", "without_uv"]
 ORACLES: tuple[Oracle, ...] = ("none", "iuv", "part", "part_without_uv", "without_uv")
@@ -39,16 +35,14 @@ ORACLES: tuple[Oracle, ...] = ("none", "iuv", "part", "part_without_uv", "withou
 
 @dataclass(frozen=True)
 class PairScores:
-    """What D detections say about the people of one image."""
+    """What detections say about people."""
 
-    distance_m: np.ndarray  # (D, P) error of each point; inf outside the box and on background
-    similarity: np.ndarray  # (D, P) with the kappa of the annotated part
-    predicted_part: np.ndarray  # (D, P) 0 outside the box and on background
-    gps: np.ndarray  # (D, G) with the kappa of the annotated part
-    gps_paper: np.ndarray  # (D, G) with one kappa
-    part_accuracy: (
-        np.ndarray
-    )  # (D, G) share of a person's points on the right part; 0 without points
+    distance_m: np.ndarray  # (E,) error of each point; inf outside the box and on background
+    similarity: np.ndarray  # (E,) with the kappa of the annotated part
+    predicted_part: np.ndarray  # (E,) 0 outside the box and on background
+    gps: np.ndarray  # (N,) with the kappa of the annotated part
+    gps_paper: np.ndarray  # (N,) with one kappa
+    part_accuracy: np.ndarray  # (N,) share of the points on the right part; 0 without points
 
 
 class PointScorer:
@@ -71,62 +65,32 @@ class PointScorer:
         self._as_published = as_published
         self._vertex_of = VertexOfCode(surface)
 
-    def __call__(
-        self, truths: Sequence[ImageTruth], detections: Sequence[ImageDetections]
-    ) -> list[PairScores]:
-        """Scores of each image; the surface is asked once for all of them."""
-        codes = [self._codes(truth, found) for truth, found in zip(truths, detections, strict=True)]
-        part = np.concatenate([truth.part for truth in truths])
-        uv = np.concatenate([truth.uv for truth in truths])
-        true_vertex = self._surface.nearest_vertex(part, uv)
-        ends = np.cumsum([len(truth.part) for truth in truths])[:-1]
-        wanted = [
-            np.broadcast_to(of_image, code.shape).ravel()
-            for of_image, code in zip(np.split(true_vertex, ends), codes, strict=True)
-        ]
-        flat_code, flat_wanted = np.concatenate([c.ravel() for c in codes]), np.concatenate(wanted)
-        if self._oracle == "iuv":
-            predicted = np.where(flat_code > 0, flat_wanted, -1)
-        else:
-            predicted = self._vertex_of(flat_code)
-        distance, looked_up = surface_distances(self._surface, flat_wanted, predicted)
-        ends = np.cumsum([code.size for code in codes])[:-1]
-        return [
-            self._scores(truth, code, of_image, from_table)
-            for truth, code, of_image, from_table in zip(
-                truths, codes, np.split(distance, ends), np.split(looked_up, ends), strict=True
-            )
-        ]
-
-    def _codes(self, truth: ImageTruth, detections: ImageDetections) -> np.ndarray:
-        """(D, P) predicted codes at the annotated points."""
-        points_px = annotated_points_px(truth.points_grid, truth.boxes_xywh_px[truth.owner])
-        row, column, inside = pixels_in_boxes(points_px, detections.boxes_xywh_px)
-        codes = read_codes(detections.labels, detections.uv, row, column, inside)
+    def __call__(self, pairs: ImagePairs) -> PairScores:
+        """Scores of some images; the surface is asked once for all of them."""
+        codes, inside = read_codes(pairs)
+        part = pairs.people.part[pairs.point]
         if self._oracle in ("iuv", "part", "part_without_uv"):
-            codes = replaced_part(codes, truth.part, inside)
-        return without_uv(codes) if self._oracle.endswith("without_uv") else codes
-
-    def _scores(
-        self, truth: ImageTruth, codes: np.ndarray, distance_m: np.ndarray, looked_up: np.ndarray
-    ) -> PairScores:
-        count, people = len(codes), len(truth)
-        num_points = np.tile(truth.num_points, count)
+            codes = replaced_part(codes, part, inside)
+        if self._oracle.endswith("without_uv"):
+            codes = without_uv(codes)
+        true_vertex = self._surface.nearest_vertex(pairs.people.part, pairs.people.uv)[pairs.point]
+        if self._oracle == "iuv":
+            predicted = np.where(codes > 0, true_vertex, -1)
+        else:
+            predicted = self._vertex_of(codes)
+        distance_m, looked_up = surface_distances(self._surface, true_vertex, predicted)
         if self._as_published:
-            squared = squares_as_published(distance_m, looked_up, num_points)
+            squared = squares_as_published(distance_m, looked_up, pairs.num_points)
         else:
             squared = np.square(distance_m)
+        similarity = point_similarity(squared, PART_KAPPA_M[part])
         predicted_part = part_of(codes)
-        similarity = point_similarity(squared, np.tile(PART_KAPPA_M[truth.part], count))
-
-        def of_people(values: np.ndarray) -> np.ndarray:
-            return mean_per_segment(values.ravel(), num_points).reshape(count, people)
-
+        right_part = (predicted_part == part).astype(np.float64)
         return PairScores(
-            distance_m=distance_m.reshape(codes.shape),
-            similarity=similarity.reshape(codes.shape),
+            distance_m=distance_m,
+            similarity=similarity,
             predicted_part=predicted_part,
-            gps=of_people(similarity),
-            gps_paper=of_people(point_similarity(squared, GLOBAL_KAPPA_M)),
-            part_accuracy=of_people((predicted_part == truth.part).astype(np.float64)),
+            gps=mean_per_segment(similarity, pairs.num_points),
+            gps_paper=mean_per_segment(point_similarity(squared, GLOBAL_KAPPA_M), pairs.num_points),
+            part_accuracy=mean_per_segment(right_part, pairs.num_points),
         )

@@ -1,6 +1,6 @@
 """Scores of predictions added up image by image.
 
-Shapes: D detections and G people of one image, P annotated points of all of them.
+Shapes: G people and N pairs of some images, see ``image_pairs``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from densepose.surface.template import PART_NAMES
 from .average_precision import average_precision_table
 from .coco_detection import DetectionCollector
 from .correct_points import RCP_THRESHOLDS_M, PointTotals
-from .detections import ImageDetections
-from .foreground import box_overlap, overlap, person_crop
+from .detections import pack_detections
+from .foreground import box_overlap, crops_in_image, mask_overlap, people_masks
 from .gps import masked_similarity
-from .ground_truth import GroundTruth, ImageTruth
-from .ignore_regions import detections_to_keep, ignore_mask, people_to_keep
-from .matching import ImageMatches, Quirks, match_by_box, match_image
+from .ground_truth import GroundTruth
+from .ignore_regions import without_ignored
+from .image_pairs import ImagePairs, ranges
+from .matching import Matches, Quirks, join_matches, match_by_box, match_images
 from .pairs import PairScores, PointScorer
 from .result import EvaluationResult
 
@@ -46,8 +47,9 @@ class RunningScores:
         self._thresholds = thresholds
         self._max_detections = max_detections
         self._collector = DetectionCollector() if detection_scores else None
-        self._matches: dict[int, ImageMatches] = {}
-        self._instances: dict[int, dict[str, np.ndarray]] = {}
+        self._matches: list[Matches] = []
+        self._images: list[np.ndarray] = []  # image id of each detection in the matches
+        self._instances: list[dict[str, np.ndarray]] = []
         self._totals = PointTotals()
         self._counts = dict.fromkeys(
             ("images", "people", "people_with_points", "points", "detections"), 0
@@ -55,95 +57,87 @@ class RunningScores:
 
     def add(self, predictions: list[ImagePrediction]) -> None:
         """Score some images."""
-        images = [self._image(prediction) for prediction in predictions]
-        pairs = self._scorer([truth for truth, _ in images], [found for _, found in images])
-        for (truth, detections), of_points in zip(images, pairs, strict=True):
-            self._add_image(truth, detections, of_points)
-
-    def _image(self, prediction: ImagePrediction) -> tuple[ImageTruth, ImageDetections]:
-        """What counts in one image: ignore regions and surplus detections removed."""
-        towards_zero = self._quirks == "upstream"
-        truth = self._truth.image(prediction.image_id)
-        detections = ImageDetections.from_prediction(prediction, truth.image_size)
-        if self._collector is not None:
-            crops = detections.crops(truth.image_size, towards_zero=False)
-            self._collector.add(
-                truth.image_id, truth.image_size, detections.boxes_xywh_px, detections.scores, crops
-            )
-            self._collector.add_branches(prediction)
-        self._counts["images"] += 1
-        self._counts["detections"] += len(detections)
-        region = ignore_mask(truth.ignore_polygons, truth.image_size)
-        if region is not None:
-            truth = truth.keep(people_to_keep(region, truth.boxes_xywh_px))
-            detections = detections.keep(
-                detections_to_keep(
-                    region,
-                    detections.boxes_xywh_px,
-                    detections.labels,
-                    only_inside_image=towards_zero,
-                )
-            )
-        return truth, detections.best(self._max_detections)
-
-    def _add_image(self, truth: ImageTruth, detections: ImageDetections, pairs: PairScores) -> None:
-        people = [
-            person_crop(record, truth.image_size, f"{self._truth.source}: annotation {number}")
-            for record, number in zip(truth.records, truth.annotation_ids, strict=True)
-        ]
-        crops = detections.crops(truth.image_size, towards_zero=self._quirks == "upstream")
-        mask_iou = overlap(crops, people, truth.crowd)
-        box_iou = box_overlap(detections.boxes_xywh_px, truth.boxes_xywh_px, truth.crowd)
-        gpsm = masked_similarity(pairs.gps, mask_iou)
-        self._matches[truth.image_id] = match_image(
-            np.stack([pairs.gps, gpsm, mask_iou, pairs.gps_paper]),
-            box_iou,
-            scores=detections.scores,
-            detection_areas_px=detections.boxes_xywh_px[:, 2:].prod(axis=1),
-            ignored_people=~truth.has_points,
-            crowd=truth.crowd,
-            people_areas_px=truth.areas_px,
-            annotation_ids=truth.annotation_ids,
-            thresholds=self._thresholds,
-            quirks=self._quirks,
+        pairs = self._pairs(predictions)
+        points = self._scorer(pairs)
+        masks = people_masks(pairs.people)
+        crop = crops_in_image(
+            pairs.detections.boxes_xywh_px,
+            pairs.detections.map_sizes,
+            pairs.people.image_sizes[pairs.detections.image],
+            towards_zero=self._quirks == "upstream",
         )
-        detection_of_person = match_by_box(np.where(truth.crowd, 0.0, box_iou))
-        self._add_points(truth, pairs, detection_of_person)
-        columns = {
-            "score": _at(
-                detections.scores[:, None].repeat(len(truth), 1), detection_of_person, np.nan
+        mask_iou, box_iou = mask_overlap(pairs, masks, crop), box_overlap(pairs)
+        gpsm = masked_similarity(points.gps, mask_iou)
+        similarity = np.stack([points.gps, gpsm, mask_iou, points.gps_paper])
+        self._matches.append(
+            match_images(
+                pairs, similarity, box_iou, thresholds=self._thresholds, quirks=self._quirks
             )
-        }
-        measures = {"box_iou": box_iou, "mask_iou": mask_iou, "gps": pairs.gps, "gpsm": gpsm}
-        measures |= {"gps_paper": pairs.gps_paper, "part_accuracy": pairs.part_accuracy}
-        columns |= {name: _at(table, detection_of_person, 0.0) for name, table in measures.items()}
-        ids = {
-            "image_id": np.full(len(truth), truth.image_id),
-            "annotation_id": truth.annotation_ids,
-            "num_points": truth.num_points,
-        }
-        self._instances[truth.image_id] = {
-            name: column[truth.has_points] for name, column in (ids | columns).items()
-        }
+        )
+        self._images.append(np.array(pairs.people.image_ids, np.int64)[pairs.detections.image])
+        pair_of_person = match_by_box(pairs, box_iou)
+        self._add_points(pairs, points, pair_of_person)
+        measures = {"box_iou": box_iou, "mask_iou": mask_iou, "gps": points.gps, "gpsm": gpsm}
+        measures |= {"gps_paper": points.gps_paper, "part_accuracy": points.part_accuracy}
+        self._add_people(pairs, measures, pair_of_person)
+
+    def _pairs(self, predictions: list[ImagePrediction]) -> ImagePairs:
+        """What counts in some images: ignore regions and surplus detections removed."""
+        image_ids = [prediction.image_id for prediction in predictions]
+        sizes = [self._truth.image_size(image_id) for image_id in image_ids]
+        people = self._truth.people(image_ids)
+        detections = pack_detections(predictions, sizes)
+        if self._collector is not None:
+            self._collector.add(image_ids, sizes, detections)
+            for prediction in predictions:
+                self._collector.add_branches(prediction)
+        self._counts["images"] += len(predictions)
+        self._counts["detections"] += len(detections)
+        polygons = [self._truth.ignore_polygons(image_id) for image_id in image_ids]
+        people, detections = without_ignored(
+            people, detections, polygons, only_inside_image=self._quirks == "upstream"
+        )
+        return ImagePairs(people, detections.best(self._max_detections))
+
+    def _add_people(
+        self, pairs: ImagePairs, measures: Mapping[str, np.ndarray], pair_of_person: np.ndarray
+    ) -> None:
+        """Keep one row for each person with DensePose annotation."""
+        people = pairs.people
+        scores = pairs.detections.scores[pairs.detection]
+        columns = {
+            "image_id": np.array(people.image_ids, np.int64)[people.image],
+            "annotation_id": people.annotation_ids,
+            "num_points": people.num_points,
+            "score": _at(scores, pair_of_person, np.nan),
+        } | {name: _at(values, pair_of_person, 0.0) for name, values in measures.items()}
+        self._instances.append(
+            {name: column[people.has_points] for name, column in columns.items()}
+        )
+        self._counts["people"] += len(people)
+        self._counts["people_with_points"] += int(people.has_points.sum())
+        self._counts["points"] += len(people.part)
 
     def _add_points(
-        self, truth: ImageTruth, pairs: PairScores, detection_of_person: np.ndarray
+        self, pairs: ImagePairs, points: PairScores, pair_of_person: np.ndarray
     ) -> None:
-        detection = detection_of_person[truth.owner]
+        pair = pair_of_person[pairs.people.owner]
+        # Points of a person lie in the order of its entries in every pair.
+        place = ranges(np.zeros(len(pairs.people), np.int64), pairs.people.num_points)
+        entry = np.where(pair >= 0, pairs.first_entry[pair] + place, -1)
         self._totals.add(
-            distance_m=_at(pairs.distance_m, detection, np.inf),
-            similarity=_at(pairs.similarity, detection, 0.0),
-            part=truth.part,
-            predicted_part=_at(pairs.predicted_part, detection, 0),
-            found=detection >= 0,
+            distance_m=_at(points.distance_m, entry, np.inf),
+            similarity=_at(points.similarity, entry, 0.0),
+            part=pairs.people.part,
+            predicted_part=_at(points.predicted_part, entry, 0),
+            found=pair >= 0,
         )
-        self._counts["people"] += len(truth)
-        self._counts["people_with_points"] += int(truth.has_points.sum())
-        self._counts["points"] += len(truth.part)
 
     def result(self, surface_name: str, oracle: str, paper_kappa: bool) -> EvaluationResult:
         """Close the totals."""
-        matches = [self._matches[image_id] for image_id in self._truth.image_ids]
+        if not self._matches:
+            self.add([])  # so that every table is there
+        matches = self._joined_matches()
         tables = {
             name: average_precision_table(matches, index, self._thresholds)
             for index, name in enumerate(_SIMILARITIES)
@@ -151,11 +145,7 @@ class RunningScores:
         }
         if self._collector is not None:
             tables |= self._collector.scores(self._truth)
-        of_images = [self._instances[image_id] for image_id in self._truth.image_ids]
-        instances = {
-            name: np.concatenate([of_image[name] for of_image in of_images])
-            for name in (of_images[0] if of_images else ())
-        }
+        instances = self._joined_instances()
         parts = [{**row, "name": PART_NAMES[int(row["part"])]} for row in self._totals.by_part()]
         return EvaluationResult(
             surface=surface_name,
@@ -169,6 +159,19 @@ class RunningScores:
             rcp_thresholds_m=RCP_THRESHOLDS_M,
             rcp=self._totals.rcp(),
         )
+
+    def _joined_matches(self) -> Matches:
+        # Of detections with equal scores those of the lower image id count first.
+        images = np.concatenate(self._images)
+        return join_matches(self._matches, np.argsort(images, kind="stable"))
+
+    def _joined_instances(self) -> dict[str, np.ndarray]:
+        columns = {
+            name: np.concatenate([part[name] for part in self._instances])
+            for name in self._instances[0]
+        }
+        order = np.argsort(columns["image_id"], kind="stable")
+        return {name: column[order] for name, column in columns.items()}
 
 
 def _point_scores(totals: PointTotals, instances: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -186,7 +189,6 @@ def _point_scores(totals: PointTotals, instances: Mapping[str, np.ndarray]) -> d
     }
 
 
-def _at(table: np.ndarray, row: np.ndarray, missing: float) -> np.ndarray:
-    """(D, K) values, (K,) row of each column or -1 -> (K,) values, ``missing`` for -1."""
-    padded = np.concatenate([table, np.full((1, table.shape[1]), missing, table.dtype)])
-    return padded[row, np.arange(table.shape[1])]
+def _at(values: np.ndarray, index: np.ndarray, missing: float) -> np.ndarray:
+    """Values (K,) at places (L,) -> (L,), ``missing`` where the place is -1."""
+    return np.concatenate([values, np.array([missing], values.dtype)])[index]

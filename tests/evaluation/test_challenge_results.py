@@ -10,7 +10,7 @@ from densepose.evaluation.challenge_results import (
     read_challenge_results,
     write_challenge_results,
 )
-from densepose.evaluation.detections import ImageDetections
+from densepose.evaluation.detections import pack_detections
 from densepose.evaluation.generated import generated_set
 from densepose.evaluation.ground_truth import GroundTruth
 
@@ -31,7 +31,7 @@ def test_results_come_back_with_the_same_maps(tmp_path):
         np.testing.assert_allclose(prediction.boxes_xyxy_px, want.boxes_xyxy_px, rtol=1e-6)
         for a, b in zip(prediction.labels + prediction.uv, want.labels + want.uv, strict=True):
             np.testing.assert_array_equal(a, b)
-        ImageDetections.from_prediction(prediction, TRUTH.image_size(prediction.image_id))
+        pack_detections([prediction], [TRUTH.image_size(prediction.image_id)])
 
 
 def test_corners_keep_the_size_of_the_maps_through_float32():

@@ -3,15 +3,16 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from densepose.evaluation.coco_detection import METRICS, DetectionCollector, encode_crop
-from densepose.evaluation.detections import ImageDetections
-from densepose.evaluation.foreground import MaskCrop
+from densepose.evaluation.detections import pack_detections
 from densepose.evaluation.generated import generated_set
 from densepose.evaluation.ground_truth import GroundTruth
 
@@ -20,22 +21,30 @@ def collect(made, truth: GroundTruth) -> DetectionCollector:
     collector = DetectionCollector()
     for prediction in made.predictions:
         size = truth.image_size(prediction.image_id)
-        found = ImageDetections.from_prediction(prediction, size)
-        crops = found.crops(size, towards_zero=False)
-        collector.add(prediction.image_id, size, found.boxes_xywh_px, found.scores, crops)
+        found = pack_detections([prediction], [size])
+        collector.add([prediction.image_id], [size], found)
     return collector
+
+
+def on_image(mask: np.ndarray, box: list[float], size: tuple[int, int]) -> np.ndarray:
+    """A picture of the image with the mask in its box, pixel by pixel."""
+    image = np.zeros(size, np.uint8, order="F")
+    left, top = math.floor(box[0]), math.floor(box[1])
+    for y, x in np.argwhere(mask) + (top, left):
+        inside = 0 <= y < min(size[0], int(box[1] + box[3]))
+        image[y, x] |= inside if 0 <= x < min(size[1], int(box[0] + box[2])) else 0
+    return image
 
 
 def plain_pycocotools(made, kind: str, folder) -> list[float]:
     """pycocotools used as its own documentation does, through files."""
     results = []
     for prediction in made.predictions:
-        found = ImageDetections.from_prediction(prediction, prediction.image_size)
-        crops = found.crops(prediction.image_size, towards_zero=False)
-        for box, score, crop in zip(
-            found.boxes_xywh_px.tolist(), found.scores.tolist(), crops, strict=True
+        found = pack_detections([prediction], [prediction.image_size])
+        for box, score, labels in zip(
+            found.boxes_xywh_px.tolist(), found.scores.tolist(), found.labels, strict=True
         ):
-            runs = encode_crop(crop, prediction.image_size)
+            runs = coco_mask.encode(on_image(labels > 0, box, prediction.image_size))
             runs = {"size": runs["size"], "counts": runs["counts"].decode()}
             shape = {"bbox": box} if kind == "bbox" else {"segmentation": runs}
             common = {"image_id": prediction.image_id, "category_id": 1, "score": score}
@@ -53,7 +62,7 @@ def plain_pycocotools(made, kind: str, folder) -> list[float]:
 
 @pytest.mark.parametrize("kind", ["bbox", "segm"])
 def test_agrees_with_pycocotools_through_files(kind, tmp_path, capsys):
-    made = generated_set("noisy", num_images=25)
+    made = generated_set("noisy", num_images=8)
     truth = GroundTruth(made.ground_truth, "truth")
     got = collect(made, truth).scores(truth)[kind]
     np.testing.assert_array_equal(list(got.values()), plain_pycocotools(made, kind, tmp_path))
@@ -79,8 +88,23 @@ def test_no_detections_score_zero_and_no_people_nothing():
 
 
 def test_a_crop_is_encoded_at_its_place():
-    runs = encode_crop(MaskCrop(np.array([[True, False], [True, True]]), 2, 3), (5, 6))
-    assert runs["size"] == [5, 6]
-    from pycocotools import mask as coco_mask
-
+    labels = np.array([[9, 9, 9, 9], [9, 7, 0, 9], [9, 2, 3, 9]], np.uint8)
+    runs, area = encode_crop(labels, np.array([2, 3, 2, 2, 1, 1]), (5, 6))
+    assert runs["size"] == [5, 6] and area == 3
     assert np.argwhere(coco_mask.decode(runs)).tolist() == [[2, 3], [3, 3], [3, 4]]
+
+
+def test_run_lengths_are_those_of_pycocotools():
+    rng = np.random.default_rng(5)
+    for share in (0.0, 0.02, 0.5, 0.98, 1.0):
+        for _ in range(20):
+            height, width = rng.integers(1, 40, 2)
+            rows, columns = rng.integers(0, height + 1), rng.integers(0, width + 1)
+            top, left = rng.integers(0, height - rows + 1), rng.integers(0, width - columns + 1)
+            labels = (rng.uniform(size=(rows, columns)) < share).astype(np.uint8) * 5
+            whole = np.zeros((height, width), np.uint8, order="F")
+            whole[top : top + rows, left : left + columns] = labels > 0
+            crop = np.array([top, left, rows, columns, 0, 0])
+            runs, area = encode_crop(labels, crop, (int(height), int(width)))
+            assert runs["counts"] == coco_mask.encode(whole)["counts"]
+            assert area == whole.sum()

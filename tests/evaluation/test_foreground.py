@@ -6,15 +6,14 @@ from pycocotools import mask as coco_mask
 from scipy.ndimage import zoom
 
 from densepose.evaluation.foreground import (
-    EMPTY_CROP,
-    MaskCrop,
+    PeopleMasks,
     box_overlap,
-    overlap,
-    person_crop,
-    place_in_image,
-    union_of_regions,
-    zoom_to_box,
+    crops_in_image,
+    mask_overlap,
+    people_masks,
 )
+from densepose.evaluation.image_pairs import ImagePairs
+from tests.evaluation import packed
 
 
 def runs_of(mask: np.ndarray) -> dict:
@@ -35,59 +34,104 @@ def random_masks(rng: np.random.Generator, count: int) -> list[np.ndarray]:
     return [mask.astype(np.uint8) for mask in masks]
 
 
+def masks_of(*records: dict, size=(100, 200)) -> PeopleMasks:
+    records = [{"bbox": [0, 0, 9, 9]} | record for record in records]
+    boxes = np.array([record["bbox"] for record in records], np.float64).reshape(-1, 4)
+    return people_masks(
+        packed.people(len(records), records=tuple(records), boxes_xywh_px=boxes, image_size=size)
+    )
+
+
+def picture(masks: PeopleMasks, index: int, size: tuple[int, int]) -> np.ndarray:
+    image = np.zeros(size, np.uint8, order="F")
+    top, left, rows, columns = masks.crop[index, :4]
+    image[top : top + rows, left : left + columns] = masks.of_person(index)
+    return image
+
+
+def zoomed(mask: np.ndarray, width: float, height: float) -> np.ndarray:
+    record = {"dp_masks": [runs_of(mask)], "bbox": [0, 0, width, height]}
+    size = (max(round(height), int(height)) + 2, max(round(width), int(width)) + 2)
+    return masks_of(record, size=size).of_person(0)
+
+
 def test_zoom_gives_scipys_pixels_for_whole_and_broken_sizes():
     rng = np.random.default_rng(0)
     for number, mask in enumerate(random_masks(rng, 60)):
-        w, h = rng.integers(1, 400, 2) if number % 3 else rng.uniform(0.2, 400, 2)
-        scale = (max(float(h), 1) / 256, max(float(w), 1) / 256)
-        want = zoom(mask.astype(float), scale, order=1, prefilter=False) > 0.5
-        np.testing.assert_array_equal(zoom_to_box(mask, (0, 0, w, h)), want)
+        w, h = rng.integers(1, 400, 2) if number % 3 else rng.uniform(1, 400, 2)
+        want = zoom(mask.astype(float), (h / 256, w / 256), order=1, prefilter=False) > 0.5
+        # A box of broken size shows its whole pixels.
+        np.testing.assert_array_equal(zoomed(mask, w, h), want[: int(h), : int(w)])
 
 
 @pytest.mark.parametrize("side", [511, 181, 256, 3, 1])
 def test_zoom_gives_scipys_pixels_where_values_are_exactly_one_half(side):
     mask = np.kron(np.indices((2, 2)).sum(axis=0) % 2, np.ones((128, 128), np.uint8))
     want = zoom(mask.astype(float), side / 256, order=1, prefilter=False) > 0.5
-    np.testing.assert_array_equal(zoom_to_box(mask.astype(np.uint8), (0, 0, side, side)), want)
+    np.testing.assert_array_equal(zoomed(mask, side, side), want)
 
 
 def test_a_full_mask_fills_its_box():
-    assert zoom_to_box(np.ones((256, 256), np.uint8), (3, 4, 20, 10)).all()
-    assert zoom_to_box(np.ones((256, 256), np.uint8), (3, 4, 20, 10)).shape == (10, 20)
+    masks = masks_of({"dp_masks": [runs_of(np.ones((256, 256)))], "bbox": [3, 4, 20, 10]})
+    assert masks.crop[0].tolist() == [4, 3, 10, 20, 0, 0]
+    assert masks.area.tolist() == [200] and masks.of_person(0).all()
 
 
-def test_union_of_regions_leaves_out_empty_entries():
+def test_the_union_of_regions_leaves_out_empty_entries():
     left, top = np.zeros((256, 256), bool), np.zeros((256, 256), bool)
     left[:, :100], top[:50] = True, True
-    union = union_of_regions([runs_of(left), [], runs_of(top), []])
-    np.testing.assert_array_equal(union.astype(bool), left | top)
-    np.testing.assert_array_equal(union_of_regions(runs_of(left)).astype(bool), left)
-    assert union_of_regions([[] for _ in range(14)]) is None
+    box, size = [0, 0, 256, 256], (300, 300)
+    regions = [runs_of(left), [], runs_of(top), []]
+    masks = masks_of(
+        *({"dp_masks": given, "bbox": box} for given in (regions, runs_of(left), [[]] * 14)),
+        size=size,
+    )
+    np.testing.assert_array_equal(masks.of_person(0), left | top)
+    np.testing.assert_array_equal(masks.of_person(1), left)
+    assert masks.area.tolist() == [(left | top).sum(), left.sum(), 0]
 
 
-def paste(crop: MaskCrop, size: tuple[int, int]) -> np.ndarray:
-    image = np.zeros(size, np.uint8, order="F")
-    rows, columns = crop.pixels.shape
-    image[crop.top : crop.top + rows, crop.left : crop.left + columns] = crop.pixels
-    return image
+def random_pairs(rng: np.random.Generator, size: tuple[int, int]) -> ImagePairs:
+    """Detections and people across the borders of an image, some of them empty, some crowds."""
+    boxes = rng.uniform((-20, -20, 0.5, 0.5), (60, 40, 90, 70), (20, 4))
+    labels = [
+        (rng.uniform(size=(max(int(h), 1), max(int(w), 1))) < rng.choice([0, 0.6, 1])).astype(
+            np.uint8
+        )
+        * 7
+        for _, _, w, h in boxes
+    ]
+    person_boxes = rng.uniform((-20, -20, 0.5, 0.5), (60, 40, 90, 70), (9, 4))
+    records = tuple(
+        {"dp_masks": [runs_of(mask)], "bbox": box.tolist()}
+        for mask, box in zip(random_masks(rng, 9), person_boxes, strict=True)
+    )
+    people = packed.people(
+        9,
+        records=records,
+        boxes_xywh_px=person_boxes,
+        crowd=rng.uniform(size=9) < 0.4,
+        image_size=size,
+    )
+    return ImagePairs(people, packed.detections(boxes, labels))
 
 
 def test_overlap_agrees_with_pycocotools():
-    rng = np.random.default_rng(2)
     size = (90, 120)
-
-    def crop() -> MaskCrop:
-        box = rng.uniform((-20, -20, 1, 1), (60, 40, 90, 70))
-        mask = rng.uniform(size=(max(int(box[3]), 1), max(int(box[2]), 1))) < rng.choice(
-            [0, 0.6, 1]
-        )
-        return place_in_image(mask, box, size)
-
-    detections, people = [crop() for _ in range(20)], [crop() for _ in range(9)]
-    crowd = rng.uniform(size=9) < 0.4
-    encoded = [[coco_mask.encode(paste(c, size)) for c in crops] for crops in (detections, people)]
-    want = coco_mask.iou(*encoded, crowd.astype(int).tolist())
-    np.testing.assert_array_equal(overlap(detections, people, crowd), want)
+    pairs = random_pairs(np.random.default_rng(2), size)
+    found = pairs.detections
+    sizes = np.tile(size, (len(found), 1))
+    crop = crops_in_image(found.boxes_xywh_px, found.map_sizes, sizes)
+    masks = people_masks(pairs.people)
+    seen = []
+    for labels, (top, left, rows, columns, row, column) in zip(found.labels, crop, strict=True):
+        image = np.zeros(size, np.uint8, order="F")
+        inside = labels[row : row + rows, column : column + columns]
+        image[top : top + rows, left : left + columns] = inside > 0
+        seen.append(coco_mask.encode(image))
+    drawn = [coco_mask.encode(picture(masks, index, size)) for index in range(9)]
+    want = coco_mask.iou(seen, drawn, pairs.people.crowd.astype(int).tolist())
+    np.testing.assert_array_equal(mask_overlap(pairs, masks, crop), want.ravel())
     assert (want > 0).sum() > 10
 
 
@@ -96,50 +140,51 @@ def test_box_overlap_agrees_with_pycocotools():
     boxes = rng.uniform((-10, -10, 0, 0), (60, 60, 50, 50), (30, 4))
     crowd = rng.uniform(size=12) < 0.3
     want = coco_mask.iou(boxes, boxes[:12], crowd.astype(int).tolist())
-    np.testing.assert_array_equal(box_overlap(boxes, boxes[:12], crowd), want)
+    got = box_overlap(packed.boxes_only(boxes[:12], boxes, crowd))
+    np.testing.assert_array_equal(got, want.ravel())
 
 
 def test_overlap_with_nobody_is_empty():
-    none, one = np.zeros(0, bool), [MaskCrop(np.ones((2, 2), bool), 0, 0)]
-    assert overlap(one, [], none).shape == (1, 0)
-    assert overlap([], one, np.zeros(1, bool)).shape == (0, 1)
-    assert overlap(one, [EMPTY_CROP], np.zeros(1, bool)).tolist() == [[0.0]]
+    for count, boxes in ((0, [[0, 0, 2, 2]]), (1, [])):
+        pairs = ImagePairs(packed.people(count), packed.detections(boxes))
+        masks = people_masks(pairs.people)
+        assert box_overlap(pairs).shape == (0,)
+        crop = np.zeros((len(boxes), 6), np.int64)
+        assert mask_overlap(pairs, masks, crop).shape == (0,)
 
 
 @pytest.mark.parametrize(
     ("box", "want"),
     [
-        ((2.7, 1.2, 4.0, 3.0), (1, 2, (3, 4))),  # first pixel is the floor
-        ((-1.5, 0.0, 4.0, 3.0), (0, 0, (3, 2))),  # truncated towards zero: starts at -1, ends at 2
-        ((8.0, 4.0, 4.0, 3.0), (4, 8, (2, 2))),  # cut at the image of 6 x 10
-        ((30.0, 1.0, 4.0, 3.0), (0, 0, (0, 0))),  # beyond the image
-        ((-9.0, 1.0, 4.0, 3.0), (0, 0, (0, 0))),
+        ((2.7, 1.2, 4.0, 3.0), [1, 2, 3, 4, 0, 0]),  # first pixel is the floor
+        ((-1.5, 0.0, 4.0, 3.0), [0, 0, 3, 2, 0, 1]),  # truncated towards zero: from -1 to 2
+        ((8.0, 4.0, 4.0, 3.0), [4, 8, 2, 2, 0, 0]),  # cut at the image of 6 x 10
+        ((30.0, 1.0, 4.0, 3.0), [0] * 6),  # beyond the image
+        ((-9.0, 1.0, 4.0, 3.0), [0] * 6),
     ],
 )
-def test_place_in_image_cuts_at_the_border(box, want):
-    crop = place_in_image(np.ones((3, 4), bool), box, (6, 10))
-    assert (crop.top, crop.left, crop.pixels.shape) == want
+def test_crops_are_cut_at_the_border(box, want):
+    crop = crops_in_image(np.array([box]), np.array([[3, 4]]), np.array([[6, 10]]))
+    assert crop.tolist() == [want]
 
 
 def test_without_truncation_a_mask_starts_at_the_floor():
-    crop = place_in_image(
-        np.arange(4)[None] > 0, (-0.5, 0.0, 4.0, 1.0), (6, 10), towards_zero=False
-    )
-    assert crop.pixels.tolist() == [[True, True, True]]
+    box, sizes = np.array([[-0.5, 0.0, 4.0, 1.0]]), (np.array([[1, 4]]), np.array([[6, 10]]))
+    assert crops_in_image(box, *sizes, towards_zero=False).tolist() == [[0, 0, 1, 3, 0, 1]]
+    assert crops_in_image(box, *sizes).tolist() == [[0, 0, 1, 3, 0, 0]]
 
 
 def test_a_person_without_dp_masks_has_its_segmentation():
     size = (20, 30)
     filled = np.zeros(size, bool)
     filled[5:9, 7:12] = True
-    whole = runs_of(filled)
     listed = {"size": list(size), "counts": coco_runs(filled)}
     polygon = [[7, 5, 12, 5, 12, 9, 7, 9]]
-    for segmentation in (whole, listed, polygon):
-        crop = person_crop({"segmentation": segmentation}, size, "a")
-        np.testing.assert_array_equal(paste(crop, size), filled)
-    assert person_crop({"segmentation": []}, size, "a").area == 0
-    assert person_crop({}, size, "a").area == 0
+    given = (runs_of(filled), listed, polygon)
+    masks = masks_of(*({"segmentation": each} for each in given), size=size)
+    for index in range(len(given)):
+        np.testing.assert_array_equal(picture(masks, index, size), filled)
+    assert masks_of({"segmentation": []}, {}, size=size).area.tolist() == [0, 0]
 
 
 def coco_runs(mask: np.ndarray) -> list[int]:
@@ -148,17 +193,25 @@ def coco_runs(mask: np.ndarray) -> list[int]:
     return np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
 
 
+def of_grid(counts: str | None) -> dict:
+    mask = {"size": [256, 256]} | ({} if counts is None else {"counts": counts})
+    return {"dp_masks": [mask]}
+
+
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        ({"dp_masks": [{"size": [64, 64], "counts": "PP1"}], "bbox": [0, 0, 9, 9]}, "256 x 256"),
-        (
-            {"segmentation": {"size": [8, 8], "counts": "P2"}},
-            r"is \[8, 8\], the image is \[20, 30\]",
-        ),
-        ({"dp_masks": [{"size": [256, 256]}], "bbox": [0, 0, 9, 9]}, "'counts'"),
+        ({"dp_masks": [{"size": [64, 64], "counts": "PP1"}]}, "must be 256 x 256"),
+        ({"segmentation": {"size": [8, 8], "counts": "P2"}}, r"of \[8, 8\] .* must be 20 x 30"),
+        (of_grid(None), "'counts'"),
+        (of_grid("PP1"), "the runs of a mask do not fill it"),
+        (of_grid("ooooooooooooooooooooo"), "the runs of a mask do not fill it"),
+        (of_grid("\x01\x02"), "the runs of a mask do not fill it"),
+        ({"dp_masks": [3]}, "int"),
     ],
 )
 def test_rejects_masks_of_the_wrong_form_and_names_the_annotation(record, message):
-    with pytest.raises(ValueError, match=f"annotation 5: its masks can not be read: .*{message}"):
-        person_crop(record, (20, 30), "annotation 5")
+    with pytest.raises(
+        ValueError, match=f"truth.json: annotation 2: its masks can not be read: .*{message}"
+    ):
+        masks_of({}, record, size=(20, 30))

@@ -42,26 +42,34 @@ def test_an_image_holds_its_people_and_their_points():
         person(7), without, person(9, dp_x=[5.0], dp_y=[6.0], dp_I=[3.0], dp_U=[0], dp_V=[1])
     )
     assert truth.image_ids == (1, 2)
-    image = truth.image(1)
+    image = truth.people([1])
     assert image.annotation_ids.tolist() == [7, 8, 9]
     assert image.has_points.tolist() == [True, False, True]
     assert image.crowd.tolist() == [False, True, False]
     assert image.owner.tolist() == [0, 0, 2] and image.num_points.tolist() == [2, 0, 1]
     assert image.part.tolist() == [1, 24, 3] and image.uv[2].tolist() == [0, 1]
     assert image.points_grid.tolist() == [[10, 11], [20, 21], [5, 6]]
-    assert image.image_size == (50, 60) and image.areas_px[0] == 900.5
-    assert len(truth.image(2)) == 0 and truth.image(2).boxes_xywh_px.shape == (0, 4)
+    assert image.image_sizes.tolist() == [[50, 60]] and image.areas_px[0] == 900.5
+    assert len(truth.people([2])) == 0 and truth.people([2]).boxes_xywh_px.shape == (0, 4)
+
+
+def test_people_of_several_images_are_packed_in_their_order():
+    truth = load(person(7), person(8, image_id=2, dp_I=[2.0, 3.0]), person(9))
+    both = truth.people([2, 1])
+    assert both.annotation_ids.tolist() == [8, 7, 9] and both.image.tolist() == [0, 1, 1]
+    assert both.owner.tolist() == [0, 0, 1, 1, 2, 2] and both.part.tolist()[:2] == [2, 3]
+    assert both.image_ids == (2, 1) and len(truth.people([])) == 0
 
 
 def test_people_can_be_left_out_with_their_points():
-    kept = load(person(7), person(8), person(9)).image(1).keep(np.array([True, False, True]))
+    kept = load(person(7), person(8), person(9)).people([1]).keep(np.array([True, False, True]))
     assert kept.annotation_ids.tolist() == [7, 9]
     assert kept.owner.tolist() == [0, 0, 1, 1] and len(kept.records) == 2
 
 
 def test_points_on_no_part_are_left_out_and_counted(caplog):
     with caplog.at_level(logging.WARNING):
-        image = load(person(7, dp_I=[0.0, 2.0])).image(1)
+        image = load(person(7, dp_I=[0.0, 2.0])).people([1])
     assert image.part.tolist() == [2] and image.has_points.tolist() == [True]
     assert "image 1: 1 of 2 annotated points lie on no part" in caplog.text
 
@@ -71,18 +79,18 @@ def test_repeated_ids_count_as_in_pycocotools_or_as_they_are(caplog):
     with caplog.at_level(logging.WARNING):
         repeated = load(*records)
     assert "1 annotations repeat the id of another" in caplog.text
-    assert [len(repeated.image(i)) for i in (1, 2)] == [0, 2]
-    assert repeated.image(2).areas_px.tolist() == [2.0, 2.0]
+    assert [len(repeated.people([i])) for i in (1, 2)] == [0, 2]
+    assert repeated.people([2]).areas_px.tolist() == [2.0, 2.0]
     as_is = load(*records, repeat_duplicate_ids=False)
-    assert [as_is.image(i).areas_px.tolist() for i in (1, 2)] == [[1.0], [2.0]]
+    assert [as_is.people([i]).areas_px.tolist() for i in (1, 2)] == [[1.0], [2.0]]
 
 
 def test_only_the_chosen_category_and_images_count():
     made = content(person(1), person(2, category_id=5), person(3, image_id=2))
     made["categories"].append({"id": 5, "name": "chimpanzee"})
-    assert GroundTruth(made, "x").image(1).annotation_ids.tolist() == [1]
+    assert GroundTruth(made, "x").people([1]).annotation_ids.tolist() == [1]
     chimps = GroundTruth(made, "x", category_id=5, image_ids=[1])
-    assert chimps.image(1).annotation_ids.tolist() == [2] and chimps.image_ids == (1,)
+    assert chimps.people([1]).annotation_ids.tolist() == [2] and chimps.image_ids == (1,)
     made["categories"][0]["name"] = "bear"
     both = GroundTruth(made, "x", category_id=(5, 1))
     assert (both.category_id, both.category_ids) == (5, (5, 1))
@@ -110,17 +118,17 @@ def test_only_the_chosen_category_and_images_count():
 )
 def test_broken_annotations_are_named(change, message):
     with pytest.raises(ValueError, match=f"truth.json: {message}"):
-        load(person(7, **change)).image(1)
+        load(person(7, **change)).people([1])
 
 
 def test_regions_to_ignore_are_polygons():
     region = {"ignore_regions_x": [[1, 5, 5]], "ignore_regions_y": [[1, 1, 9]]}
-    assert load(image=region).image(1).ignore_polygons == ([1, 1, 5, 1, 5, 9],)
-    assert load().image(1).ignore_polygons == ()
+    assert load(image=region).ignore_polygons(1) == ([1, 1, 5, 1, 5, 9],)
+    assert load().ignore_polygons(1) == ()
     with pytest.raises(
         ValueError, match="image 1: ignore_regions_x and ignore_regions_y must hold"
     ):
-        load(image=region | {"ignore_regions_y": [[1, 1]]}).image(1)
+        load(image=region | {"ignore_regions_y": [[1, 1]]}).ignore_polygons(1)
 
 
 def test_files_that_are_no_annotations_are_refused(tmp_path):

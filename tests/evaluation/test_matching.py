@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 from densepose.evaluation.average_precision import average_precision_table
+from densepose.evaluation.image_pairs import ImagePairs
 from densepose.evaluation.matching import (
     AREA_RANGES_PX,
+    Matches,
+    join_matches,
     match_by_box,
-    match_image,
+    match_images,
     similarity_thresholds,
 )
-from tests.evaluation import naive
+from tests.evaluation import naive, packed
 
 
 def random_image(rng: np.random.Generator) -> dict:
@@ -28,6 +31,37 @@ def random_image(rng: np.random.Generator) -> dict:
         "people_areas_px": rng.choice([500.0, 1024.0, 5000.0, 9216.0, 20000.0], people),
         "annotation_ids": rng.permutation(10)[:people],
     }
+
+
+def pairs_of(*images: dict) -> ImagePairs:
+    """Images as ``random_image`` makes them, packed."""
+    sizes = [(len(image["scores"]), len(image["crowd"])) for image in images]
+    areas = np.concatenate([image["detection_areas_px"] for image in images])
+    joined = {
+        name: np.concatenate([image[name] for image in images])
+        for name in ("scores", "crowd", "ignored_people", "people_areas_px", "annotation_ids")
+    }
+    people = packed.people(
+        sum(count for _, count in sizes),
+        image=np.repeat(np.arange(len(images)), [count for _, count in sizes]),
+        num_images=len(images),
+        crowd=joined["crowd"],
+        has_points=~joined["ignored_people"],
+        areas_px=joined["people_areas_px"],
+        annotation_ids=joined["annotation_ids"],
+    )
+    found = packed.detections(
+        np.stack([np.zeros_like(areas), np.zeros_like(areas), areas, np.ones_like(areas)], axis=1),
+        scores=joined["scores"],
+        image=np.repeat(np.arange(len(images)), [count for count, _ in sizes]),
+    )
+    return ImagePairs(people, found)
+
+
+def match(*images: dict, **options) -> Matches:
+    similarity = [image["similarity"].reshape(len(image["similarity"]), -1) for image in images]
+    box_iou = np.concatenate([image["box_iou"].ravel() for image in images])
+    return match_images(pairs_of(*images), np.concatenate(similarity, axis=1), box_iou, **options)
 
 
 def naive_outcome(image: dict, index: int, area: tuple, thresholds, quirks: str) -> naive.Outcome:
@@ -62,7 +96,7 @@ def test_matches_the_rules_written_as_loops(quirks):
     thresholds = similarity_thresholds()
     for _ in range(150):
         image = random_image(rng)
-        got = match_image(**image, thresholds=thresholds, quirks=quirks)
+        got = match(image, thresholds=thresholds, quirks=quirks)
         for index in range(2):
             for a, area in enumerate(AREA_RANGES_PX.values()):
                 want = naive_outcome(image, index, area, thresholds, quirks)
@@ -85,9 +119,7 @@ def test_average_precision_agrees_with_counting(quirks):
     for number, image in enumerate(images):
         image["scores"] = image["scores"] - number * 1e-4 - np.arange(len(image["scores"])) * 1e-6
     got = average_precision_table(
-        [match_image(**image, thresholds=thresholds, quirks=quirks) for image in images],
-        1,
-        thresholds,
+        match(*images, thresholds=thresholds, quirks=quirks), 1, thresholds
     )
     scores = [float(s) for image in images for s in image["scores"]]
     for a, (suffix, area) in enumerate(zip(("", "m", "l"), AREA_RANGES_PX.values(), strict=True)):
@@ -125,8 +157,7 @@ def one_person(value: float, **changes) -> dict:
 
 def table(*images: dict, **options) -> dict[str, float]:
     thresholds = similarity_thresholds(options.pop("minimum", 0.5))
-    matches = [match_image(**image, thresholds=thresholds, **options) for image in images]
-    return average_precision_table(matches, 0, thresholds)
+    return average_precision_table(match(*images, thresholds=thresholds, **options), 0, thresholds)
 
 
 def test_a_similarity_of_0_77_is_right_at_six_of_ten_thresholds():
@@ -159,7 +190,6 @@ def test_without_people_there_is_nothing_to_score():
         **dict.fromkeys(("people_areas_px", "annotation_ids"), np.zeros(0)),
     }
     assert all(np.isnan(value) for value in table(one_person(1.0) | nobody).values())
-    assert all(np.isnan(value) for value in table().values())
     # A detection in an image without people does not count against the others.
     assert table(one_person(1.0), one_person(1.0) | nobody)["AP"] == pytest.approx(100)
 
@@ -197,18 +227,33 @@ def test_fixed_rules_match_the_annotation_with_id_zero():
 
 
 def test_boxes_are_matched_one_to_one_best_score_first():
-    overlaps = np.array([[0.9, 0.6], [0.95, 0.55], [0.0, 0.45]])
-    assert match_by_box(overlaps).tolist() == [0, 1]
-    assert match_by_box(overlaps, minimum=0.58).tolist() == [0, -1]
-    assert match_by_box(np.zeros((0, 2))).tolist() == [-1, -1]
-    assert match_by_box(np.zeros((3, 0))).tolist() == []
+    pairs = packed.boxes_only(np.zeros((2, 4)), np.zeros((3, 4)))
+    overlaps = np.array([0.9, 0.6, 0.95, 0.55, 0.0, 0.45])
+    assert match_by_box(pairs, overlaps).tolist() == [0, 3]
+    assert match_by_box(pairs, overlaps, minimum=0.58).tolist() == [0, -1]
+    crowd = packed.boxes_only(np.zeros((2, 4)), np.zeros((3, 4)), np.array([True, False]))
+    assert match_by_box(crowd, overlaps).tolist() == [-1, 1]
+    none = np.zeros(0)
+    assert match_by_box(packed.boxes_only(np.zeros((2, 4)), []), none).tolist() == [-1, -1]
+    assert match_by_box(packed.boxes_only([], np.zeros((3, 4))), none).tolist() == []
+
+
+@pytest.mark.parametrize("quirks", ["upstream", "fixed"])
+def test_images_matched_together_come_out_as_one_by_one(quirks):
+    rng = np.random.default_rng(8)
+    images = [random_image(rng) for _ in range(30)]
+    options = {"thresholds": similarity_thresholds(), "quirks": quirks}
+    together, alone = match(*images, **options), [match(image, **options) for image in images]
+    joined = join_matches(alone)
+    for name in ("scores", "matched", "ignored", "num_people"):
+        np.testing.assert_array_equal(getattr(together, name), getattr(joined, name))
 
 
 def test_rejects_unsorted_scores_and_unknown_options():
     image = one_person(1.0, scores=np.array([0.1, 0.2]))
     with pytest.raises(ValueError, match="sorted by descending score"):
-        match_image(**image, thresholds=similarity_thresholds())
+        match(image, thresholds=similarity_thresholds())
     with pytest.raises(ValueError, match="quirks must be one of"):
-        match_image(**one_person(1.0), thresholds=similarity_thresholds(), quirks="old")
+        match(one_person(1.0), thresholds=similarity_thresholds(), quirks="old")
     with pytest.raises(ValueError, match=r"must be in \(0, 0.95\], got 1.0"):
         similarity_thresholds(1.0)
