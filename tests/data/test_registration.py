@@ -51,6 +51,25 @@ def test_built_in_names_point_below_the_root_and_can_be_moved(tmp_path: Path):
     assert not MetadataCatalog.get("densepose_coco_2014_test").has_truth
 
 
+def test_every_annotated_set_of_detectron2_is_known_by_its_name(tmp_path: Path):
+    register_builtin(tmp_path)
+    coco = [f"densepose_coco_2014_{s}" for s in ("train", "minival", "minival_100")]
+    coco += ["densepose_coco_2014_valminusminival", "base_coco_2017_train", "base_coco_2017_val"]
+    coco += [f"{name}_cse" for name in coco[:4]] + ["base_coco_2017_val_100", "densepose_chimps"]
+    animals = [f"densepose_lvis_v1_{ds}_{s}_v1" for ds in ("ds1", "ds2") for s in ("train", "val")]
+    animals += ["densepose_lvis_v1_ds1_val_animals_100", "lvis_v05_train", "lvis_v05_val"]
+    kinds = ("posetrack2017", "densepose_chimps_cse")
+    others = [f"{kind}_{s}" for kind in kinds for s in ("train", "val")]
+    require_registered([*coco, *animals, *others])
+    # Points on vertices belong to no surface of charts.
+    surfaces = {name: MetadataCatalog.get(name).surface for name in (*animals, *others)}
+    assert {n for n, s in surfaces.items() if s == "smpl_27554"} == set(others[:2])
+    assert {s for n, s in surfaces.items() if n not in others[:2]} == {None}
+    posetrack = MetadataCatalog.get("posetrack2017_val")
+    assert posetrack.image_root == str(tmp_path / "posetrack2017/posetrack_data_2017")
+    assert MetadataCatalog.get(animals[0]).thing_classes[:3] == ["bear", "cow", "cat"]
+
+
 def test_the_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     register_builtin()
