@@ -21,6 +21,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from .fingerprint import mesh_fingerprint
 from .mesh import SurfaceMesh
+from .scattered_reads import read_scattered
 from .straight_lines import MAX_TRIANGLES, straight_line_graph
 from .template import load_template
 
@@ -82,7 +83,7 @@ class GeodesicDistances:
         high, low = np.maximum(a, b), np.minimum(a, b)
         apart = high != low
         distance = np.zeros(a.shape, np.float32)
-        distance[apart] = self.triangle[packed_index(high[apart], low[apart])]
+        distance[apart] = read_scattered(self.triangle, packed_index(high[apart], low[apart]))
         return distance
 
 
