@@ -11,6 +11,7 @@ from detectron2.config import CfgNode, get_cfg
 
 from .config_cascade import add_cascade_keys
 from .config_checks import check_config
+from .config_dp_fcn import add_dp_fcn_keys, add_inpainted_keys
 from .config_loading import load_config_files
 
 __all__ = ["add_densepose_config", "check_config", "get_densepose_cfg", "load_config"]
@@ -27,6 +28,8 @@ def add_densepose_config(cfg: CfgNode) -> None:
     _add_evaluation_keys(cfg)
     _add_own_model_keys(cfg)
     add_cascade_keys(cfg)
+    add_dp_fcn_keys(cfg)
+    add_inpainted_keys(cfg)
     _add_own_data_keys(cfg)
     _add_training_keys(cfg)
     _add_weights_keys(cfg)
@@ -72,7 +75,7 @@ def _add_head_keys(cfg: CfgNode) -> None:
     head.POOLER_RESOLUTION = 28
     head.POOLER_SAMPLING_RATIO = 2
     head.NUM_COARSE_SEGM_CHANNELS = (
-        2  # 2: background, person | 15: background, 14 annotated regions
+        2  # 2: background, person | 15: background, 14 annotated regions | 0: part 0 is background
     )
     head.FG_IOU_THRESHOLD = (
         0.7  # proposals above this overlap with their person train the DensePose branch

@@ -9,8 +9,8 @@ from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, ROI_HEADS
 from detectron2.utils.registry import Registry
 
 from .config_cascade import check_branches
-
 from .config_data_checks import check_data_keys
+from .config_dp_fcn import check_dp_fcn, dp_fcn_choices, is_dp_fcn
 
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
 
@@ -26,8 +26,10 @@ def check_config(cfg: CfgNode) -> None:
     _check_fine_tuning(cfg)
     check_branches(cfg)
     check_data_keys(cfg)
+    check_dp_fcn(cfg)
     if _has_densepose_branch(cfg):
-        _check_sizes(cfg)
+        if not is_dp_fcn(cfg):
+            _check_sizes(cfg)
         _check_coarse(cfg)
         _check_confidences(cfg)
 
@@ -55,6 +57,8 @@ def _check_names(cfg: CfgNode) -> None:
 
 
 def _has_densepose_branch(cfg: CfgNode) -> bool:
+    if is_dp_fcn(cfg):
+        return True
     # DENSEPOSE_ON is true by default, also in configs of plain detectors.
     from densepose.modeling.roi_heads import DensePoseROIHeads
 
@@ -74,9 +78,10 @@ def _refuse_unregistered(named: Iterable[tuple[str, str, Registry]]) -> None:
 def _check_choices(cfg: CfgNode) -> None:
     head = cfg.MODEL.ROI_DENSEPOSE_HEAD
     choices: list[tuple[str, object, Iterable[object]]] = [
-        (f"{HEAD}.NUM_COARSE_SEGM_CHANNELS", head.NUM_COARSE_SEGM_CHANNELS, (2, 15)),
+        (f"{HEAD}.NUM_COARSE_SEGM_CHANNELS", head.NUM_COARSE_SEGM_CHANNELS, (0, 2, 15)),
         (f"{HEAD}.UV_LOSS_REDUCTION", head.UV_LOSS_REDUCTION, ("sum", "mean")),
         (f"{HEAD}.UV_CONFIDENCE.TYPE", head.UV_CONFIDENCE.TYPE, ("iid_iso", "indep_aniso")),
+        *dp_fcn_choices(cfg),
         ("MODEL.CPU_OPS", cfg.MODEL.CPU_OPS, ("auto", "off")),
         ("MODEL.TIMM.NORM", cfg.MODEL.TIMM.NORM, ("FrozenBN", "BN", "SyncBN")),
         ("DATASETS.ON_BAD_RECORD", cfg.DATASETS.ON_BAD_RECORD, ("warn", "error")),
@@ -109,7 +114,7 @@ def _check_sizes(cfg: CfgNode) -> None:
 
 def _check_coarse(cfg: CfgNode) -> None:
     head = cfg.MODEL.ROI_DENSEPOSE_HEAD
-    if head.COARSE_SEGM_TRAINED_BY_MASKS and head.NUM_COARSE_SEGM_CHANNELS != 2:
+    if head.COARSE_SEGM_TRAINED_BY_MASKS and head.NUM_COARSE_SEGM_CHANNELS == 15:
         raise ValueError(
             f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS is on but NUM_COARSE_SEGM_CHANNELS="
             f"{head.NUM_COARSE_SEGM_CHANNELS}: an instance mask knows only background and person;"

@@ -128,7 +128,10 @@ def test_data_sets_by_path(tmp_path: Path):
     ("opts", "message"),
     [
         ([f"{HEAD}.HEATMAP_SIZE", "56"], "set HEATMAP_SIZE to 112"),
-        ([f"{HEAD}.NUM_COARSE_SEGM_CHANNELS", "3"], "NUM_COARSE_SEGM_CHANNELS=3; allowed: 2, 15"),
+        (
+            [f"{HEAD}.NUM_COARSE_SEGM_CHANNELS", "3"],
+            "NUM_COARSE_SEGM_CHANNELS=3; allowed: 0, 2, 15",
+        ),
         ([f"{HEAD}.NAME", "DensePoseUNetHead"], "'DensePoseUNetHead' is not registered"),
         ([f"{HEAD}.LOSS_NAME", "Nothing"], "choose one of: DensePoseChartLoss"),
         (["MODEL.BACKBONE.NAME", "build_unet_backbone"], "'build_unet_backbone' is not regist"),

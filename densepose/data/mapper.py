@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Boxes, Instances, Keypoints
 
 from .augmentation import augmentations_from_config
+from .dense_targets import InpaintedTargets, find_inpainted, move_labels
 from .flip_symmetry import symmetry_from_config
 from .instance_masks import image_masks
 from .person_annotations import (
@@ -40,8 +42,8 @@ class DensePoseMapper:
 
     A training record becomes ``image`` (3, H, W) uint8, ``height``, ``width``, ``image_id``,
     ``file_name`` and ``instances`` with ``gt_boxes``, ``gt_classes``, ``gt_densepose`` and, when
-    asked for, ``gt_masks`` and ``gt_keypoints``. Crowds are left out. A test record has no
-    ``instances``.
+    asked for, ``gt_masks`` and ``gt_keypoints``. Crowds are left out. A test record has
+    ``instances`` for networks alone that are told where people are.
     """
 
     @configurable
@@ -56,6 +58,8 @@ class DensePoseMapper:
         use_masks: bool = False,
         keypoint_flip: Sequence[int] | None = None,
         tight_boxes: bool = False,
+        people_at_test: bool = False,
+        inpainted: InpaintedTargets | None = None,
     ) -> None:
         """Build a mapper.
 
@@ -68,6 +72,9 @@ class DensePoseMapper:
             use_masks: give ``gt_masks``.
             keypoint_flip: (K,) number of each keypoint's mirror image; None leaves out keypoints.
             tight_boxes: boxes from the masks, for people who are cut by a crop.
+            people_at_test: give test records ``instances`` too, for networks that are told where
+                people are.
+            inpainted: dense labels beside the points.
         """
         self.is_train = is_train
         self.augmentations = T.AugmentationList(augmentations)
@@ -77,6 +84,8 @@ class DensePoseMapper:
         self.use_masks = use_masks
         self.keypoint_flip = None if keypoint_flip is None else np.asarray(keypoint_flip)
         self.tight_boxes = tight_boxes
+        self.people_at_test = people_at_test
+        self.inpainted = inpainted
         kind = "training" if is_train else "test"
         logger.info("Augmentations in %s: %s", kind, list(augmentations))
 
@@ -100,6 +109,14 @@ class DensePoseMapper:
             )
         if is_train and cfg.MODEL.DENSEPOSE_ON and cfg.INPUT.RANDOM_FLIP != "none":
             settings["symmetry"] = symmetry_from_config(cfg)
+        if is_train and cfg.MODEL.DENSEPOSE_ON and cfg.DATASETS.INPAINTED:
+            missing = cfg.DATASETS.ON_MISSING_INPAINTED
+            folder = find_inpainted(cfg.DATASETS.INPAINTED)
+            settings["inpainted"] = InpaintedTargets(folder, on_missing=missing)
+        if cfg.MODEL.META_ARCHITECTURE == "DensePoseFCN":
+            fcn = cfg.MODEL.DP_FCN
+            told = fcn.PEOPLE == "ground_truth" or fcn.FIGURE_GROUND != "none"
+            settings["people_at_test"] = told
         return settings
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -118,16 +135,23 @@ class DensePoseMapper:
         transforms = self.augmentations(augmented)
         pixels = np.ascontiguousarray(augmented.image.transpose(2, 0, 1))
         mapped["image"] = torch.from_numpy(pixels)
-        if self.is_train:
+        if self.is_train or self.people_at_test:
             if "annotations" not in record:
                 raise ValueError(
                     f"{record['file_name']}: image {record.get('image_id')} has no annotations; a"
                     " data set without truth cannot be in DATASETS.TRAIN"
+                    + (
+                        ""
+                        if self.is_train
+                        else ", nor be tested with MODEL.DP_FCN.PEOPLE"
+                        " 'ground_truth' or a MODEL.DP_FCN.FIGURE_GROUND"
+                    )
                 )
             people = [person for person in record["annotations"] if not person.get("iscrowd", 0)]
             affine = affine_of(transforms, height, width)
             try:
-                mapped["instances"] = self._instances(people, affine, tuple(pixels.shape[1:]))
+                size = tuple(pixels.shape[1:])
+                mapped["instances"] = self._instances(people, affine, size, record.get("image_id"))
             except ValueError as error:
                 where = f"{record['file_name']}: image {record.get('image_id')}"
                 raise ValueError(f"{where}: {error}") from error
@@ -138,6 +162,7 @@ class DensePoseMapper:
         people: list[dict[str, Any]],
         affine: np.ndarray,
         image_size: tuple[int, int],
+        image_id: int | None,
     ) -> Instances:
         packed = pack_annotations(people if self.use_densepose else _boxes_only(people))
         boxes = move_boxes(packed.boxes_xyxy_px, affine)
@@ -149,6 +174,10 @@ class DensePoseMapper:
         moved = None
         if self.use_densepose:
             moved = move_annotations(packed, affine, image_size, self.symmetry)
+            if self.inpainted is not None:
+                labels = self.inpainted(image_id, people)
+                where = (packed.boxes_xyxy_px, moved.boxes_xyxy_px, affine, self.symmetry)
+                moved = replace(moved, dense=move_labels(labels, *where))
             instances.gt_densepose = moved
             if len(moved.part) < len(packed.part):
                 logger.debug(

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from detectron2.utils import comm
 
+from densepose.modeling.input_layer import fit_input_layers
+
 from .load_report import LoadReport, check_anything_matched, compare_weights, is_below
 from .name_matching import match_names
 from .weights_file import WeightsFile, read_weights
@@ -127,6 +129,7 @@ def load_weights(
     if backbone is not None:
         source = f"{source}, {BOTTOM_UP} of {backbone.path}"
         weights = _with_backbone(weights, backbone, state)
+    weights = fit_input_layers(weights, state)
     report = compare_weights(source, weights, state, exclude)
     if report_dir is not None and comm.is_main_process():
         report_dir.mkdir(parents=True, exist_ok=True)

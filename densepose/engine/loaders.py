@@ -7,14 +7,17 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
 from detectron2.config import CfgNode
 from detectron2.data import build_detection_test_loader, build_detection_train_loader
+from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 
 from densepose.data.mapper import DensePoseMapper
 from densepose.data.training_records import training_records
+from densepose.evaluation.prediction_file import prediction_paths, read_prediction
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +79,60 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
 
 def build_test_loader(cfg: CfgNode, name: str) -> DataLoader:
     """This process's share of one data set, one image at a time, in order."""
+    mapper: Callable[[dict[str, Any]], dict[str, Any]] = DensePoseMapper(cfg, is_train=False)
+    fcn = cfg.MODEL.DP_FCN
+    is_fcn = cfg.MODEL.META_ARCHITECTURE == "DensePoseFCN"
+    if is_fcn and fcn.PEOPLE not in ("ground_truth", "foreground"):
+        mapper = GivenPeople(mapper, fcn.PEOPLE, cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST)
     return build_detection_test_loader(
         cfg,
         name,
-        mapper=NamedErrors(DensePoseMapper(cfg, is_train=False)),
+        mapper=NamedErrors(mapper),
         num_workers=num_workers(cfg.DATALOADER.NUM_WORKERS),
     )
+
+
+class GivenPeople:
+    """Calls a mapper and adds ``people``: boxes and scores that another model found."""
+
+    def __init__(
+        self, mapper: Callable[[dict[str, Any]], dict[str, Any]], folder: str, min_score: float
+    ) -> None:
+        """Remember where predictions are.
+
+        Args:
+            mapper: of test records.
+            folder: of predictions, as an evaluation writes it.
+            min_score: people with a lower score are left out.
+
+        Raises:
+            FileNotFoundError: it is no folder of predictions.
+        """
+        self.mapper = mapper
+        self.paths = {path.stem: path for path in prediction_paths(folder)}
+        self.folder = folder
+        self.min_score = min_score
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Map one record.
+
+        Raises:
+            FileNotFoundError: its image has no predictions in the folder.
+        """
+        mapped = self.mapper(record)
+        path = self.paths.get(f"{record['image_id']:012d}")
+        if path is None:
+            raise FileNotFoundError(
+                f"{self.folder}: no predictions for image {record['image_id']}; MODEL.DP_FCN.PEOPLE"
+                " has to name predictions of the data set that is tested"
+            )
+        found = read_prediction(path)
+        height, width = mapped["image"].shape[-2:]
+        scale = torch.tensor(
+            [width / found.image_size[1], height / found.image_size[0]] * 2, dtype=torch.float32
+        )
+        people = Instances((height, width))
+        people.pred_boxes = Boxes(torch.from_numpy(found.boxes_xyxy_px.copy()) * scale)
+        people.scores = torch.from_numpy(found.scores.copy())
+        mapped["people"] = people[people.scores >= self.min_score]
+        return mapped

@@ -49,7 +49,7 @@ class DensePoseChartPredictor(nn.Module):
 
         Args:
             in_channels: of the head features.
-            coarse_channels: D.
+            coarse_channels: D; 0 for none: a pixel is then background as sure as its part is 0.
             num_charts: C - 1.
             kernel_size: of the transposed convolutions, even.
             upscale: factor of the bilinear up-sampling that defines the full maps.
@@ -59,8 +59,8 @@ class DensePoseChartPredictor(nn.Module):
         """
         super().__init__()
         channels = 1 + num_charts
-        widths = {
-            "ann_index_lowres": ("coarse_logits", coarse_channels),
+        widths = {"ann_index_lowres": ("coarse_logits", coarse_channels)} if coarse_channels else {}
+        widths |= {
             "index_uv_lowres": ("part_logits", channels),
             "u_lowres": ("u", channels),
             "v_lowres": ("v", channels),
@@ -102,9 +102,10 @@ class DensePoseChartPredictor(nn.Module):
         bias = torch.cat([layer.bias for layer in layers])
         maps = F.conv_transpose2d(features, weight, bias, stride=2, padding=self.padding)
         parts = maps.split(list(self.field_widths.values()), dim=1)
-        output = ChartOutput(
-            upscale=self.upscale, **dict(zip(self.field_widths, parts, strict=True))
-        )
+        fields = dict(zip(self.field_widths, parts, strict=True))
+        if "coarse_logits" not in fields:
+            fields["coarse_logits"] = _body_or_not(fields["part_logits"])
+        output = ChartOutput(upscale=self.upscale, **fields)
         if self.segm_confidence_epsilon is None:
             return output
         return _scaled_by_confidence(output, self.segm_confidence_epsilon)
@@ -124,6 +125,11 @@ class DensePoseChartWithConfidencePredictor(DensePoseChartPredictor):
                 head.SEGM_CONFIDENCE.EPSILON if head.SEGM_CONFIDENCE.ENABLED else None
             ),
         }
+
+
+def _body_or_not(part_logits: Tensor) -> Tensor:
+    """(N, C, S, S) -> (N, 2, S, S) logits of background and of any part at all."""
+    return torch.cat([part_logits[:, :1], part_logits[:, 1:].logsumexp(1, keepdim=True)], dim=1)
 
 
 def _scaled_by_confidence(output: ChartOutput, epsilon: float) -> ChartOutput:

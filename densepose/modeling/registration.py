@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from detectron2.modeling import BACKBONE_REGISTRY, ROI_HEADS_REGISTRY
+from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
 from detectron2.utils.registry import Registry
 
 from .cascade_roi_heads import CascadeDensePoseROIHeads
 from .deeplab_head import DensePoseDeepLabHead
+from .dp_fcn import DensePoseFCN
 from .heads import DensePoseV1ConvXHead
 from .hrfpn import build_hrfpn_backbone
 from .losses import DensePoseChartLoss, DensePoseChartWithConfidenceLoss
@@ -23,6 +24,7 @@ from .timm_backbone import build_timm_fpn_backbone
 
 _TABLE: tuple[tuple[Registry, Any], ...] = (
     (BACKBONE_REGISTRY, build_timm_fpn_backbone),
+    (META_ARCH_REGISTRY, DensePoseFCN),
     (BACKBONE_REGISTRY, build_hrfpn_backbone),
     (ROI_HEADS_REGISTRY, DensePoseROIHeads),
     (ROI_HEADS_REGISTRY, CascadeDensePoseROIHeads),

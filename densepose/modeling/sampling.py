@@ -65,7 +65,11 @@ def _row_below(row: Tensor, upscale: int, dtype: torch.dtype) -> tuple[Tensor, T
 
 
 def positions_in_boxes(
-    points_px: Tensor, person: Tensor, boxes_xyxy_px: Tensor, side: int, upscale: int
+    points_px: Tensor,
+    person: Tensor,
+    boxes_xyxy_px: Tensor,
+    side: int | tuple[int, int],
+    upscale: int,
 ) -> tuple[MapPositions, Tensor]:
     """Where image points fall on the maps of the boxes they are looked up in.
 
@@ -76,7 +80,7 @@ def positions_in_boxes(
         points_px: (P, 2) image positions.
         person: (P,) int64, the map each point is looked up in.
         boxes_xyxy_px: (N, 4) boxes the maps belong to.
-        side: S.
+        side: S, or rows and columns of maps that are not square.
         upscale: Z / S.
 
     Returns:
@@ -86,14 +90,15 @@ def positions_in_boxes(
     offset = points_px - boxes[:, :2]
     size = boxes[:, 2:] - boxes[:, :2]
     inside = ((offset >= 0) & (offset < size)).all(dim=1)
-    full = side * upscale
+    rows, columns = (side, side) if isinstance(side, int) else side
+    full = torch.tensor([columns, rows], device=boxes.device) * upscale
     position = offset[inside] * full / size[inside]
-    low = position.floor().long().clamp(0, full - 1)
-    high = (low + 1).clamp(max=full - 1)
+    low = position.floor().long().clamp(min=0).minimum(full - 1)
+    high = (low + 1).minimum(full - 1)
     weight_high = torch.minimum(position, high.to(position.dtype)) - low
-    column = compose_taps(low[:, 0], weight_high[:, 0], side, upscale)
-    row = compose_taps(low[:, 1], weight_high[:, 1], side, upscale)
-    cell = row[0][:, :, None] * side + column[0][:, None, :]
+    column = compose_taps(low[:, 0], weight_high[:, 0], columns, upscale)
+    row = compose_taps(low[:, 1], weight_high[:, 1], rows, upscale)
+    cell = row[0][:, :, None] * columns + column[0][:, None, :]
     weight = row[1][:, :, None] * column[1][:, None, :]
     return MapPositions(person[inside], cell.flatten(1), weight.flatten(1)), inside
 

@@ -61,8 +61,11 @@ def _fold_backbone(model: nn.Module) -> int:
     if bottom_up is None:
         return 0
     was_training = bottom_up.training
+    # Masks may be further channels of the input.
+    first = next((m for m in bottom_up.modules() if isinstance(m, nn.Conv2d)), None)
+    channels = 3 if first is None else first.in_channels
     try:
-        return fold_frozen_norms(bottom_up.eval(), example=torch.zeros(1, 3, 64, 64))
+        return fold_frozen_norms(bottom_up.eval(), example=torch.zeros(1, channels, 64, 64))
     finally:
         bottom_up.train(was_training)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .dense_labels import DenseLabels
+
 
 @dataclass(frozen=True)
 class DensePoseAnnotations:
@@ -29,6 +31,8 @@ class DensePoseAnnotations:
     part: Tensor  # (P,) int64: 1..24
     uv: Tensor  # (P, 2) float in [0, 1]
     owner: Tensor  # (P,) int64 in [0, N), ascending
+    # Of N people, over the same boxes; None where no inpainted annotations are used.
+    dense: DenseLabels | None = None
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy_px)
@@ -59,13 +63,14 @@ class DensePoseAnnotations:
             part=self.part[point],
             uv=self.uv[point],
             owner=owner,
+            dense=None if self.dense is None else self.dense[people],
         )
 
     def to(self, device: torch.device | str) -> DensePoseAnnotations:
         """The same annotations with every tensor on ``device``."""
-        return replace(
-            self, **{name: getattr(self, name).to(device) for name in self.__dataclass_fields__}
-        )
+        tensors = {name: getattr(self, name).to(device) for name in _TENSORS}
+        dense = None if self.dense is None else self.dense.map(lambda values: values.to(device))
+        return replace(self, **tensors, dense=dense)
 
     @staticmethod
     def cat(parts: Sequence[DensePoseAnnotations]) -> DensePoseAnnotations:
@@ -75,9 +80,9 @@ class DensePoseAnnotations:
         for part in parts:
             owners.append(part.owner + shift)
             shift += len(part)
-        fields = [name for name in DensePoseAnnotations.__dataclass_fields__ if name != "owner"]
+        fields = [name for name in _TENSORS if name != "owner"]
         joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in fields}
-        return DensePoseAnnotations(owner=torch.cat(owners), **joined)
+        return DensePoseAnnotations(owner=torch.cat(owners), dense=_cat_dense(parts), **joined)
 
     @staticmethod
     def empty(num_people: int = 0, grid: int = 256) -> DensePoseAnnotations:
@@ -91,3 +96,22 @@ class DensePoseAnnotations:
             uv=torch.zeros(0, 2),
             owner=torch.zeros(0, dtype=torch.int64),
         )
+
+
+_TENSORS = tuple(name for name in DensePoseAnnotations.__dataclass_fields__ if name != "dense")
+
+
+def _cat_dense(parts: Sequence[DensePoseAnnotations]) -> DenseLabels | None:
+    """Dense labels of all people; empty ones for parts that have none, None if no part has any."""
+    known = [part.dense for part in parts if part.dense is not None]
+    if not known:
+        return None
+    grid, device = known[0].part.shape[-1], known[0].part.device
+    return DenseLabels.cat(
+        [
+            DenseLabels.empty(len(part), grid).map(lambda values: values.to(device))
+            if part.dense is None
+            else part.dense
+            for part in parts
+        ]
+    )

@@ -6,6 +6,7 @@ Shapes: N proposals, Q annotated points inside them, D coarse channels, Z = side
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
 from ..sampling import MapPositions, sample_all_channels, sample_channel
+from .dense_pixels import DensePixels, DenseWeights, cell_weights, dense_pixels, dense_terms
 from .normalizer import shared_counts
 from .region import region_nll
 from .targets import PointTargets, coarse_targets, mask_targets, pack_matches, point_targets
@@ -27,9 +29,9 @@ from .targets import PointTargets, coarse_targets, mask_targets, pack_matches, p
 class DensePoseChartLoss:
     """Cross-entropy of parts and of the coarse segmentation, smooth L1 of U and V.
 
-    Keys of the result: loss_densepose_I, loss_densepose_S, loss_densepose_U, loss_densepose_V and,
-    with a region weight, loss_densepose_R; always all of them, 0 and connected to the parameters
-    where nothing is annotated.
+    Keys of the result: loss_densepose_I, loss_densepose_S, loss_densepose_U, loss_densepose_V,
+    with a region weight loss_densepose_R, and with dense targets loss_densepose_dense_I, _dense_U
+    and _dense_V; always all of them, 0 and connected to the parameters where nothing is annotated.
     """
 
     @configurable
@@ -42,6 +44,7 @@ class DensePoseChartLoss:
         uv_reduction: str = "sum",
         coarse_by_masks: bool = False,
         region_weight: float = 0.0,
+        dense: DenseWeights | None = None,
     ) -> None:
         """Keep the weights.
 
@@ -52,6 +55,7 @@ class DensePoseChartLoss:
             uv_reduction: "sum" or "mean" over points.
             coarse_by_masks: coarse targets are instance masks instead of annotated part masks.
             region_weight: of the mean, over pixels with an annotated region, of ``region_nll``.
+            dense: of inpainted annotations; None uses none.
         """
         self.part_weight = part_weight
         self.coarse_weight = coarse_weight
@@ -59,6 +63,7 @@ class DensePoseChartLoss:
         self.uv_reduction = uv_reduction
         self.coarse_by_masks = coarse_by_masks
         self.region_weight = region_weight
+        self.dense = dense
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -71,6 +76,14 @@ class DensePoseChartLoss:
             "uv_reduction": head.UV_LOSS_REDUCTION,
             "coarse_by_masks": head.COARSE_SEGM_TRAINED_BY_MASKS,
             "region_weight": head.REGION_WEIGHT,
+            "dense": DenseWeights(
+                head.INPAINTED.PART_WEIGHT,
+                head.INPAINTED.UV_WEIGHT,
+                head.INPAINTED.POINTS_WEIGHT,
+                head.INPAINTED.CONFIDENCE_POWER,
+            )
+            if cfg.DATASETS.INPAINTED
+            else None,
         }
 
     def __call__(self, proposals: Sequence[Instances], output: ChartOutput) -> dict[str, Tensor]:
@@ -86,23 +99,63 @@ class DensePoseChartLoss:
             Scalars, float32 or wider.
         """
         boxes, people = pack_matches(proposals)
-        points = point_targets(boxes, people, output.part_logits.shape[-1], output.upscale)
+        coarse = self._coarse_losses(output, proposals, boxes, people)
+        return self.losses(output, boxes, people, coarse)
+
+    def losses(
+        self,
+        output: ChartOutput,
+        boxes_xyxy_px: Tensor,
+        people: DensePoseAnnotations,
+        coarse: Tensor,
+        map_of_person: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """The weighted sums of all terms.
+
+        Args:
+            output: K maps, square or not.
+            boxes_xyxy_px: (K, 4) image px that the maps cover.
+            people: N people.
+            coarse: any shape, cross-entropy of the coarse segmentation at each pixel.
+            map_of_person: (N,) map of each person; left out where each person has its own.
+        """
+        side, upscale = tuple(output.part_logits.shape[2:]), output.upscale
+        points = point_targets(boxes_xyxy_px, people, side, upscale, map_of_person)
         part = self._part_losses(output, points)
         uv = self._uv_losses(output, points)
-        coarse = self._coarse_losses(output, proposals, boxes, people)
-        region = self._region_losses(output, boxes, people)
+        region = self._region_losses(output, boxes_xyxy_px, people, map_of_person)
+        cells = self._dense_cells(output, boxes_xyxy_px, people, map_of_person)
+        cell_weight = cell_weights(cells, self.dense.confidence_power if self.dense else 0.0)
         num_uv = len(next(iter(uv.values())))
         sizes = [len(part), num_uv, coarse.numel(), len(region)]
-        counts = shared_counts(torch.tensor(sizes, device=boxes.device))
+        sizes = torch.tensor(sizes, device=part.device, dtype=torch.float32)
+        counts = shared_counts(torch.cat([sizes, cell_weight.sum()[None]]))
         per_point = counts[1] if self.uv_reduction == "mean" else 1.0
+        share = self.dense.points if self.dense else 1.0
         losses = {
-            "loss_densepose_I": part.sum() / counts[0] * self.part_weight,
+            "loss_densepose_I": part.sum() / counts[0] * (self.part_weight * share),
             "loss_densepose_S": coarse.sum() / counts[2] * self.coarse_weight,
-            **{name: values.sum() / per_point * self.uv_weight for name, values in uv.items()},
+            **{n: values.sum() / per_point * (self.uv_weight * share) for n, values in uv.items()},
         }
         if self.region_weight:
             losses["loss_densepose_R"] = region.sum() / counts[3] * self.region_weight
+        if self.dense is not None:
+            for name, values in dense_terms(output, cells).items():
+                weight = self.dense.part if name.endswith("I") else self.dense.uv
+                losses[name] = (values * cell_weight).sum() / counts[4] * weight
         return losses
+
+    def _dense_cells(
+        self,
+        output: ChartOutput,
+        boxes_xyxy_px: Tensor,
+        people: DensePoseAnnotations,
+        map_of_person: Tensor | None,
+    ) -> DensePixels:
+        if self.dense is None:
+            people = replace(people, dense=None)
+        side = tuple(output.part_logits.shape[2:])
+        return dense_pixels(boxes_xyxy_px, people, side, output.upscale, map_of_person)
 
     def _part_losses(self, output: ChartOutput, points: PointTargets) -> Tensor:
         """(Q,) cross-entropy of the part at each point."""
@@ -120,18 +173,24 @@ class DensePoseChartLoss:
         }
 
     def _region_losses(
-        self, output: ChartOutput, boxes_xyxy_px: Tensor, people: DensePoseAnnotations
+        self,
+        output: ChartOutput,
+        boxes_xyxy_px: Tensor,
+        people: DensePoseAnnotations,
+        map_of_person: Tensor | None,
     ) -> Tensor:
-        """(K,) ``region_nll`` of the pixels of the small maps where a region is annotated."""
+        """(Q,) ``region_nll`` of the pixels of the small maps where a region is annotated."""
         if not self.region_weight:
             return boxes_xyxy_px.new_zeros(0)
-        has_mask = people.has_masks
-        side = output.part_logits.shape[-1]
-        region = coarse_targets(boxes_xyxy_px[has_mask], people[has_mask], side)
-        annotated = region > 0
-        logits = output.part_logits[has_mask].permute(0, 2, 3, 1)[annotated]
+        if map_of_person is None:
+            map_of_person = torch.arange(len(people), device=boxes_xyxy_px.device)
+        own_map = map_of_person[people.has_masks]
+        side = tuple(output.part_logits.shape[2:])
+        region = coarse_targets(boxes_xyxy_px[own_map], people[people.has_masks], side)
+        person, row, column = region.nonzero(as_tuple=True)
+        logits = output.part_logits[own_map[person], :, row, column]
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return region_nll(logits, region[annotated])
+        return region_nll(logits, region[person, row, column])
 
     def _coarse_losses(
         self,

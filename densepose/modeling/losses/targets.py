@@ -46,22 +46,31 @@ def pack_matches(proposals: Sequence[Instances]) -> tuple[Tensor, DensePoseAnnot
 
 
 def point_targets(
-    boxes_xyxy_px: Tensor, people: DensePoseAnnotations, side: int, upscale: int
+    boxes_xyxy_px: Tensor,
+    people: DensePoseAnnotations,
+    side: int | tuple[int, int],
+    upscale: int,
+    map_of_person: Tensor | None = None,
 ) -> PointTargets:
     """Targets at the points that fall inside their proposal.
 
     Args:
-        boxes_xyxy_px: (N, 4) proposals.
+        boxes_xyxy_px: (K, 4) proposals.
         people: N people, one for each proposal.
-        side: of the predictor's small maps.
+        side: of the predictor's small maps; rows and columns if they are not square.
         upscale: from the small to the full maps.
+        map_of_person: (N,) proposal that each person is looked up in; left out where each person
+            has its own.
     """
     points_px = grid_to_image(people.points_grid, people.boxes_xyxy_px[people.owner])
-    at, inside = positions_in_boxes(points_px, people.owner, boxes_xyxy_px, side, upscale)
+    own_map = people.owner if map_of_person is None else map_of_person[people.owner]
+    at, inside = positions_in_boxes(points_px, own_map, boxes_xyxy_px, side, upscale)
     return PointTargets(at, people.part[inside], people.uv[inside])
 
 
-def coarse_targets(boxes_xyxy_px: Tensor, people: DensePoseAnnotations, full_side: int) -> Tensor:
+def coarse_targets(
+    boxes_xyxy_px: Tensor, people: DensePoseAnnotations, full_side: int | tuple[int, int]
+) -> Tensor:
     """Annotated part masks brought into the proposals: nearest cell, background outside.
 
     Map pixel i reads the box position x0 + i / Z * width, as detectron2's DensePose does (no
@@ -70,14 +79,15 @@ def coarse_targets(boxes_xyxy_px: Tensor, people: DensePoseAnnotations, full_sid
     Args:
         boxes_xyxy_px: (N, 4) proposals.
         people: N people, one for each proposal.
-        full_side: Z.
+        full_side: Z, or rows and columns of maps that are not square.
 
     Returns:
         (N, Z, Z) int64: 0 background, 1..14.
     """
     cells = people.coarse.shape[-1]
-    column, column_inside = _nearest_cells(boxes_xyxy_px, people.boxes_xyxy_px, 0, full_side, cells)
-    row, row_inside = _nearest_cells(boxes_xyxy_px, people.boxes_xyxy_px, 1, full_side, cells)
+    rows, columns = (full_side, full_side) if isinstance(full_side, int) else full_side
+    column, column_inside = _nearest_cells(boxes_xyxy_px, people.boxes_xyxy_px, 0, columns, cells)
+    row, row_inside = _nearest_cells(boxes_xyxy_px, people.boxes_xyxy_px, 1, rows, cells)
     person = torch.arange(len(people), device=row.device)[:, None, None]
     labels = people.coarse[person, row[:, :, None], column[:, None, :]]
     return labels.long() * (row_inside[:, :, None] & column_inside[:, None, :])

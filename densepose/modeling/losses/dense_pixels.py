@@ -1,0 +1,135 @@
+"""Dense targets that a teacher inpainted: every cell of a map is compared, not only a few points.
+
+Güler et al., DensePose, 2018: the teacher's I, U and V supervise the student on the whole person.
+
+Shapes: N people, K maps of S x S cells (a proposal each, or a whole image), Q cells of these maps
+where the teacher knows something about the matched person, G = side of the dense labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from densepose.structures.annotations import DensePoseAnnotations
+from densepose.structures.chart_output import ChartOutput
+from densepose.structures.dense_labels import CONFIDENCE_STEPS
+from densepose.structures.grids import UV_STEPS
+
+
+@dataclass(frozen=True)
+class DensePixels:
+    """Q cells of small maps and what the teacher says about them."""
+
+    map_index: Tensor  # (Q,) int64 in [0, K)
+    row: Tensor  # (Q,) int64
+    column: Tensor  # (Q,) int64
+    part: Tensor  # (Q,) int64, 1..24
+    uv: Tensor  # (Q, 2) float32 in [0, 1]
+    confidence: Tensor  # (Q,) float32 in [0, 1]
+
+
+@dataclass(frozen=True)
+class DenseWeights:
+    """How much dense targets count; the terms are means over cells."""
+
+    part: float = 1.0
+    uv: float = 1.0
+    points: float = 1.0  # factor of the losses at annotated points while dense targets are used
+    confidence_power: float = 0.0  # a cell counts confidence ** power; 0: all cells alike
+
+
+def dense_pixels(
+    boxes_xyxy_px: Tensor,
+    people: DensePoseAnnotations,
+    side: int | tuple[int, int],
+    upscale: int,
+    map_of_person: Tensor | None = None,
+) -> DensePixels:
+    """The cells whose centre lies on a part of the matched person, by the teacher's word.
+
+    Args:
+        boxes_xyxy_px: (K, 4) image px that the maps cover.
+        people: N people; without ``dense`` labels there are no cells.
+        side: S, or rows and columns.
+        upscale: from the small maps to the full ones, in whose frame points are read.
+        map_of_person: (N,) map of each person; left out where each person has its own.
+    """
+    if people.dense is None or len(people) == 0:
+        return _nothing(boxes_xyxy_px.device)
+    rows, columns = (side, side) if isinstance(side, int) else side
+    own_box = boxes_xyxy_px if map_of_person is None else boxes_xyxy_px[map_of_person]
+    grid = people.dense.part.shape[-1]
+    column, column_inside = _cells(own_box, people.boxes_xyxy_px, 0, columns, upscale, grid)
+    row, row_inside = _cells(own_box, people.boxes_xyxy_px, 1, rows, upscale, grid)
+    owner = torch.arange(len(people), device=row.device)[:, None, None]
+    labels = people.dense.part[owner, row[:, :, None], column[:, None, :]]
+    labels = labels * (row_inside[:, :, None] & column_inside[:, None, :])
+    person, at_row, at_column = labels.nonzero(as_tuple=True)
+    source = (row[person, at_row], column[person, at_column])
+    uv = people.dense.uv.permute(0, 2, 3, 1)[person, source[0], source[1]]
+    confidence = people.dense.confidence[person, source[0], source[1]]
+    return DensePixels(
+        map_index=person if map_of_person is None else map_of_person[person],
+        row=at_row,
+        column=at_column,
+        part=labels[person, at_row, at_column].long(),
+        uv=uv.float() / UV_STEPS,
+        confidence=confidence.float() / CONFIDENCE_STEPS,
+    )
+
+
+def _cells(
+    target_xyxy_px: Tensor,
+    source_xyxy_px: Tensor,
+    axis: int,
+    cells: int,
+    upscale: int,
+    grid: int,
+) -> tuple[Tensor, Tensor]:
+    """(N, cells) cells of the labels at the centres of map cells, and whether these are inside."""
+    low, high = target_xyxy_px[:, axis, None], target_xyxy_px[:, axis + 2, None]
+    source_low, source_high = source_xyxy_px[:, axis, None], source_xyxy_px[:, axis + 2, None]
+    # Row z of the full map is read at z / Z of the box, so the middle of ``upscale`` rows is half
+    # a row of the full map before the middle of the cell.
+    step = torch.arange(cells, device=low.device, dtype=low.dtype)
+    share = ((step + 0.5) * upscale - 0.5) / (cells * upscale)
+    position_px = low + share * (high - low)
+    size_px = (source_high - source_low).clamp(min=torch.finfo(low.dtype).eps)
+    position = (position_px - source_low) / size_px * grid
+    inside = (position >= 0) & (position < grid)
+    return position.clamp(0, grid - 1).long(), inside
+
+
+def dense_terms(output: ChartOutput, cells: DensePixels) -> dict[str, Tensor]:
+    """(Q,) losses of each cell: cross-entropy of the part, smooth L1 of U and V in that part."""
+    logits = output.part_logits[cells.map_index, :, cells.row, cells.column]
+    u, v = (
+        maps[cells.map_index, cells.part, cells.row, cells.column] for maps in (output.u, output.v)
+    )
+    return {
+        "loss_densepose_dense_I": F.cross_entropy(_wide(logits), cells.part, reduction="none"),
+        "loss_densepose_dense_U": F.smooth_l1_loss(_wide(u), cells.uv[:, 0], reduction="none"),
+        "loss_densepose_dense_V": F.smooth_l1_loss(_wide(v), cells.uv[:, 1], reduction="none"),
+    }
+
+
+def cell_weights(cells: DensePixels, power: float) -> Tensor:
+    """(Q,) confidence ** power; 1 everywhere for power 0."""
+    if not power:
+        return torch.ones_like(cells.confidence)
+    return cells.confidence**power
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _nothing(device: torch.device) -> DensePixels:
+    none = torch.zeros(0, dtype=torch.int64, device=device)
+    return DensePixels(
+        none, none, none, none, torch.zeros(0, 2, device=device), torch.zeros(0, device=device)
+    )

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from densepose.modeling.losses import DensePoseChartLoss
+from densepose.modeling.losses.dense_pixels import (
+    DenseWeights,
+    cell_weights,
+    dense_pixels,
+    dense_terms,
+)
+from densepose.structures.annotations import DensePoseAnnotations
+from densepose.structures.dense_labels import DenseLabels
+
+from .scenes import generator, jittered, matched_proposals, random_output, random_people
+
+
+def random_labels(count: int, grid: int = 32, seed: int = 5) -> DenseLabels:
+    g = generator(seed)
+
+    def bytes_below(high: int, *shape: int) -> torch.Tensor:
+        return torch.randint(0, high, (count, *shape, grid, grid), generator=g, dtype=torch.uint8)
+
+    return DenseLabels(bytes_below(25), bytes_below(256, 2), bytes_below(256))
+
+
+def with_labels(count: int, **options: int) -> DensePoseAnnotations:
+    return replace(random_people(count), dense=random_labels(count, **options))
+
+
+def cells_by_loop(boxes, people, side, upscale):
+    """The definition: the cell's centre, on the scale of the full map, read in the labels."""
+    found, grid = [], people.dense.part.shape[-1]
+    for n, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
+        u0, v0, u1, v1 = people.boxes_xyxy_px[n].tolist()
+        for row in range(side):
+            for column in range(side):
+                z = [((k + 0.5) * upscale - 0.5) / (side * upscale) for k in (column, row)]
+                x, y = x0 + z[0] * (x1 - x0), y0 + z[1] * (y1 - y0)
+                c, r = int((x - u0) // ((u1 - u0) / grid)), int((y - v0) // ((v1 - v0) / grid))
+                if 0 <= c < grid and 0 <= r < grid and people.dense.part[n, r, c] > 0:
+                    found.append((n, row, column, r, c))
+    return found
+
+
+@pytest.mark.parametrize("upscale", [1, 2])
+def test_cells_equal_the_definition_written_as_a_loop(upscale: int):
+    people = with_labels(3)
+    boxes = jittered(people.boxes_xyxy_px, 8.0)
+    got = dense_pixels(boxes, people, 6, upscale)
+    want = cells_by_loop(boxes, people, 6, upscale)
+    assert len(want) > 40
+    keys = torch.stack([got.map_index, got.row, got.column], dim=1).tolist()
+    assert keys == [list(entry[:3]) for entry in want]
+    person, _, _, r, c = torch.tensor(want).T
+    assert torch.equal(got.part, people.dense.part[person, r, c].long())
+    torch.testing.assert_close(got.uv, people.dense.uv[person, :, r, c] / 255)
+    torch.testing.assert_close(got.confidence, people.dense.confidence[person, r, c] / 255)
+
+
+def test_terms_by_hand():
+    people = replace(random_people(1), dense=DenseLabels.empty(1, 1))
+    people.dense.part[:] = 7
+    people.dense.uv[0, 0], people.dense.uv[0, 1] = 255, 51  # 1 and 0.2
+    output = random_output(1, side=1, upscale=1)
+    output = replace(
+        output,
+        part_logits=torch.zeros(1, 25, 1, 1),
+        u=torch.full((1, 25, 1, 1), 0.5),
+        v=torch.full((1, 25, 1, 1), 0.2),
+    )
+    terms = dense_terms(output, dense_pixels(people.boxes_xyxy_px, people, 1, 1))
+    want = {"I": torch.log(torch.tensor(25.0)), "U": torch.tensor(0.125), "V": torch.tensor(0.0)}
+    for name, value in want.items():
+        torch.testing.assert_close(terms[f"loss_densepose_dense_{name}"], value[None])
+
+
+def test_the_loss_is_the_weighted_mean_over_cells():
+    people, output = with_labels(2), random_output(2)
+    boxes = jittered(people.boxes_xyxy_px, 8.0)
+    weights = DenseWeights(part=2.0, uv=3.0, points=0.25, confidence_power=2.0)
+    options = {"uv_reduction": "mean"}
+    got = DensePoseChartLoss(dense=weights, **options)([matched_proposals(people, boxes)], output)
+    cells = dense_pixels(boxes, people, 6, 2)
+    share = cells.confidence**2 / (cells.confidence**2).sum()
+    logits = output.part_logits[cells.map_index, :, cells.row, cells.column]
+    part = (F.cross_entropy(logits, cells.part, reduction="none") * share).sum()
+    torch.testing.assert_close(got["loss_densepose_dense_I"], 2 * part)
+    v = output.v[cells.map_index, cells.part, cells.row, cells.column]
+    v_loss = (F.smooth_l1_loss(v, cells.uv[:, 1], reduction="none") * share).sum()
+    torch.testing.assert_close(got["loss_densepose_dense_V"], 3 * v_loss)
+    plain = DensePoseChartLoss(**options)([matched_proposals(people, boxes)], output)
+    assert "loss_densepose_dense_I" not in plain
+    for name in ("I", "U", "V"):
+        key = f"loss_densepose_{name}"
+        torch.testing.assert_close(got[key], 0.25 * plain[key])
+    torch.testing.assert_close(got["loss_densepose_S"], plain["loss_densepose_S"])
+
+
+def test_power_zero_counts_all_cells_alike():
+    cells = dense_pixels(*(lambda p: (p.boxes_xyxy_px, p))(with_labels(1)), 6, 1)
+    assert torch.equal(cell_weights(cells, 0.0), torch.ones(len(cells.part)))
+    assert cell_weights(cells, 1.0).equal(cells.confidence)
+
+
+@pytest.mark.parametrize("labels", [None, DenseLabels.empty(2, 8)], ids=["no labels", "empty"])
+def test_without_labels_the_terms_are_zero_and_train(labels: DenseLabels | None):
+    people, output = replace(random_people(2), dense=labels), random_output(2)
+    losses = DensePoseChartLoss(dense=DenseWeights())([matched_proposals(people)], output)
+    dense = [losses[f"loss_densepose_dense_{name}"] for name in "IUV"]
+    assert sum(dense).item() == 0
+    gradients = torch.autograd.grad(sum(dense), (output.part_logits, output.u, output.v))
+    assert all(gradient.abs().sum() == 0 for gradient in gradients)
+
+
+def test_nobody_gives_the_same_keys():
+    people = DensePoseAnnotations.empty()
+    boxes = torch.zeros(0, 4)
+    losses = DensePoseChartLoss(dense=DenseWeights())(
+        [matched_proposals(people, boxes)], random_output(0)
+    )
+    assert losses["loss_densepose_dense_U"].item() == 0
+
+
+def test_people_share_a_map_that_is_not_square():
+    people = with_labels(2)
+    frame = torch.tensor([[0.0, 0.0, 128.0, 96.0]])
+    both = torch.zeros(2, dtype=torch.int64)
+    cells = dense_pixels(frame, people, (12, 16), 1, map_of_person=both)
+    alone = [dense_pixels(frame, people[n : n + 1], (12, 16), 1, both[:1]) for n in (0, 1)]
+    assert len(cells.part) == sum(len(one.part) for one in alone) > 4
+    assert torch.equal(cells.part, torch.cat([one.part for one in alone]))
+    assert cells.map_index.unique().tolist() == [0]
+    # With an up-scaling of 1 the losses read cell k of 8 px at k * 8 px.
+    low, high = people.boxes_xyxy_px[:, :2].amin(dim=0), people.boxes_xyxy_px[:, 2:].amax(dim=0)
+    place = 8 * torch.stack([cells.column, cells.row], dim=1)
+    assert ((place >= low) & (place < high)).all()
+
+
+def test_gradcheck():
+    people = with_labels(1, grid=4)
+    cells = dense_pixels(people.boxes_xyxy_px, people, 2, 1)
+    output = random_output(1, side=2, upscale=1)
+    fields = [output.part_logits, output.u, output.v]
+    fields = [field.detach().double().requires_grad_() for field in fields]
+
+    def total(part_logits, u, v):
+        terms = dense_terms(replace(output, part_logits=part_logits, u=u, v=v), cells)
+        return sum(values.double().sum() for values in terms.values())
+
+    assert len(cells.part) > 0
+    assert torch.autograd.gradcheck(total, fields)
