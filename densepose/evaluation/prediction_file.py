@@ -25,8 +25,6 @@ The last three are there only where a mask or a keypoint branch has made them.
 from __future__ import annotations
 
 import contextlib
-import functools
-import io
 import json
 import logging
 import os
@@ -39,6 +37,7 @@ import numpy as np
 
 from densepose.structures.prediction import ImagePrediction
 
+from .array_archive import read_arrays
 from .branch_arrays import branch_arrays, branch_outputs
 
 logger = logging.getLogger(__name__)
@@ -46,10 +45,11 @@ logger = logging.getLogger(__name__)
 SCHEMA = 1
 MARKER = "densepose_predictions.json"
 _KEYS = ("image_id", "image_size", "boxes_xyxy_px", "scores", "map_sizes", "labels", "uv")
+# What reading an archive raises on damaged bytes; the last two where they ask for a password or for
+# another kind of compression.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, NotImplementedError)
 # Level 1 is several times faster than the default and the files grow by a third.
 _COMPRESSION_LEVEL = 1
-# What .npy files of format 1.0 begin with; two bytes of header length follow.
-_NPY_1_0 = b"\x93NUMPY\x01\x00"
 # A fixed date in the archive: the same prediction gives the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -145,11 +145,8 @@ def read_prediction(path: str | Path) -> ImagePrediction:
     """
     path = Path(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            arrays = {
-                name.removesuffix(".npy"): _read_array(archive, name) for name in archive.namelist()
-            }
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        arrays = read_arrays(path)
+    except _DAMAGE as error:
         raise ValueError(f"{path}: damaged ({error}); delete it and predict again") from error
     if "schema" not in arrays:
         raise ValueError(f"{path}: no prediction file: it has no key 'schema'")
@@ -162,27 +159,6 @@ def read_prediction(path: str | Path) -> ImagePrediction:
     if missing:
         raise ValueError(f"{path}: incomplete, key {missing[0]!r} is missing")
     return _prediction(arrays, str(path))
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array of an archive, read-only. Parsing headers anew would take as long as inflating."""
-    content = archive.read(name)
-    if content[: len(_NPY_1_0)] != _NPY_1_0:
-        raise ValueError(f"{name} is no array in the .npy format 1.0")
-    start = len(_NPY_1_0) + 2
-    start += int.from_bytes(content[start - 2 : start], "little")
-    shape, dtype = _parsed_header(content[:start])
-    return np.frombuffer(content, dtype, offset=start).reshape(shape)
-
-
-@functools.lru_cache(maxsize=1024)
-def _parsed_header(header: bytes) -> tuple[tuple[int, ...], np.dtype]:
-    stream = io.BytesIO(header)
-    np.lib.format.read_magic(stream)
-    shape, in_columns, dtype = np.lib.format.read_array_header_1_0(stream)
-    if dtype.hasobject or (in_columns and len(shape) > 1):
-        raise ValueError("an array holds objects, or columns before rows")
-    return shape, dtype
 
 
 def _arrays(prediction: ImagePrediction) -> dict[str, np.ndarray]:
