@@ -164,10 +164,12 @@ def draw_truth(
         return draw_iuv(image, truth, mode=mode, opacity=opacity)
     drawn = _fill_people(image, truth)
     boxes = np.array([person["bbox"] for person in truth], np.float64).reshape(-1, 4)
-    count = [len(person.get("dp_x", ())) for person in truth]
+    # Points on vertices of a mesh have no part whose colour they could get.
+    charted = [person if "dp_I" in person else {} for person in truth]
+    count = [len(person.get("dp_x", ())) for person in charted]
     owner = np.repeat(np.arange(len(truth)), count)
     grid_x, grid_y, part = (
-        np.concatenate([np.zeros(0), *(person.get(key, ()) for person in truth)])
+        np.concatenate([np.zeros(0), *(person.get(key, ()) for person in charted)])
         for key in ("dp_x", "dp_y", "dp_I")
     )
     grid = np.stack([grid_x, grid_y], axis=1) / ANNOTATION_GRID

@@ -81,6 +81,9 @@ def test_truth_is_drawn_from_annotations_and_from_iuv(tiny_coco: tuple[Path, Pat
     at = int(x + last["dp_x"][-1] / 256 * w), int(y + last["dp_y"][-1] / 256 * h)
     np.testing.assert_array_equal(drawn[at[1], at[0]], PART_COLORS[int(last["dp_I"][-1])])
     np.testing.assert_array_equal(draw_truth(image, []), image)
+    bare = [{k: v for k, v in p.items() if not k.startswith("dp_")} for p in people]
+    on_mesh = [p | {"dp_x": [5.0], "dp_y": [9.0], "dp_vertex": [3]} for p in bare]
+    np.testing.assert_array_equal(draw_truth(image, on_mesh), draw_truth(image, bare))
     iuv = np.zeros_like(image)
     np.testing.assert_array_equal(draw_truth(image, iuv), image)
 
