@@ -6,6 +6,8 @@ import difflib
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+# Folder of lists of experiments, which are no configs of a run.
+EXPERIMENTS = "ablation"
 
 
 def config_dir() -> Path:
@@ -28,7 +30,8 @@ def config_names() -> list[str]:
     """Names of all shipped configs that can be run, relative to their folder; not the bases."""
     folder = config_dir()
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml"))
-    return sorted(name for name in names if not name.rpartition("/")[2].startswith("Base-"))
+    runnable = (name for name in names if not name.startswith(f"{EXPERIMENTS}/"))
+    return sorted(name for name in runnable if not name.rpartition("/")[2].startswith("Base-"))
 
 
 def find_config(name: str) -> str:

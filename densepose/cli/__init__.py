@@ -20,5 +20,6 @@ VERBS = {
     "inpaint": "inpaint",
     "texture": "texture",
     "convert": "convert",
+    "ablate": "ablate",
     "benchmark": "benchmark",
 }

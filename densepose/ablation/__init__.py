@@ -1,0 +1,1 @@
+"""Many trainings, one table: which part of a system is worth how much."""

@@ -1,0 +1,250 @@
+"""One run after another: train, evaluate, note the time; what is finished is not repeated."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from densepose.engine.checkpoint import write_text
+
+from .experiments import Experiments, Row, run_folder
+
+logger = logging.getLogger(__name__)
+
+SCHEMA = 1
+RECORD = "ablation_run.json"
+STEPS = "steps"
+INTERRUPTED = 130
+# Keys that change nothing about what is learned.
+_HARMLESS = (
+    "OUTPUT_DIR",
+    "LOG_PERIOD",
+    "DATALOADER.NUM_WORKERS",
+    "SOLVER.CHECKPOINT_PERIOD",
+    "SOLVER.CHECKPOINTS_TO_KEEP",
+    "TEST.EVAL_PERIOD",
+)
+
+# The words behind ``densepose`` -> exit status.
+Command = Callable[[Sequence[str]], int]
+
+
+class RunError(RuntimeError):
+    """Commands ended with an error; the message names them."""
+
+
+def in_a_process(words: Sequence[str]) -> int:
+    """Run ``densepose WORDS`` in a process of its own.
+
+    An interrupt reaches the command, which saves where it is, and then this process.
+    """
+    process = subprocess.Popen([sys.executable, "-m", "densepose.cli", *words])
+    before = signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def run_all(
+    experiments: Experiments,
+    rows: Sequence[Row],
+    output: Path,
+    *,
+    command: Command | None = None,
+    after_each: Callable[[], object] = lambda: None,
+) -> list[str]:
+    """Run what is not finished, seed by seed: after the first round every row has a result.
+
+    Args:
+        experiments: the file.
+        rows: of it.
+        output: folder of the table; each run has ``<row>/seed<k>`` below it.
+        command: runs a verb; ``in_a_process`` when left out.
+        after_each: called after each run that was not finished before.
+
+    Returns:
+        A line for each run that failed.
+
+    Raises:
+        ValueError: a config is wrong, or a folder holds a run with other settings.
+        KeyboardInterrupt: a command was interrupted.
+    """
+    runs = list(_all_runs(rows))
+    check_runs(experiments, rows, output)
+    waiting = [(row, seed) for row, seed in runs if not is_finished(output, row, seed)]
+    logger.info("%d of %d runs are finished", len(runs) - len(waiting), len(runs))
+    failed = []
+    for number, (row, seed) in enumerate(waiting, start=1):
+        left = _time_left(experiments, len(waiting) - number + 1)
+        logger.info("Run %d of %d: %s, seed %d%s", number, len(waiting), row.title, seed, left)
+        try:
+            _run(experiments, row, seed, output, command or in_a_process)
+        except RunError as error:
+            logger.error("%s, seed %d: %s", row.name, seed, error)
+            failed.append(f"{row.name}, seed {seed}: {error}")
+        after_each()
+    return failed
+
+
+def command_lines(experiments: Experiments, rows: Sequence[Row], output: Path) -> list[str]:
+    """What would be run, in this order; what is finished is a comment."""
+    lines: dict[str, None] = {}
+    for row, seed in _all_runs(rows):
+        mark = "# finished: " if is_finished(output, row, seed) else ""
+        for words in (*_steps(row, output), _training(experiments, row, seed, output)):
+            lines[mark + shlex.join(["densepose", *words])] = None
+    return list(lines)
+
+
+def check_runs(experiments: Experiments, rows: Sequence[Row], output: Path) -> None:
+    """Refuse wrong configs, different test sets, and folders of runs with other settings."""
+    tested: dict[tuple[str, ...], str] = {}
+    for row, seed in _all_runs(rows):
+        cfg = experiments.config(row, seed, output)
+        tested.setdefault(tuple(cfg.DATASETS.TEST), row.name)
+        record = read_record(output, row, seed)
+        if record:
+            _refuse_other_settings(record["settings"], settings(cfg), run_folder(output, row, seed))
+    if len(tested) > 1:
+        told = "; ".join(f"{name}: {list(sets)}" for sets, name in tested.items())
+        raise ValueError(f"{experiments.source}: the rows are tested on different data: {told}")
+
+
+def settings(cfg: CfgNode) -> dict[str, str]:
+    """Every key that can change a result, with its value as text."""
+
+    def leaves(node: CfgNode, prefix: str) -> Iterator[tuple[str, str]]:
+        for name, value in node.items():
+            if isinstance(value, CfgNode):
+                yield from leaves(value, f"{prefix}{name}.")
+            else:
+                plain = list(value) if isinstance(value, (list, tuple)) else value
+                yield f"{prefix}{name}", repr(plain)
+
+    return {key: value for key, value in leaves(cfg, "") if key not in _HARMLESS}
+
+
+def is_finished(output: Path, row: Row, seed: int) -> bool:
+    """Whether a run has come to its end and was scored."""
+    return bool(read_record(output, row, seed).get("finished"))
+
+
+def read_record(output: Path, row: Row, seed: int) -> dict[str, Any]:
+    """What is noted about a run: settings, seconds, finished; {} for one that was never started.
+
+    Raises:
+        ValueError: the note is damaged or of another schema.
+    """
+    path = run_folder(output, row, seed) / RECORD
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        schema = record["schema"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: damaged ({error!r}); delete the folder of this run") from error
+    if schema != SCHEMA:
+        raise ValueError(f"{path}: schema {schema}, this version reads schema {SCHEMA}")
+    return record
+
+
+def _all_runs(rows: Sequence[Row]) -> Iterator[tuple[Row, int]]:
+    rounds = max((len(row.seeds) for row in rows), default=0)
+    for number in range(rounds):
+        for row in rows:
+            if number < len(row.seeds):
+                yield row, row.seeds[number]
+
+
+def _run(experiments: Experiments, row: Row, seed: int, output: Path, command: Command) -> None:
+    for words in _steps(row, output):
+        _run_once(words, output, command)
+    folder = run_folder(output, row, seed)
+    words = _training(experiments, row, seed, output)
+    record = read_record(output, row, seed) or {
+        "schema": SCHEMA,
+        "command": shlex.join(["densepose", *words]),
+        "settings": settings(experiments.config(row, seed, output)),
+        "seconds": 0.0,
+        "attempts": 0,
+        "finished": False,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    try:
+        _note(folder, {**record, "attempts": record["attempts"] + 1})
+        _call(words, command)
+        if not any(folder.glob("inference/*/densepose_evaluation.json")):
+            raise RunError(f"it ended without scores; see {folder / 'log.txt'}")
+        record["finished"] = True
+    finally:
+        record["seconds"] += time.monotonic() - start
+        _note(folder, {**record, "attempts": record["attempts"] + 1})
+
+
+def _steps(row: Row, output: Path) -> list[list[str]]:
+    return [[word.replace("{output}", str(output)) for word in words] for words in row.before]
+
+
+def _training(experiments: Experiments, row: Row, seed: int, output: Path) -> list[str]:
+    pairs = experiments.pairs(row, seed, output)
+    return ["train", "--config-file", row.config, "--resume", *pairs]
+
+
+def _run_once(words: Sequence[str], output: Path, command: Command) -> None:
+    """Run a command that several rows may need, unless it has been run to its end."""
+    line = shlex.join(["densepose", *words])
+    done = output / STEPS / f"{hashlib.sha256(line.encode()).hexdigest()[:16]}.json"
+    if done.is_file():
+        return
+    logger.info("First: %s", line)
+    start = time.monotonic()
+    _call(words, command)
+    done.parent.mkdir(parents=True, exist_ok=True)
+    note = {"schema": SCHEMA, "command": line, "seconds": time.monotonic() - start}
+    write_text(done, json.dumps(note, indent=1) + "\n")
+
+
+def _call(words: Sequence[str], command: Command) -> None:
+    status = command(words)
+    if status in (INTERRUPTED, -signal.SIGINT):
+        raise KeyboardInterrupt
+    if status:
+        raise RunError(f"densepose {shlex.join(words[:3])} ... ended with status {status}")
+
+
+def _note(folder: Path, record: Mapping[str, Any]) -> None:
+    write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
+
+
+def _refuse_other_settings(
+    noted: Mapping[str, str], wanted: Mapping[str, str], folder: Path
+) -> None:
+    # A key that only one version of the program knows has had its default in the other.
+    other = sorted(key for key in noted.keys() & wanted.keys() if noted[key] != wanted[key])
+    if other:
+        shown = "; ".join(f"{key} {noted[key]}, now {wanted[key]}" for key in other[:5])
+        raise ValueError(
+            f"{folder}: this run was started with other settings: {shown}; give the row another"
+            " NAME, use another --output, or delete the folder"
+        )
+
+
+def _time_left(experiments: Experiments, runs: int) -> str:
+    minutes = experiments.budget.get("MINUTES")
+    return f"; about {minutes * runs / 60:.1f} h of training left" if minutes else ""
