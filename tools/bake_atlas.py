@@ -1,8 +1,7 @@
 """Make the charts of the baked body again: run after tools/bake_template.py.
 
-    python tools/bake_atlas.py [--picture charts.png]
+python tools/bake_atlas.py [--picture charts.png]
 
-Needs libigl, and matplotlib for the picture; see requirements for development.
 """
 
 from __future__ import annotations
@@ -11,41 +10,11 @@ import argparse
 import logging
 from pathlib import Path
 
-import numpy as np
-
 from densepose.surface.bake_atlas import make_atlas, save_atlas
-from densepose.surface.chart_quality import area_distortion, distortion_percentile, folded_share
-from densepose.surface.charts import ASSET, NUM_PARTS, ChartAtlas
+from densepose.surface.chart_quality import distortion_percentile, folded_share
+from densepose.surface.charts import ASSET, NUM_PARTS
 from densepose.surface.template import PART_NAMES, load_template
-
-
-def draw_atlas(atlas: ChartAtlas, path: Path) -> None:
-    """Picture of all charts, triangles coloured by area distortion (logarithm, folds black)."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    factor, share = area_distortion(atlas), distortion_percentile(atlas, 95)
-    figure, axes = pyplot.subplots(4, 6, figsize=(18, 13), layout="constrained")
-    colours = matplotlib.colormaps["viridis"].with_extremes(over="black")
-    for part, axis in zip(range(1, NUM_PARTS + 1), axes.flat, strict=True):
-        mine = atlas.face_part == part
-        drawn = axis.tripcolor(
-            *atlas.uv.T,
-            np.log2(np.minimum(factor[mine], 1e9)),
-            triangles=atlas.uv_faces[mine],
-            cmap=colours,
-            vmin=0,
-            vmax=4,
-            edgecolors="white",
-            linewidth=0.15,
-        )
-        axis.set_title(f"{part} {PART_NAMES[part]}: 95% below {share[part - 1]:.2f}", fontsize=9)
-        axis.set(aspect="equal", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    figure.colorbar(drawn, ax=axes, shrink=0.5, label="log2 of the area factor", extend="max")
-    figure.savefig(path, dpi=90)
-    pyplot.close(figure)
+from densepose.vis.atlas_picture import draw_atlas
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ VERBS = {
     "evaluate": "evaluate",
     "inpaint": "inpaint",
     "texture": "texture",
+    "build-surface": "build_surface",
     "convert": "convert",
     "ablate": "ablate",
     "benchmark": "benchmark",

@@ -27,7 +27,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="folder of predictions, or results of the COCO challenge",
     )
     add("--annotations", metavar="JSON", help="annotation file of these images")
-    add("--surface", default="template", help="template (default) or smpl_27554")
+    add(
+        "--surface",
+        default="template",
+        help="template (default), smpl_27554, or a file of densepose build-surface (.npz)",
+    )
     add("--surface-dir", metavar="DIR", help="folder of the official evaluation files")
     add("--output", metavar="JSON", help="write all scores to this file")
     add_run_arguments(parser)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from densepose.structures.prediction import ImagePrediction
+    from densepose.vis.texture_seams import SeamFiller
 
 HELP = "take a texture off a photo, or put one on the people of a photo"
 EXAMPLE = """\
@@ -166,11 +167,17 @@ def _only(prediction: ImagePrediction, person: int, source: Path) -> ImagePredic
     )
 
 
-def _seam_filler(surface: str | None, tile_px: int):
-    from densepose.vis.texture_seams import template_seam_filler
+def _seam_filler(surface: str | None, tile_px: int) -> SeamFiller | None:
+    from densepose.surface.evaluation_surface import is_own_surface
+    from densepose.surface.own_surface import read_own_surface
+    from densepose.vis.texture_seams import SeamFiller, template_seam_filler
 
     if surface is None:
         return None
     if surface == "template":
         return template_seam_filler(tile_px)
-    raise ValueError(f"--surface must be template, got {surface!r}")
+    if is_own_surface(surface):
+        return SeamFiller(read_own_surface(surface).atlas, tile_px)
+    raise ValueError(
+        f"--surface must be template or a file of densepose build-surface (.npz), got {surface!r}"
+    )

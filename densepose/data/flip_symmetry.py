@@ -7,6 +7,8 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
+from densepose.surface.evaluation_surface import is_own_surface
+from densepose.surface.own_surface import read_own_surface
 from densepose.surface.symmetry import ChartSymmetry, load_uv_symmetry, template_symmetry
 
 from .registration import SURFACES, require_registered, smpl_dir
@@ -37,13 +39,21 @@ def load_symmetry(surface: str, smpl_folder: Path) -> ChartSymmetry:
     """Left-right map of a surface.
 
     Args:
-        surface: one of ``registration.SURFACES``.
+        surface: one of ``registration.SURFACES``, or a file of densepose build-surface.
         smpl_folder: folder of UV_symmetry_transforms.mat; read for "smpl_27554" only.
 
     Raises:
         FileNotFoundError: the file is missing.
-        ValueError: an unknown surface, or the file is damaged.
+        ValueError: an unknown surface, one without left and right, or the file is damaged.
     """
+    if is_own_surface(surface):
+        symmetry = read_own_surface(surface).symmetry
+        if symmetry is None:
+            raise ValueError(
+                f"{surface}: has no left and right, so images cannot be flipped; train with"
+                " INPUT.RANDOM_FLIP none, or build it again from a symmetric pose"
+            )
+        return symmetry
     if surface == "template":
         return template_symmetry()
     if surface != "smpl_27554":

@@ -20,6 +20,8 @@ from detectron2.data.datasets.builtin_meta import (
     COCO_PERSON_KEYPOINT_NAMES,
 )
 
+from densepose.surface.evaluation_surface import is_own_surface
+
 from .builtin_sets import BUILTIN, SURFACES, DatasetInfo
 from .category_maps import rules_from_config
 from .coco import ON_BAD_CHOICES, read_densepose_coco
@@ -99,8 +101,11 @@ def _from_entry(
     missing = [key for key in needed if not entry.get(key)]
     if missing:
         raise ValueError(f"{where}: {', '.join(missing)} missing; given are {sorted(entry)}")
-    if entry["SURFACE"] not in SURFACES:
-        raise ValueError(f"{where}: SURFACE must be one of {SURFACES}, got {entry['SURFACE']!r}")
+    if entry["SURFACE"] not in SURFACES and not is_own_surface(entry["SURFACE"]):
+        raise ValueError(
+            f"{where}: SURFACE must be one of {SURFACES}, or a file of densepose build-surface"
+            f" (.npz), got {entry['SURFACE']!r}"
+        )
     if entry.get("ON_BAD", on_bad) not in ON_BAD_CHOICES:
         raise ValueError(
             f"{where}: ON_BAD must be one of {ON_BAD_CHOICES}, got {entry['ON_BAD']!r}"

@@ -20,6 +20,8 @@ from .parametrize import (
     geodesic_matrix,
     majorise_stress,
     plane_areas,
+    to_unit_square,
+    turned,
 )
 from .symmetry import flipped_parts
 from .template import BodyTemplate
@@ -79,14 +81,13 @@ def flatten_part(
     points = template.mesh.vertices_m[vertex].astype(np.float64)
     if part in CLOSED_PARTS:
         position = flatten_without_folds(points, faces)
-        position = _turned(position, points @ np.array(CLOSED_PARTS[part]))
+        position = turned(position, points @ np.array(CLOSED_PARTS[part]))
     else:
         mirror = None
         if part in OWN_MIRROR_PARTS:
             mirror = np.searchsorted(vertex, template.mirror_vertex[vertex])
         position = _scaled_by_distances(points, faces, mirror)
-    low, high = position.min(axis=0), position.max(axis=0)
-    return vertex, (position - low) / (high - low)
+    return vertex, to_unit_square(position)
 
 
 def _scaled_by_distances(
@@ -111,15 +112,6 @@ def _scaled_by_distances(
         even = 0.5 * (position[:, 1] + position[mirror, 1])
         position = np.stack([odd, even], axis=1)
     return position
-
-
-def _turned(position: NDArray[np.float64], height: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotate positions in the plane until v is the direction in which ``height`` grows fastest."""
-    centred = position - position.mean(axis=0)
-    slope = np.linalg.lstsq(centred, height - height.mean(), rcond=None)[0]
-    v_axis = slope / np.linalg.norm(slope)
-    u_axis = np.array([v_axis[1], -v_axis[0]])
-    return centred @ np.stack([u_axis, v_axis], axis=1)
 
 
 def _chart_faces(

@@ -100,7 +100,7 @@ def points_beyond_seams(
     kept = np.flatnonzero((other >= 0) & (np.linalg.norm(offset, axis=1) <= reach))
     part, face, corner, other = part[kept], face[kept], corner[kept], other[kept]
     point = _unfolded(atlas, face, corner, other, weight[kept], offset[kept])
-    other_uv = np.clip(_chart_position(atlas, other, point), 0, 1)
+    other_uv = np.clip(chart_position(atlas, other, point), 0, 1)
     other_part = atlas.face_part[other].astype(np.int64)
     paired = PairedPoints(part.astype(np.int64), uv[kept], other_part, other_uv)
     return paired, np.stack([i[kept], j[kept]], axis=1)
@@ -136,7 +136,7 @@ def _unfolded(
     )
 
 
-def _chart_position(
+def chart_position(
     atlas: ChartAtlas, face: NDArray[np.int64], points_m: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """(P, 2) coordinates of points in the planes of triangles, by each one's linear map."""

@@ -69,14 +69,21 @@ def load_evaluation_surface(
     """Make the surface called ``name`` ready for look-ups.
 
     Args:
-        name: "template" (distances are computed once, into the cache) or "smpl_27554".
+        name: "template" (distances are computed once, into the cache), "smpl_27554", or the path
+            of a file that densepose build-surface made (.npz).
         data_dir: folder of the official evaluation files; needed for "smpl_27554".
-        cache_dir: where distances on the template are kept; see :func:`template_geodesics`.
+        cache_dir: where computed distances are kept; see :func:`template_geodesics`.
         progress: show a progress bar while computing.
 
     Raises:
-        ValueError: an unknown name, or no folder for the official files.
+        ValueError: an unknown name, no folder for the official files, or a damaged file.
+        FileNotFoundError: a file is missing.
     """
+    if is_own_surface(name):
+        # Imported here because that module, as the official one, builds an EvaluationSurface.
+        from .own_surface import load_own_evaluation_surface
+
+        return load_own_evaluation_surface(name, cache_dir=cache_dir, progress=progress)
     if name == "template":
         distances = template_geodesics(cache_dir, progress)
         return EvaluationSurface(name, load_template_atlas(), distances)
@@ -90,4 +97,12 @@ def load_evaluation_surface(
         from .official import load_official_surface
 
         return load_official_surface(data_dir)
-    raise ValueError(f"unknown surface {name!r}; expected one of {', '.join(SURFACES)}")
+    raise ValueError(
+        f"unknown surface {name!r}; expected one of {', '.join(SURFACES)}, or a file of densepose"
+        " build-surface (.npz)"
+    )
+
+
+def is_own_surface(name: str) -> bool:
+    """Whether the name of a surface is the path of a file that densepose build-surface made."""
+    return str(name).endswith(".npz")

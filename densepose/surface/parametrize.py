@@ -10,14 +10,13 @@ counter-clockwise in the plane as they do on the surface seen from outside.
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import spsolve
 
+from .libigl import require_libigl
 from .mesh import boundary_edges, euler_characteristic, face_areas
 from .straight_lines import straight_line_graph
 
@@ -149,7 +148,7 @@ def flatten_without_folds(
     Raises:
         ModuleNotFoundError: libigl is not installed.
     """
-    igl = _libigl()
+    igl = require_libigl()
     scale = 1 / np.sqrt(face_areas(np.asarray(vertices, np.float64), faces).sum())
     points = np.asfortranarray(np.asarray(vertices, np.float64) * scale)
     start = disc_embedding(points, faces) / np.sqrt(np.pi)
@@ -167,14 +166,25 @@ def flatten_without_folds(
     return np.ascontiguousarray(igl.slim_solve(data, iterations)[:, :2]) / scale
 
 
-def _libigl() -> ModuleType:
-    try:
-        import igl
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "baking an atlas needs libigl: pip install libigl (using the baked one does not)"
-        ) from error
-    return igl
+def turned(position: NDArray[np.floating], height: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rotate (V, 2) plane positions until v is the direction in which ``height`` grows fastest.
+
+    They are centred as well, and only centred where the height is the same everywhere.
+    """
+    centred = position - position.mean(axis=0)
+    slope = np.linalg.lstsq(centred, height - height.mean(), rcond=None)[0]
+    length = np.linalg.norm(slope)
+    if length == 0:
+        return centred
+    v_axis = slope / length
+    u_axis = np.array([v_axis[1], -v_axis[0]])
+    return centred @ np.stack([u_axis, v_axis], axis=1)
+
+
+def to_unit_square(position: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Stretch (V, 2) plane positions so that both coordinates run from 0 to 1."""
+    low, high = position.min(axis=0), position.max(axis=0)
+    return (position - low) / (high - low)
 
 
 def plane_areas(position: NDArray[np.floating], faces: NDArray[np.integer]) -> NDArray[np.float64]:

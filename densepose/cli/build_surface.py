@@ -1,0 +1,83 @@
+"""``densepose build-surface``: charts, left and right, and distances for a mesh of one's own."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+HELP = "make charts, symmetry and distances for a mesh of your own"
+EXAMPLE = """\
+densepose build-surface dog.obj --out dog.npz
+densepose build-surface body.ply --parts labels.txt --scale 0.01 --out body.npz
+densepose build-surface smpl.obj --parts smpl_vert_segmentation.json --out smpl.npz"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The mesh, how it is to be read, and where the results go."""
+    add = parser.add_argument
+    add("mesh", type=Path, help="triangle mesh: .obj .ply .off .stl .glb .gltf")
+    add("--out", type=Path, metavar="NPZ", help="file to write (default: the mesh's name, .npz)")
+    add(
+        "--parts",
+        type=Path,
+        metavar="FILE",
+        help="parts 1 to 24 for each triangle or vertex (.txt .npy .json), or names with lists of"
+        " vertices (.json); left out: parts are found",
+    )
+    add("--num-parts", type=int, default=24, metavar="N", help="how many to find (default 24)")
+    add("--scale", type=float, default=1.0, help="metres of one unit of the mesh (default 1)")
+    add("--merge", action="store_true", help="make one vertex of those at the same place")
+    add("--up", choices="xyz", default="y", help="axis that points up in charts (default y)")
+    add(
+        "--mirror",
+        choices=("x", "y", "z", "auto", "none"),
+        default="auto",
+        help="axis across which left and right lie (default: find out)",
+    )
+    add("--no-geodesics", action="store_true", help="leave the distances out of the file")
+    add("--picture", type=Path, metavar="PNG", help="default: beside the file, same name")
+
+
+def run(args: Namespace) -> int:
+    """Build, check, draw; warnings go to standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    from densepose.surface.build_own import BuildOptions, build_own_surface
+    from densepose.surface.own_surface import write_own_surface
+    from densepose.vis.atlas_picture import draw_atlas
+
+    out = args.out or Path(args.mesh.name).with_suffix(".npz")
+    if out.suffix != ".npz":
+        raise ValueError(f"--out {out}: the file of a surface ends in .npz")
+    options = BuildOptions(
+        parts=args.parts,
+        num_parts=args.num_parts,
+        scale=args.scale,
+        merge=args.merge,
+        up=args.up,
+        mirror=args.mirror,
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task("charts", total=None)
+        surface, found = build_own_surface(
+            args.mesh,
+            options,
+            on_part=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    picture = args.picture or out.with_suffix(".png")
+    for folder in {out.parent, picture.parent}:
+        folder.mkdir(parents=True, exist_ok=True)
+    draw_atlas(surface.atlas, picture, names=surface.part_names, up="xyz".index(args.up))
+    write_own_surface(out, surface, geodesics=not args.no_geodesics, progress=True)
+    mesh, sides = surface.atlas.mesh, "with" if surface.symmetry else "without"
+    print(
+        f"{out}: {mesh.num_vertices} vertices, {len(set(surface.atlas.face_part.tolist()))} parts,"
+        f" {sides} left and right, {out.stat().st_size / 1e6:.1f} MB; look at {picture}"
+    )
+    return 0

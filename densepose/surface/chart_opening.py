@@ -1,0 +1,159 @@
+"""Cutting a piece of the surface open, so that it can be laid flat: a disc with one border.
+
+Shapes: F triangles of one piece, C chart vertices. A vertex on a cut has several chart vertices.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components, dijkstra
+
+from .libigl import require_libigl
+from .mesh import boundary_edges, edge_lengths, edges, euler_characteristic, half_edges
+
+
+def open_to_disc(
+    vertices: NDArray[np.floating], faces: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cut a piece along short paths of edges until it is a disc.
+
+    A piece without a border is cut between two vertices far apart, one with several borders from
+    one to the next; handles, which are rare, are cut by libigl.
+
+    Args:
+        vertices: (V, 3) positions.
+        faces: (F, 3) connected, consistently oriented, each edge in at most two.
+
+    Returns:
+        (F, 3) chart vertices of each triangle and (C,) the vertex of each chart vertex, ascending.
+
+    Raises:
+        ValueError: the piece is still no disc.
+        ModuleNotFoundError: a handle has to be cut and libigl is missing.
+    """
+    faces = np.asarray(faces, np.int64)
+    cut = np.zeros((0, 2), np.int64)
+    chart_faces, vertex = split_at(faces, cut)
+    while not _is_disc(chart_faces):
+        loops = border_loops(chart_faces)
+        holes = 2 - euler_characteristic(chart_faces)
+        if len(loops) == 0:
+            path = _longest_path(vertices[vertex], chart_faces)
+        elif len(loops) > 1:
+            path = _path_between(vertices[vertex], chart_faces, loops[0])
+        elif holes > 1:
+            path = _handle_cuts(chart_faces)
+        else:
+            break
+        more = np.sort(vertex[path], axis=1)
+        before = len(cut)
+        cut = np.unique(np.concatenate([cut, more]), axis=0)
+        chart_faces, vertex = split_at(faces, cut)
+        if len(cut) == before:
+            break
+    if not _is_disc(chart_faces):
+        raise ValueError(
+            f"a piece of {len(faces)} triangles cannot be cut open to a disc (Euler characteristic"
+            f" {euler_characteristic(chart_faces)}, {len(border_loops(chart_faces))} borders)"
+        )
+    return chart_faces, vertex
+
+
+def split_at(
+    faces: NDArray[np.integer], cut: NDArray[np.integer]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the triangles on both sides of some edges vertices of their own.
+
+    Corners are one chart vertex where their triangles are joined by an edge that is not cut. So a
+    vertex at which two fans of triangles only touch is split as well.
+
+    Args:
+        faces: (F, 3).
+        cut: (n, 2) undirected edges.
+
+    Returns:
+        As :func:`open_to_disc`.
+    """
+    faces = np.asarray(faces, np.int64)
+    sides = half_edges(faces)
+    count, span = len(faces), int(faces.max(initial=0)) + 1
+    start = np.arange(3 * count)  # row k F + f: side from corner k of triangle f
+    face, corner = start % count, start // count
+    tail, head = face * 3 + corner, face * 3 + (corner + 1) % 3
+    key = np.sort(sides, axis=1) @ [span, 1]
+    closed = np.isin(key, np.sort(cut, axis=1) @ [span, 1])
+    order = np.argsort(key, kind="stable")
+    pair = np.flatnonzero((key[order][1:] == key[order][:-1]) & ~closed[order][1:])
+    one, two = order[pair], order[pair + 1]
+    # The two triangles run along their common edge in opposite directions.
+    ends = np.concatenate([tail[one], head[one]]), np.concatenate([head[two], tail[two]])
+    graph = sparse.coo_matrix((np.ones(len(ends[0])), ends), shape=(3 * count, 3 * count))
+    number, name = connected_components(graph, directed=False)
+    vertex = np.zeros(number, np.int64)
+    vertex[name] = faces.reshape(-1)
+    ascending = np.lexsort((np.arange(number), vertex))
+    rank = np.empty(number, np.int64)
+    rank[ascending] = np.arange(number)
+    return rank[name].reshape(-1, 3), vertex[ascending]
+
+
+def border_loops(faces: NDArray[np.integer]) -> list[NDArray[np.int64]]:
+    """Vertices of each border, the longest border first."""
+    edge = boundary_edges(faces)
+    if not len(edge):
+        return []
+    used, place = np.unique(edge, return_inverse=True)
+    place = place.reshape(-1, 2)
+    shape = (len(used), len(used))
+    number, name = connected_components(
+        sparse.coo_matrix((np.ones(len(edge)), (place[:, 0], place[:, 1])), shape=shape)
+    )
+    loops = [used[name == index] for index in range(number)]
+    return sorted(loops, key=len, reverse=True)
+
+
+def _is_disc(faces: NDArray[np.int64]) -> bool:
+    return euler_characteristic(faces) == 1 and len(border_loops(faces)) == 1
+
+
+def _edge_graph(vertices: NDArray[np.floating], faces: NDArray[np.int64]) -> sparse.csr_matrix:
+    edge = edges(faces)
+    length = edge_lengths(np.asarray(vertices, np.float64), edge)
+    shape = (len(vertices), len(vertices))
+    return sparse.coo_matrix((length, (edge[:, 0], edge[:, 1])), shape=shape).tocsr()
+
+
+def _longest_path(vertices: NDArray[np.floating], faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n, 2) edges of the way between two vertices that are about as far apart as any."""
+    graph = _edge_graph(vertices, faces)
+    first = int(np.argmax(dijkstra(graph, directed=False, indices=0)))
+    distance, before = dijkstra(graph, directed=False, indices=first, return_predecessors=True)
+    return _walk(before, int(np.argmax(distance)))
+
+
+def _path_between(
+    vertices: NDArray[np.floating], faces: NDArray[np.int64], loop: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(n, 2) edges of the shortest way from one border to any other."""
+    graph = _edge_graph(vertices, faces)
+    distance, before, _ = dijkstra(
+        graph, directed=False, indices=loop, min_only=True, return_predecessors=True
+    )
+    others = np.setdiff1d(np.unique(boundary_edges(faces)), loop)
+    return _walk(before, int(others[np.argmin(distance[others])]))
+
+
+def _walk(before: NDArray[np.integer], end: int) -> NDArray[np.int64]:
+    way = [end]
+    while before[way[-1]] >= 0:
+        way.append(int(before[way[-1]]))
+    return np.array([way[:-1], way[1:]], np.int64).T
+
+
+def _handle_cuts(faces: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(n, 2) edges that turn a piece with handles into a disc."""
+    lines = require_libigl().cut_to_disk(np.ascontiguousarray(faces, np.int64))
+    steps = [np.stack([line[:-1], line[1:]], axis=1) for line in map(np.asarray, lines)]
+    return np.concatenate(steps).astype(np.int64)
