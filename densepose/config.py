@@ -205,7 +205,7 @@ def _add_own_model_keys(cfg: CfgNode) -> None:
 
 def _add_own_data_keys(cfg: CfgNode) -> None:
     # Data sets by path: a list of {NAME, ANNOTATIONS, IMAGES, SURFACE} with a json file, a folder
-    # and template | smpl_27554.
+    # and template | smpl_27554 | a file that densepose build-surface made (.npz).
     cfg.DATASETS.REGISTER = []
     cfg.DATASETS.ON_BAD_RECORD = "warn"  # warn: leave out what breaks a rule, and tell | error
     # Folder of the official SMPL files (UV_symmetry_transforms.mat, ...); "" is densepose_smpl
