@@ -45,7 +45,7 @@ class Row:
 
     name: str
     title: str
-    config: str  # path
+    config: str  # path, or name of a config that comes with the package
     options: Mapping[str, Any]
     seeds: tuple[int, ...]
     over: str = ""
@@ -82,7 +82,7 @@ class Experiments:
             ValueError: a contradiction.
         """
         try:
-            cfg = load_config(row.config, self.pairs(row, seed, output))
+            cfg = load_config(find_config(row.config), self.pairs(row, seed, output))
             check_config(cfg)
         except (KeyError, ValueError, OSError) as error:
             text = error.args[0] if isinstance(error, KeyError) else error
@@ -95,8 +95,12 @@ def run_folder(output: Path, row: Row, seed: int) -> Path:
     return output / row.name / f"seed{seed}"
 
 
-def read_experiments(path: str | os.PathLike[str]) -> Experiments:
+def read_experiments(path: str | os.PathLike[str], pairs: Sequence[str] = ()) -> Experiments:
     """Read and check a file; configs are not loaded yet.
+
+    Args:
+        path: of the YAML file.
+        pairs: KEY, VALUE, KEY, VALUE ... on top of the OPTIONS of all rows.
 
     Raises:
         FileNotFoundError: the file or a config is missing.
@@ -113,13 +117,16 @@ def read_experiments(path: str | os.PathLike[str]) -> Experiments:
     if not isinstance(content["ROWS"], list) or not content["ROWS"]:
         raise ValueError(f"{path}: ROWS must be a list with at least one row")
     seeds = _seeds(content.get("SEEDS", [0]), str(path))
+    if len(pairs) % 2:
+        raise ValueError(f"expected KEY VALUE pairs, got {len(pairs)} words: {' '.join(pairs)}")
+    added = _options(dict(zip(pairs[::2], pairs[1::2], strict=True)), "command line")
     rows = tuple(_row(entry, seeds, path, k) for k, entry in enumerate(content["ROWS"], start=1))
     _check_names(rows, str(path))
     return Experiments(
         source=str(path),
         title=str(content.get("TITLE", path.stem)),
         budget=_budget(content["BUDGET"], str(path)),
-        options=_options(content.get("OPTIONS"), str(path)),
+        options={**_options(content.get("OPTIONS"), str(path)), **added},
         rows=rows,
     )
 
@@ -149,9 +156,11 @@ def _row(entry: Any, seeds: tuple[int, ...], path: Path, number: int) -> Row:
     before = entry.get("BEFORE", [])
     if not all(isinstance(command, list) and command for command in before):
         raise ValueError(f"{where}: BEFORE must be a list of commands, each a list of words")
-    beside = path.parent / str(entry["CONFIG"])
+    config = str(entry["CONFIG"])
+    if (path.parent / config).is_file():
+        config = str(path.parent / config)
     try:
-        config = str(beside) if beside.is_file() else find_config(str(entry["CONFIG"]))
+        find_config(config)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{where}: {error}") from error
     return Row(
@@ -190,7 +199,9 @@ def _budget(value: Any, where: str) -> dict[str, float]:
         raise ValueError(
             f"{where}: BUDGET must be {{MINUTES: m}} or {{ITERATIONS: n}}, above 0, got {value!r}"
         )
-    return dict(value)
+    if "ITERATIONS" in value:
+        return {"ITERATIONS": int(value["ITERATIONS"])}
+    return {"MINUTES": float(value["MINUTES"])}  # the key's type; 30 would be refused
 
 
 def _seeds(value: Any, where: str) -> tuple[int, ...]:

@@ -215,7 +215,7 @@ def _json(experiments: Experiments, results: Mapping[str, list[SeedResult]]) -> 
     content = {
         "schema": SCHEMA,
         "title": experiments.title,
-        "source": experiments.source,
+        "source": Path(experiments.source).name,
         "budget": dict(experiments.budget),
         "options": dict(experiments.options),
         "where": _where(),

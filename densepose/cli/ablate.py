@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import REMAINDER, ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
 
 HELP = "train and score a list of experiments, and write one table"
 EXAMPLE = """\
 the paper's table on a CPU     densepose ablate --experiments ablation/paper_table_cpu.yaml
+all rows from one start        densepose ablate --experiments FILE.yaml MODEL.WEIGHTS start.pth
 what would be run              densepose ablate --experiments FILE.yaml --dry-run
 some rows, elsewhere           densepose ablate --experiments FILE.yaml --only rcnn --output DIR
 the table of what is finished  densepose ablate --experiments FILE.yaml --table-only
@@ -28,6 +29,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--only", action="append", default=[], metavar="ROW", help="this row; can be repeated")
     add("--dry-run", action="store_true", help="check everything and print the commands")
+    add(
+        "opts",
+        nargs=REMAINDER,
+        metavar="KEY VALUE",
+        help="config keys of all rows, on top of those of the file",
+    )
     add("--table-only", action="store_true", help="write the table of the runs that are finished")
 
 
@@ -40,9 +47,8 @@ def run(args: Namespace) -> int:
     from densepose.engine.logs import setup_logging
     from densepose.shipped_configs import find_config
 
-    experiments = read_experiments(find_config(args.experiments))
+    experiments = read_experiments(find_config(args.experiments), list(args.opts))
     output = args.output or Path("output/ablation") / Path(args.experiments).stem
-    output = output.resolve()
     rows = chosen(experiments, args.only)
     if args.dry_run:
         check_runs(experiments, rows, output)

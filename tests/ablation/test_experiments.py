@@ -24,10 +24,24 @@ def test_options_of_a_row_stand_above_those_of_all(tmp_path: Path):
     assert cfg.OUTPUT_DIR == str(tmp_path / "cascade" / "seed1")
 
 
+def test_keys_of_the_command_line_are_those_of_all_rows(tmp_path: Path):
+    experiments(tmp_path)
+    path = tmp_path / "experiments.yaml"
+    made = read_experiments(path, ["MODEL.WEIGHTS", "start.pth", "SOLVER.BASE_LR", "0.125"])
+    for row in made.rows:
+        cfg = made.config(row, 0, tmp_path)
+        assert (cfg.MODEL.WEIGHTS, cfg.SOLVER.BASE_LR) == ("start.pth", 0.125)
+    with pytest.raises(ValueError, match="KEY VALUE pairs, got 1 words: MODEL.WEIGHTS"):
+        read_experiments(path, ["MODEL.WEIGHTS"])
+    with pytest.raises(ValueError, match="command line: OPTIONS must not set SEED"):
+        read_experiments(path, ["SEED", "1"])
+
+
 def test_a_budget_of_minutes_lets_time_alone_end_the_training(tmp_path: Path):
-    made = experiments(tmp_path, BUDGET={"MINUTES": 2.5})
-    cfg = made.config(made.rows[0], 0, tmp_path)
-    assert cfg.SOLVER.MAX_MINUTES == 2.5 and cfg.SOLVER.MAX_ITER >= 10**6
+    for minutes in (2.5, 30):
+        made = experiments(tmp_path, BUDGET={"MINUTES": minutes})
+        cfg = made.config(made.rows[0], 0, tmp_path)
+        assert cfg.SOLVER.MAX_MINUTES == minutes and cfg.SOLVER.MAX_ITER >= 10**6
 
 
 def test_commands_can_be_printed_and_are_what_is_run(tmp_path: Path):
