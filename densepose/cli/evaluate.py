@@ -11,6 +11,8 @@ from .train import add_run_arguments
 HELP = "score a model, or a folder of predictions, against annotations"
 EXAMPLE = """\
 a trained model        densepose evaluate --config-file F MODEL.WEIGHTS output/model_final.pth
+a released model       densepose evaluate --config-file densepose_rcnn_R_50_FPN_s1x \\
+                           MODEL.WEIGHTS zoo://R_50_FPN_s1x
 the last checkpoint    densepose evaluate --config-file F --resume OUTPUT_DIR output
 predictions on disk    densepose evaluate --predictions output/inference/NAME --annotations val.json
 on DensePose-COCO      densepose evaluate --predictions results.json --annotations minival.json \\
