@@ -75,7 +75,7 @@ def read_challenge_results(
         missing = [key for key in _KEYS if not isinstance(entry, dict) or key not in entry]
         if missing:
             raise ValueError(f"{name}: no {missing[0]!r}; expected the keys {_KEYS}")
-        if entry.get("category_id", truth.category_id) == truth.category_id:
+        if entry.get("category_id", truth.category_id) in truth.category_ids:
             by_image[int(entry["image_id"])].append((name, entry))
     for image_id, of_image in by_image.items():
         if image_id not in truth:
@@ -93,22 +93,29 @@ def read_challenge_results(
 
 
 def corners_of_size(box_xywh_px: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """(4,) box x, y, w, h -> (4,) float32 corners whose float32 differences floor to ``size``.
+    """(4,) box x, y, w, h -> (4,) float32 corners whose float32 differences are w, h again.
 
-    The two roundings of x + w and of the difference can lose a whole pixel; the far corner then
-    moves by the smallest step that float32 knows.
+    The two roundings of x + w and of the difference can lose some of it, even a whole pixel; the
+    far corner then moves by a few of the smallest steps that float32 knows. Where no corner gives
+    w and h exactly, the difference floors to ``size``.
 
     Args:
         box_xywh_px: the box.
         size: (2,) width and height of its maps in whole pixels.
     """
     near = box_xywh_px[:2].astype(np.float32)
+    wanted = box_xywh_px[2:].astype(np.float32)
     far = (box_xywh_px[:2] + box_xywh_px[2:]).astype(np.float32)
+    best, score = far, np.full(2, -1)
+    lower = upper = far
     for _ in range(8):
-        have = np.maximum(np.floor(far - near), 1)
-        far = np.where(have < size, np.nextafter(far, np.float32(np.inf)), far)
-        far = np.where(have > size, np.nextafter(far, np.float32(-np.inf)), far)
-    return np.concatenate([near, far])
+        for corner in (lower, upper):
+            fit = 2 * (corner - near == wanted) + (np.maximum(np.floor(corner - near), 1) == size)
+            best, score = np.where(fit > score, corner, best), np.maximum(fit, score)
+        lower, upper = (
+            np.nextafter(c, np.float32(end)) for c, end in ((lower, -np.inf), (upper, np.inf))
+        )
+    return np.concatenate([near, best])
 
 
 def _entry(prediction: ImagePrediction, index: int, category_id: int) -> dict[str, Any]:

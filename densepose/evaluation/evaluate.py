@@ -22,6 +22,7 @@ from .pairs import ORACLES, Oracle, PointScorer
 from .prediction_file import read_predictions
 from .result import EvaluationResult
 from .running_scores import RunningScores
+from .upstream_dump import SUFFIXES, read_upstream_dump
 
 # What is scored together: so many images, or fewer with so many pixels in all boxes together.
 _IMAGES_AT_A_TIME = 64
@@ -50,8 +51,9 @@ def evaluate_densepose(
 
     Args:
         ground_truth: path or content of a file in DensePose-COCO format.
-        predictions: folder of prediction files, a JSON file in the form of the COCO challenge, or
-            predictions in any order of images. The same order gives the same bytes.
+        predictions: folder of prediction files, a JSON file in the form of the COCO challenge, a
+            dump of detectron2's project (.pkl, .pth), or predictions in any order of images. The
+            same order gives the same bytes.
         surface: the surface the annotations lie on.
         quirks: "upstream" gives the numbers of detectron2's evaluator (the published ones) to the
             last digit; "fixed" repairs what is plainly wrong there, see ``match_images``,
@@ -118,7 +120,9 @@ def _opened(predictions: Predictions, truth: GroundTruth) -> Iterable[ImagePredi
     if not isinstance(predictions, (str, os.PathLike)):
         return predictions
     path = Path(predictions)
-    return read_challenge_results(path, truth) if path.suffix == ".json" else read_predictions(path)
+    if path.suffix == ".json":
+        return read_challenge_results(path, truth)
+    return read_upstream_dump(path, truth) if path.suffix in SUFFIXES else read_predictions(path)
 
 
 def _all_images(

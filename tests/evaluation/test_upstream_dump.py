@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import base64
+import io
+import sys
+from dataclasses import make_dataclass
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from densepose.evaluation.evaluate import evaluate_densepose
+from densepose.evaluation.generated import generated_set, generated_surface
+from densepose.evaluation.ground_truth import GroundTruth
+from densepose.evaluation.upstream_dump import read_upstream_dump
+
+MADE = generated_set("noisy", num_images=5)
+MODULE = "densepose.structures.chart_result"
+CLASSES = {
+    name: make_dataclass(name, fields, namespace={"__module__": MODULE})
+    for name, fields in {
+        "DensePoseChartResultWithConfidences": ["labels", "uv", "sigma_1"],
+        "DensePoseChartResultQuantized": ["labels_uv_uint8"],
+        "DensePoseChartResultCompressed": ["shape_chw", "labels_uv_str"],
+        "DensePoseEmbeddingPredictorOutput": ["embedding"],
+    }.items()
+}
+
+
+@pytest.fixture(autouse=True)
+def upstreams_module(monkeypatch):
+    """Lets torch.save find the classes under upstream's names."""
+    module = ModuleType(MODULE)
+    for name, cls in CLASSES.items():
+        setattr(module, name, cls)
+    monkeypatch.setitem(sys.modules, MODULE, module)
+
+
+def make(name: str, labels: np.ndarray, uv: np.ndarray):
+    planes = np.concatenate([labels[None], uv])
+    if name == "DensePoseChartResultWithConfidences":
+        # Halfway to the next step: quantising has to cut it off again.
+        maps = torch.from_numpy(labels.astype(np.int64)), torch.from_numpy((uv + 0.5) / 255).float()
+        return CLASSES[name](*maps, None)
+    if name == "DensePoseChartResultQuantized":
+        return CLASSES[name](torch.from_numpy(planes))
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(np.moveaxis(planes, 0, -1))).save(stream, "PNG")
+    return CLASSES[name](planes.shape, base64.encodebytes(stream.getvalue()).decode())
+
+
+def apply_net(made=MADE, name: str = "DensePoseChartResultWithConfidences") -> list[dict]:
+    """What apply_net.py dump keeps."""
+    return [
+        {
+            "file_name": f"/photos/val/{p.image_id:012d}.jpg",
+            "scores": torch.from_numpy(p.scores),
+            "pred_boxes_XYXY": torch.from_numpy(p.boxes_xyxy_px),
+            "pred_densepose": [make(name, *m) for m in zip(p.labels, p.uv, strict=True)],
+        }
+        for p in made.predictions
+    ]
+
+
+def evaluators(made=MADE) -> list[dict]:
+    """What upstream's evaluator keeps."""
+    entries = []
+    for p in made.predictions:
+        corners = torch.from_numpy(p.boxes_xyxy_px)
+        boxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1).tolist()
+        entries += [
+            {
+                "image_id": p.image_id,
+                "category_id": 1,
+                "bbox": box,
+                "score": score,
+                "densepose": make("DensePoseChartResultQuantized", labels, uv),
+            }
+            for box, score, labels, uv in zip(boxes, p.scores.tolist(), p.labels, p.uv, strict=True)
+        ]
+    return entries
+
+
+def same_scores(path) -> None:
+    surface = generated_surface(vertices_per_part=20)
+    got, want = (
+        evaluate_densepose(MADE.ground_truth, predictions, surface)
+        for predictions in (path, MADE.predictions)
+    )
+    assert got.to_json() == want.to_json()
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSES if "Chart" in name])
+def test_a_dump_of_apply_net_scores_as_its_arrays(tmp_path, name):
+    torch.save(apply_net(name=name), tmp_path / "results.pkl")
+    same_scores(tmp_path / "results.pkl")
+
+
+def test_what_the_evaluator_keeps_scores_as_its_arrays(tmp_path):
+    torch.save(evaluators(), tmp_path / "coco_densepose_predictions.pth")
+    same_scores(tmp_path / "coco_densepose_predictions.pth")
+
+
+def read(tmp_path, content, truth=None) -> list:
+    torch.save(content, tmp_path / "results.pkl")
+    truth = truth or GroundTruth(MADE.ground_truth, "truth.json")
+    return list(read_upstream_dump(tmp_path / "results.pkl", truth))
+
+
+def test_images_are_found_by_the_end_of_their_path(tmp_path):
+    content = MADE.ground_truth | {
+        "images": [
+            {"id": number, "height": 360, "width": 480, "file_name": f"{folder}/000001.jpg"}
+            for number, folder in ((1, "sea"), (2, "city"))
+        ]
+    }
+    truth = GroundTruth(content, "truth.json")
+    entry = {
+        "scores": torch.zeros(0),
+        "pred_boxes_XYXY": torch.zeros(0, 4),
+        "pred_densepose": [],
+    }
+    got = read(tmp_path, [entry | {"file_name": "C:\\data\\city\\000001.jpg"}], truth)
+    assert got[0].image_id == 2 and len(got[0]) == 0
+    for name, message in (
+        ("000001.jpg", "2 images have this name in truth.json"),
+        ("/data/city/000009.jpg", "no image of that name in truth.json"),
+    ):
+        with pytest.raises(ValueError, match=f"entry 0: '{name}': {message}"):
+            read(tmp_path, [entry | {"file_name": name}], truth)
+
+
+def changed(**fields) -> list[dict]:
+    first, *others = apply_net()
+    return [{**first, **fields}, *others]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"a": 1}, "expected a list of dicts"),
+        ([{"file_name": "a.jpg"}], "entry 0: no 'scores'"),
+        (changed(scores=torch.zeros(9)), r"entry 0 \(.*\): 9 scores, "),
+        (changed(scores=[0.5]), "expected a tensor, got a list"),
+        (changed(pred_densepose=None), "is it of a chart-based model"),
+        ([{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}], "entry 0: no 'densepose'"),
+        (
+            [{"image_id": 9, "bbox": [1, 2, 3, 4], "score": 0.5, "densepose": None}],
+            "entry 0: image 9 is not in truth.json",
+        ),
+        (
+            [{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5, "densepose": torch.zeros(1)}],
+            "entry 0: a StoredTensor is no chart-based prediction",
+        ),
+    ],
+)
+def test_files_of_another_kind_are_refused(tmp_path, content, message):
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, content)
+
+
+def test_predictions_of_embeddings_are_refused(tmp_path):
+    entry = changed(
+        pred_densepose=CLASSES["DensePoseEmbeddingPredictorOutput"](torch.zeros(1, 16, 2, 2))
+    )
+    with pytest.raises(ValueError, match="asks for .*DensePoseEmbeddingPredictorOutput"):
+        read(tmp_path, entry)
