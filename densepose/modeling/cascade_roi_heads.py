@@ -91,7 +91,8 @@ class CascadeDensePoseROIHeads(DensePoseROIHeads):
         self, features: dict[str, Tensor], instances: list[Instances]
     ) -> list[Instances]:
         """See DensePoseROIHeads; predictions are those of the cascade's ``test_stage``."""
-        if self.cascade is None:
+        # Test-time augmentation switches all branches off to get the boxes alone.
+        if not any(self._cascades(name) and on for name, on in self._switches().items()):
             return super().forward_with_given_boxes(features, instances)
         if self._cascades("densepose"):
             instances = StandardROIHeads.forward_with_given_boxes(self, features, instances)
@@ -105,6 +106,13 @@ class CascadeDensePoseROIHeads(DensePoseROIHeads):
 
     def _cascades(self, name: str) -> bool:
         return self.cascade is not None and any(t.name == name for t in self.cascade.tasks)
+
+    def _switches(self) -> dict[str, bool]:
+        return {
+            "densepose": self.densepose_on,
+            "mask": self.mask_on,
+            "keypoints": self.keypoint_on,
+        }
 
     def _forward_mask(
         self, features: dict[str, Tensor], instances: list[Instances]

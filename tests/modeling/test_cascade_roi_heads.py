@@ -177,6 +177,16 @@ def test_no_detection_gives_empty_predictions():
     assert len(found.pred_densepose) == len(found.pred_masks) == len(found.pred_keypoints) == 0
 
 
+def test_with_all_branches_switched_off_only_boxes_are_left():
+    model = cascade_model().eval()
+    heads = model.roi_heads
+    heads.box_predictor.test_score_thresh = 0.0
+    heads.densepose_on = heads.mask_on = heads.keypoint_on = False
+    with torch.no_grad():
+        (output,) = model(batch(target(1)))
+    assert set(output["instances"].get_fields()) == {"pred_boxes", "scores", "pred_classes"}
+
+
 def test_proposals_are_limited_by_person_the_most_useful_first():
     person = torch.tensor([0, 0, 0, 1, 1, 1])
     wanted = torch.tensor(
