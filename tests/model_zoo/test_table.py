@@ -4,7 +4,9 @@ import re
 
 import pytest
 
+from densepose.config import load_config
 from densepose.model_zoo import MODELS, find
+from densepose.shipped_configs import find_config
 
 
 def test_there_is_every_released_chart_model():
@@ -73,3 +75,16 @@ def test_a_mirror_can_be_named(monkeypatch: pytest.MonkeyPatch):
     assert find("R_50_FPN_s1x").url.startswith(
         "http://mirror.example/models/densepose_rcnn_R_50_FPN_s1x/1657"
     )
+
+
+def test_the_config_of_every_model_is_shipped_and_fits_its_name():
+    for model in MODELS:
+        cfg = load_config(find_config(model.config))
+        head = cfg.MODEL.ROI_DENSEPOSE_HEAD
+        assert cfg.MODEL.RESNETS.DEPTH == (101 if "R_101" in model.name else 50), model.name
+        assert (head.NAME == "DensePoseDeepLabHead") is ("_DL_" in model.name), model.name
+        assert head.UV_CONFIDENCE.ENABLED is ("_WC" in model.name), model.name
+        assert head.UV_CONFIDENCE.TYPE == ("indep_aniso" if "_WC2" in model.name else "iid_iso")
+        segm = "_WC1M" in model.name or "_WC2M" in model.name
+        assert head.SEGM_CONFIDENCE.ENABLED is segm, model.name
+        assert head.NUM_COARSE_SEGM_CHANNELS == (15 if "legacy" in model.name else 2), model.name
