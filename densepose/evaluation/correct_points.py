@@ -1,9 +1,10 @@
 """Scores over annotated points: ratio of correct points (RCP), its areas, and parts.
 
-Every annotated point of the data set counts. It is looked up in the detection that was matched to
-its person by box (IoU >= 0.5, greedy by score, one to one over all people of the image that are not
-crowds). A point of a person without detection, outside the detection's box, or where background
-was predicted has an infinite error and a wrong part.
+Every annotated point of the data set counts. It is looked up in the detection that its person was
+matched to by box (``matching.match_by_box``: IoU >= 0.5, one to one; by score for the predictions
+of a whole system, by overlap for those that were made for the annotated boxes). A point of a person
+without detection, outside the detection's box, or where background was predicted has an infinite
+error and a wrong part.
 
 Shapes: P points. Units: metres along the template surface.
 """

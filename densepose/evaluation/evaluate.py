@@ -6,7 +6,7 @@ Shapes: D detections and G people of one image, P annotated points of all of the
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,9 @@ from densepose.surface.evaluation_surface import EvaluationSurface
 
 from .challenge_results import read_challenge_results
 from .ground_truth import GroundTruth
-from .matching import MAX_DETECTIONS, QUIRKS, Quirks, similarity_thresholds
-from .pairs import ORACLES, Oracle, PointScorer
 from .prediction_file import read_predictions
 from .result import EvaluationResult
+from .rules import ScoringRules
 from .running_scores import RunningScores
 from .upstream_dump import SUFFIXES, read_upstream_dump
 
@@ -35,14 +34,10 @@ def evaluate_densepose(
     predictions: Predictions,
     surface: EvaluationSurface,
     *,
-    quirks: Quirks = "upstream",
-    oracle: Oracle = "none",
-    min_threshold: float = 0.5,
-    max_detections: int = MAX_DETECTIONS,
-    paper_kappa: bool = False,
-    detection_scores: bool = True,
     image_ids: Collection[int] | None = None,
     category_id: int | Collection[int] | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, images: None,
+    **rules: Any,
 ) -> EvaluationResult:
     """Score predictions by GPS, GPSm and mask IoU, over points and parts, and by box and mask AP.
 
@@ -55,44 +50,31 @@ def evaluate_densepose(
             dump of detectron2's project (.pkl, .pth), or predictions in any order of images. The
             same order gives the same bytes.
         surface: the surface the annotations lie on.
-        quirks: "upstream" gives the numbers of detectron2's evaluator (the published ones) to the
-            last digit; "fixed" repairs what is plainly wrong there, see ``match_images``,
-            ``GroundTruth``, ``crops_in_image`` and ``detections_to_keep``.
-        oracle: replace parts of the predictions by the truth, see ``PointScorer``.
-        min_threshold: smallest similarity threshold of AP, 0.5 in all published tables.
-        max_detections: best detections of an image that count for the DensePose tables.
-        paper_kappa: add the table with the paper's kappa of 0.255 m for all parts.
-        detection_scores: add box and mask AP of COCO.
         image_ids: score these images only; predictions of others are left out.
         category_id: the category of the people, or several that count as one; by default the only
             one or "person".
+        on_progress: is told how many more images are scored, and how many there are.
+        **rules: fields of :class:`ScoringRules`: quirks, oracle, min_threshold, max_detections,
+            paper_kappa, protocol, detection_scores.
 
     Raises:
         FileNotFoundError: a file or folder is missing.
         ValueError: a file is damaged; a prediction is of no image of the file, or of another size;
-            an image is predicted twice; an option is unknown.
+            an image is predicted twice; a rule has an unknown value.
+        TypeError: there is no such rule.
     """
-    if quirks not in QUIRKS or oracle not in ORACLES:
-        raise ValueError(
-            f"quirks must be in {QUIRKS} and oracle in {ORACLES}, got {quirks, oracle}"
-        )
+    chosen = ScoringRules(**rules)
     truth = _opened_truth(
         ground_truth,
         category_id=category_id,
         image_ids=image_ids,
-        repeat_duplicate_ids=quirks == "upstream",
+        repeat_duplicate_ids=chosen.quirks == "upstream",
     )
-    run = RunningScores(
-        truth,
-        PointScorer(surface, oracle=oracle, as_published=quirks == "upstream"),
-        quirks=quirks,
-        thresholds=similarity_thresholds(min_threshold),
-        max_detections=max_detections,
-        detection_scores=detection_scores,
-    )
+    run = RunningScores(truth, surface, chosen)
     for chunk in _chunks(_all_images(truth, _opened(predictions, truth))):
         run.add(chunk)
-    return run.result(surface.name, oracle, paper_kappa)
+        on_progress(len(chunk), len(truth.image_ids))
+    return run.result()
 
 
 def _opened_truth(

@@ -155,3 +155,24 @@ def match_by_box(first_detection, first_person, first_pair, box_iou, minimum, pa
                     chosen, best = g, box_iou[start + g]
             if chosen >= 0 and best >= minimum:
                 of_people[chosen] = start + chosen
+
+
+@njit(**_OPTIONS)
+def match_nearest_boxes(order, detection, person, box_iou, minimum, taken, pair_of_person):
+    """Fill pair_of_person (G,), -1 at first, taking pairs in the given order while both are free.
+
+    Args:
+        order: (N,) pairs, largest overlap first.
+        detection: (N,).
+        person: (N,).
+        box_iou: (N,).
+        minimum: smallest overlap.
+        taken: (D,) bool, False at first.
+        pair_of_person: see above.
+    """
+    for k in order:
+        if box_iou[k] < minimum:
+            break
+        if not taken[detection[k]] and pair_of_person[person[k]] < 0:
+            taken[detection[k]] = True
+            pair_of_person[person[k]] = k

@@ -17,6 +17,8 @@ from .image_pairs import ImagePairs
 
 Quirks = Literal["upstream", "fixed"]
 QUIRKS: tuple[Quirks, ...] = ("upstream", "fixed")
+Protocol = Literal["multi", "single"]
+PROTOCOLS: tuple[Protocol, ...] = ("multi", "single")
 
 # Area ranges of COCO in square pixels; DensePose leaves out "small".
 AREA_RANGES_PX = {
@@ -126,14 +128,34 @@ def join_matches(parts: Sequence[Matches], order: np.ndarray | None = None) -> M
     )
 
 
-def match_by_box(pairs: ImagePairs, box_iou: np.ndarray, minimum: float = 0.5) -> np.ndarray:
+def match_by_box(
+    pairs: ImagePairs, box_iou: np.ndarray, minimum: float = 0.5, *, protocol: Protocol = "multi"
+) -> np.ndarray:
     """Pair of each person by boxes alone: (N,) overlaps -> (G,) index of a pair or -1.
 
-    Detections come best score first; each in turn takes the free person it overlaps most, at least
-    ``minimum``. Crowds are matched with nobody.
+    One to one, with an overlap of at least ``minimum``; crowds are matched with nobody.
+
+    Args:
+        pairs: people, and detections best score first.
+        box_iou: (N,).
+        minimum: smallest overlap.
+        protocol: "multi": detections in turn, best score first, take the free person they overlap
+            most. "single": pairs are taken largest overlap first, whatever the scores, so that a
+            prediction made for an annotated box goes to the person of that box.
+
+    Raises:
+        ValueError: an unknown protocol.
     """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol must be one of {PROTOCOLS}, got {protocol!r}")
     pair = np.full(len(pairs.people), -1)
     overlap = np.where(pairs.people.crowd[pairs.person], 0.0, box_iou)
-    first = (pairs.first_detection, pairs.first_person, pairs.first_pair)
-    match_kernels.match_by_box(*first, overlap, minimum, pair)
+    if protocol == "single":
+        order, taken = np.argsort(-overlap, kind="stable"), np.zeros(len(pairs.detections), bool)
+        match_kernels.match_nearest_boxes(
+            order, pairs.detection, pairs.person, overlap, minimum, taken, pair
+        )
+    else:
+        first = (pairs.first_detection, pairs.first_person, pairs.first_pair)
+        match_kernels.match_by_box(*first, overlap, minimum, pair)
     return pair

@@ -21,6 +21,7 @@ TITLES = {
     "densepose_gpsm": "GPSm = sqrt(GPS x mask IoU), kappa per part (challenge 2019)",
     "densepose_iou": "mask IoU of the DensePose foreground",
     "densepose_gps_paper": f"GPS, kappa {GLOBAL_KAPPA_M} m (paper, 2018)",
+    "densepose_gpsm_paper": f"GPSm = sqrt(GPS x mask IoU), kappa {GLOBAL_KAPPA_M} m",
     "bbox": "box IoU (COCO)",
     "segm": "mask IoU with COCO segmentations (COCO)",
     "mask_branch": "mask IoU of the mask branch (COCO)",
@@ -46,12 +47,16 @@ class EvaluationResult:
     ``tables`` maps the keys of TITLES to metric -> percent; the paper's kappa and the detection
     tables are there if asked for. ``instances`` holds one entry a person with DensePose points:
     image_id, annotation_id, num_points, score (of the detection matched by box, NaN without),
-    box_iou, mask_iou, gps, gpsm, gps_paper, part_accuracy.
+    box_iou, mask_iou, gps, gpsm, gps_paper, part_accuracy. ``images`` holds one entry an image with
+    such people: image_id, people, found, and the means of gps, gpsm and mask_iou over them.
     """
 
     surface: str
     quirks: str
     oracle: str
+    protocol: str  # how people and detections belong together in all but AP and AR
+    thresholds: np.ndarray  # (T,) of AP and AR
+    max_detections: int  # of an image, in the DensePose tables
     counts: Mapping[str, int]  # images, people, people_with_points, points, detections
     tables: Mapping[str, Mapping[str, float]]
     points: Mapping[str, float]  # the keys of POINT_TITLES
@@ -69,6 +74,20 @@ class EvaluationResult:
             for name, value in row.items()
         }
         return flat | dict(self.points)
+
+    @property
+    def images(self) -> dict[str, np.ndarray]:
+        """Columns of equal length, one entry an image; see above."""
+        if not self.instances:
+            return {}
+        image_id, image = np.unique(self.instances["image_id"], return_inverse=True)
+        people = np.bincount(image, minlength=len(image_id))
+        found = np.bincount(image, ~np.isnan(self.instances["score"]), len(image_id))
+        columns = {"image_id": image_id, "people": people, "found": found.astype(np.int64)}
+        return columns | {
+            name: np.bincount(image, self.instances[name], len(image_id)) / people
+            for name in ("gps", "gpsm", "mask_iou")
+        }
 
     def worst(self, count: int, by: str = "gps") -> dict[str, np.ndarray]:
         """The ``count`` people with the lowest value of a column of ``instances``, lowest first.
@@ -88,12 +107,16 @@ class EvaluationResult:
             "surface": self.surface,
             "quirks": self.quirks,
             "oracle": self.oracle,
+            "protocol": self.protocol,
+            "thresholds": self.thresholds,
+            "max_detections": self.max_detections,
             "counts": self.counts,
             "titles": TITLES | POINT_TITLES,
             "tables": self.tables,
             "points": self.points,
             "parts": self.parts,
             "rcp": {"threshold_m": self.rcp_thresholds_m, "share": self.rcp},
+            "images": self.images,
             "instances": self.instances,
         }
         return json.dumps(_plain(content), indent=1, allow_nan=False)
@@ -108,7 +131,12 @@ class EvaluationResult:
         """The tables as Markdown, readable as plain text; every row names its measure and kappa."""
         counts = ", ".join(f"{number:,} {name}" for name, number in self.counts.items())
         oracle = "" if self.oracle == "none" else f"; oracle: {self.oracle}"
-        lines = [f"{counts.replace('_', ' ')}; surface {self.surface}; {self.quirks} rules{oracle}"]
+        low, high = self.thresholds[0], self.thresholds[-1]
+        lines = [
+            f"{counts.replace('_', ' ')}; surface {self.surface}; {self.quirks} rules{oracle};"
+            f" AP and AR of DensePose over {low:.2f}:0.05:{high:.2f}, best {self.max_detections}"
+            " detections of an image"
+        ]
         keypoints = {k: row for k, row in self.tables.items() if k == "keypoints"}
         coco = {k: row for k, row in self.tables.items() if k in _DETECTION_TABLES}
         dense = {k: row for k, row in self.tables.items() if k not in coco | keypoints}
@@ -120,7 +148,9 @@ class EvaluationResult:
                     *_table(header, [[TITLES[k], *row.values()] for k, row in group.items()]),
                 ]
         rows = [[title, self.points[name]] for name, title in POINT_TITLES.items()]
-        lines += ["", *_table(["over all annotated points or people", "share"], rows, digits=3)]
+        given = "" if self.protocol == "multi" else ", boxes given"
+        title = f"over all annotated points or people{given}"
+        lines += ["", *_table([title, "share"], rows, digits=3)]
         if parts and self.parts:
             header = ["part", *(name for name in self.parts[0] if name not in ("part", "name"))]
             body = [

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from densepose.structures.prediction import ImagePrediction
+from densepose.surface.evaluation_surface import EvaluationSurface
 from densepose.surface.template import PART_NAMES
 
 from .average_precision import average_precision_table
@@ -21,32 +22,26 @@ from .gps import masked_similarity
 from .ground_truth import GroundTruth
 from .ignore_regions import without_ignored
 from .image_pairs import ImagePairs, ranges
-from .matching import Matches, Quirks, join_matches, match_by_box, match_images
+from .matching import Matches, join_matches, match_by_box, match_images
 from .pairs import PairScores, PointScorer
 from .result import EvaluationResult
+from .rules import ScoringRules
 
-_SIMILARITIES = ("densepose_gps", "densepose_gpsm", "densepose_iou", "densepose_gps_paper")
+_SIMILARITIES = ("densepose_gps", "densepose_gpsm", "densepose_iou")
+_PAPER_SIMILARITIES = ("densepose_gps_paper", "densepose_gpsm_paper")
 
 
 class RunningScores:
     """The totals of one evaluation; grows by a few hundred bytes a person."""
 
-    def __init__(
-        self,
-        truth: GroundTruth,
-        scorer: PointScorer,
-        *,
-        quirks: Quirks,
-        thresholds: np.ndarray,
-        max_detections: int,
-        detection_scores: bool,
-    ) -> None:
+    def __init__(self, truth: GroundTruth, surface: EvaluationSurface, rules: ScoringRules) -> None:
         self._truth = truth
-        self._scorer = scorer
-        self._quirks: Quirks = quirks
-        self._thresholds = thresholds
-        self._max_detections = max_detections
-        self._collector = DetectionCollector() if detection_scores else None
+        self._surface = surface
+        self._rules = rules
+        self._as_published = rules.quirks == "upstream"
+        self._scorer = PointScorer(surface, oracle=rules.oracle, as_published=self._as_published)
+        self._similarities = _SIMILARITIES + (_PAPER_SIMILARITIES if rules.paper_kappa else ())
+        self._collector = DetectionCollector() if rules.detection_scores else None
         self._matches: list[Matches] = []
         self._images: list[np.ndarray] = []  # image id of each detection in the matches
         self._instances: list[dict[str, np.ndarray]] = []
@@ -64,18 +59,23 @@ class RunningScores:
             pairs.detections.boxes_xywh_px,
             pairs.detections.map_sizes,
             pairs.people.image_sizes[pairs.detections.image],
-            towards_zero=self._quirks == "upstream",
+            towards_zero=self._as_published,
         )
         mask_iou, box_iou = mask_overlap(pairs, masks, crop), box_overlap(pairs)
         gpsm = masked_similarity(points.gps, mask_iou)
-        similarity = np.stack([points.gps, gpsm, mask_iou, points.gps_paper])
+        similarity = [points.gps, gpsm, mask_iou, points.gps_paper]
+        similarity.append(masked_similarity(points.gps_paper, mask_iou))
         self._matches.append(
             match_images(
-                pairs, similarity, box_iou, thresholds=self._thresholds, quirks=self._quirks
+                pairs,
+                np.stack(similarity[: len(self._similarities)]),
+                box_iou,
+                thresholds=self._rules.thresholds,
+                quirks=self._rules.quirks,
             )
         )
         self._images.append(np.array(pairs.people.image_ids, np.int64)[pairs.detections.image])
-        pair_of_person = match_by_box(pairs, box_iou)
+        pair_of_person = match_by_box(pairs, box_iou, protocol=self._rules.protocol)
         self._add_points(pairs, points, pair_of_person)
         measures = {"box_iou": box_iou, "mask_iou": mask_iou, "gps": points.gps, "gpsm": gpsm}
         measures |= {"gps_paper": points.gps_paper, "part_accuracy": points.part_accuracy}
@@ -95,9 +95,9 @@ class RunningScores:
         self._counts["detections"] += len(detections)
         polygons = [self._truth.ignore_polygons(image_id) for image_id in image_ids]
         people, detections = without_ignored(
-            people, detections, polygons, only_inside_image=self._quirks == "upstream"
+            people, detections, polygons, only_inside_image=self._as_published
         )
-        return ImagePairs(people, detections.best(self._max_detections))
+        return ImagePairs(people, detections.best(self._rules.max_detections))
 
     def _add_people(
         self, pairs: ImagePairs, measures: Mapping[str, np.ndarray], pair_of_person: np.ndarray
@@ -133,24 +133,26 @@ class RunningScores:
             found=pair >= 0,
         )
 
-    def result(self, surface_name: str, oracle: str, paper_kappa: bool) -> EvaluationResult:
+    def result(self) -> EvaluationResult:
         """Close the totals."""
         if not self._matches:
             self.add([])  # so that every table is there
         matches = self._joined_matches()
         tables = {
-            name: average_precision_table(matches, index, self._thresholds)
-            for index, name in enumerate(_SIMILARITIES)
-            if paper_kappa or name != "densepose_gps_paper"
+            name: average_precision_table(matches, index, self._rules.thresholds)
+            for index, name in enumerate(self._similarities)
         }
         if self._collector is not None:
             tables |= self._collector.scores(self._truth)
         instances = self._joined_instances()
         parts = [{**row, "name": PART_NAMES[int(row["part"])]} for row in self._totals.by_part()]
         return EvaluationResult(
-            surface=surface_name,
-            quirks=self._quirks,
-            oracle=oracle,
+            surface=self._surface.name,
+            quirks=self._rules.quirks,
+            oracle=self._rules.oracle,
+            protocol=self._rules.protocol,
+            thresholds=self._rules.thresholds,
+            max_detections=self._rules.max_detections,
             counts=self._counts,
             tables=tables,
             points=_point_scores(self._totals, instances),

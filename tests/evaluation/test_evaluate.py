@@ -181,6 +181,41 @@ def test_true_parts_and_coordinates_bound_the_score():
     assert (exact.instances["gps"][found] > 0.99).all()
 
 
+def doubled(made: GeneratedSet) -> list[ImagePrediction]:
+    """Every detection twice, the better scored one shifted to the side."""
+    shift = np.float32([12, 0, 12, 0])
+    return [
+        ImagePrediction(
+            p.image_id,
+            p.image_size,
+            np.concatenate([p.boxes_xyxy_px + shift, p.boxes_xyxy_px]),
+            np.concatenate([p.scores, p.scores / 2]),
+            p.labels * 2,
+            p.uv * 2,
+        )
+        for p in made.predictions
+    ]
+
+
+def test_with_given_boxes_a_person_has_the_detection_of_its_own_box():
+    plain = evaluate(EASY)
+    predictions = [p for p in doubled(EASY) if len(p)]
+    multi, single = (
+        evaluate(EASY, predictions=predictions, protocol=protocol)
+        for protocol in ("multi", "single")
+    )
+    assert single.points == pytest.approx(plain.points)
+    assert multi.points["mean_gps"] < plain.points["mean_gps"] - 0.05
+    assert multi.tables == single.tables
+    assert "boxes given" in single.to_table() and "boxes given" not in multi.to_table()
+
+
+def test_progress_counts_all_images():
+    told = []
+    evaluate(EASY, on_progress=lambda done, images: told.append((done, images)))
+    assert sum(done for done, _ in told) == 12 and {images for _, images in told} == {12}
+
+
 def test_published_and_fixed_rules_differ_where_they_must():
     made = generated_set("adversarial", seed=1, num_images=20)
     upstream, fixed = (evaluate(made, quirks=quirks) for quirks in ("upstream", "fixed"))
@@ -196,6 +231,8 @@ def test_the_table_names_measure_and_kappa_of_every_row():
         "GPS, kappa per part (challenge 2018)",
         "GPSm = sqrt(GPS x mask IoU), kappa per part (challenge 2019)",
         "GPS, kappa 0.255 m (paper, 2018)",
+        "GPSm = sqrt(GPS x mask IoU), kappa 0.255 m",
+        "AP and AR of DensePose over 0.50:0.05:0.95, best 20 detections of an image",
         "box IoU (COCO)",
         "upstream rules",
         "surface generated",
@@ -208,8 +245,36 @@ def test_the_table_names_measure_and_kappa_of_every_row():
 
 
 def test_lower_thresholds_add_rows():
-    row = evaluate(NOISY, min_threshold=0.2).tables["densepose_gps"]
+    result = evaluate(NOISY, min_threshold=0.2)
+    assert "over 0.20:0.05:0.95," in result.to_table()
+    row = result.tables["densepose_gps"]
     assert row["AP20"] >= row["AP30"] >= row["AP40"] >= row["AP50"] >= row["AP75"]
+
+
+def test_every_similarity_is_scored_with_both_normalisers():
+    result = evaluate(NOISY, paper_kappa=True)
+    people = result.instances
+    np.testing.assert_allclose(people["gpsm"], np.sqrt(people["gps"] * people["mask_iou"]))
+    # 30 cm off scores one half with the paper's kappa, and less on all parts but the torso.
+    assert people["gps_paper"].mean() > people["gps"].mean()
+    tables = result.tables
+    assert tables["densepose_gps_paper"]["AP"] > tables["densepose_gps"]["AP"]
+    assert tables["densepose_gpsm_paper"]["AP"] > tables["densepose_gpsm"]["AP"]
+    assert set(evaluate(NOISY).tables) == {"densepose_gps", "densepose_gpsm", "densepose_iou"}
+
+
+def test_images_are_summed_up_one_by_one():
+    result = evaluate(NOISY)
+    images, people = result.images, result.instances
+    assert sorted(images) == sorted(["image_id", "people", "found", "gps", "gpsm", "mask_iou"])
+    assert images["people"].sum() == len(people["gps"]) == result.counts["people_with_points"]
+    for row, image_id in enumerate(images["image_id"]):
+        mine = people["image_id"] == image_id
+        assert images["people"][row] == mine.sum()
+        assert images["found"][row] == (~np.isnan(people["score"][mine])).sum()
+        assert images["gps"][row] == pytest.approx(people["gps"][mine].mean())
+        assert images["mask_iou"][row] == pytest.approx(people["mask_iou"][mine].mean())
+    assert json.loads(result.to_json())["images"]["gps"] == pytest.approx(images["gps"].tolist())
 
 
 def test_worst_people_come_first():
@@ -247,7 +312,12 @@ def test_predictions_that_do_not_fit_are_refused(predictions, message):
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(ValueError, match="quirks must be in .* and oracle in"):
-        evaluate(EASY, quirks="new")
-    with pytest.raises(ValueError, match="oracle in"):
-        evaluate(EASY, oracle="delphi")
+    for name, value in (("quirks", "new"), ("oracle", "delphi"), ("protocol", "solo")):
+        with pytest.raises(ValueError, match=f"{name} must be in .*, got '{value}'"):
+            evaluate(EASY, **{name: value})
+    with pytest.raises(ValueError, match="max_detections must be 1 or more, got 0"):
+        evaluate(EASY, max_detections=0)
+    with pytest.raises(ValueError, match="smallest threshold must be in"):
+        evaluate(EASY, min_threshold=0)
+    with pytest.raises(TypeError, match="shoe_size"):
+        evaluate(EASY, shoe_size=47)
