@@ -29,7 +29,7 @@ def prepare(case: dict[str, Any], *, plain: bool) -> serving.Run:
         return lambda: steps.infer(model, pictures[0], lambda f: instances_to_prediction(f, 1))
     model.train()
     optimizer = steps.build_optimizer(model)
-    targets = [steps.training_target(picture, _annotations(picture)) for picture in pictures]
+    targets = [steps.training_target(picture, annotations_of(picture)) for picture in pictures]
     return lambda: steps.train_step(model, optimizer, pictures, targets)
 
 
@@ -56,7 +56,8 @@ def _model(case: dict[str, Any], *, plain: bool) -> nn.Module:
     return model
 
 
-def _annotations(picture: inputs.Picture) -> Any:
+def annotations_of(picture: inputs.Picture) -> Any:
+    """The picture's people in the form that this side trains on."""
     from densepose.structures.annotations import DensePoseAnnotations
 
     people = len(picture.boxes)

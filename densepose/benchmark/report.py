@@ -67,7 +67,7 @@ def write_json(path: Path, measurements: Sequence[Measurement], **settings: Any)
         "command": shlex.join(sys.argv),
         "machine": machine(),
         "versions": {"python": platform.python_version(), **_versions()},
-        "commit": _commit(),
+        "commit": commit_of_sources(),
         **settings,
         "measurements": [measurement.to_json() for measurement in measurements],
     }
@@ -106,7 +106,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _commit() -> str | None:
+def commit_of_sources() -> str | None:
     """The commit of this source tree, with ``-dirty`` when files differ; None outside of one."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:

@@ -38,11 +38,12 @@ def prepare(case: dict[str, Any]) -> serving.Run:
         return lambda: steps.infer(model, pictures[0], _convert)
     model.train()
     optimizer = steps.build_optimizer(model)
-    targets = [steps.training_target(picture, _annotations(picture)) for picture in pictures]
+    targets = [steps.training_target(picture, annotations_of(picture)) for picture in pictures]
     return lambda: steps.train_step(model, optimizer, pictures, targets)
 
 
-def _config(case: dict[str, Any]) -> Any:
+def config_of(case: dict[str, Any]) -> Any:
+    """The checkout's config with ``upstream_config`` and ``opts`` of a case."""
     from detectron2.config import get_cfg
 
     from densepose import add_densepose_config
@@ -59,7 +60,7 @@ def _model(case: dict[str, Any]) -> nn.Module:
 
     from detectron2.modeling import build_model
 
-    model = build_model(_config(case))
+    model = build_model(config_of(case))
     model.load_state_dict(load_file(case["weights"]), strict=True)
     return model
 
@@ -73,7 +74,8 @@ def _convert(found: Any) -> list[Any]:
     return [quantize_densepose_chart_result(result) for result in results]
 
 
-def _annotations(picture: inputs.Picture) -> Any:
+def annotations_of(picture: inputs.Picture) -> Any:
+    """The picture's people in the form that this side trains on."""
     from detectron2.structures import Boxes
 
     from densepose.structures import DensePoseDataRelative, DensePoseList
@@ -101,7 +103,7 @@ def _loading(case: dict[str, Any]) -> serving.Run:
     from densepose.data.datasets.coco import load_coco_json
 
     folder = Path(case["folder"])
-    cfg = _config(case)
+    cfg = config_of(case)
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("benchmark",), ()
     MetadataCatalog.get("benchmark").densepose_transform_src = str(folder / "symmetry.mat")
     records = load_coco_json(str(folder / "truth.json"), str(folder / "images"), "benchmark")

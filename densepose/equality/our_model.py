@@ -1,0 +1,89 @@
+"""This package's side of the comparison, and its model with views and CPU operators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model
+from detectron2.structures import Instances
+
+from densepose.benchmark.both_sides.inputs import Picture, make_picture
+from densepose.benchmark.our_side import annotations_of
+from densepose.config import check_config, load_config
+from densepose.engine.checkpoint import save_checkpoint
+from densepose.modeling.inference import instances_to_prediction
+from densepose.modeling.test_time_augmentation import DensePoseGeneralizedRCNNWithTTA
+from densepose.ops.accelerate import accelerate
+from densepose.surface.symmetry import ChartSymmetry, flipped_coarse, flipped_parts
+
+from . import same_batch
+
+
+def load_checked(path: str | Path, opts: Sequence[str]) -> CfgNode:
+    """A config on CPU without weights, refused where it contradicts itself."""
+    cfg = load_config(str(path), ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", *opts])
+    check_config(cfg)
+    return cfg
+
+
+def strict_model(cfg: CfgNode, weights: Path) -> nn.Module:
+    """The model of a config with all weights of a file, no more and no fewer."""
+    model = build_model(cfg)
+    model.load_state_dict(load_file(weights), strict=True)
+    return model
+
+
+def our_results(model: nn.Module, seed: int) -> dict[str, Tensor]:
+    """As the checkout's side leaves them; ``fast/...`` are the maps with the CPU operators."""
+    picture = _picture(seed)
+    results = _maps(same_batch.predict(model, picture))
+    results |= same_batch.train(
+        model, [picture], [same_batch.target_of(picture, annotations_of(picture))]
+    )
+    return results
+
+
+def accelerated_maps(model: nn.Module, seed: int) -> dict[str, Tensor]:
+    """The maps alone, after ``accelerate``."""
+    accelerate(model)
+    found = _maps(same_batch.predict(model, _picture(seed)))
+    return {name: value for name, value in found.items() if name.startswith("map/")}
+
+
+def with_views(cfg: CfgNode, model: nn.Module, table: Tensor, seed: int) -> dict[str, Tensor]:
+    """Boxes, scores and maps of TEST.AUG with a left-right map in form of a table."""
+    symmetry = ChartSymmetry(flipped_parts(), flipped_coarse(), np.ones((25, 2)), table.numpy())
+    looking = DensePoseGeneralizedRCNNWithTTA(cfg, model, symmetry).eval()
+    with torch.no_grad():
+        (found,) = looking([{"image": _picture(seed).image.to(torch.uint8)}])
+    found = found["instances"]
+    return {"boxes": found.pred_boxes.tensor, "scores": found.scores, **_maps(found)}
+
+
+def write_checkpoint(model: nn.Module, cfg: CfgNode, path: Path) -> None:
+    """The weights in a checkpoint as training writes them."""
+    save_checkpoint(path, {"model": model.state_dict(), "iteration": 0, "config": cfg.dump()})
+
+
+def _picture(seed: int) -> Picture:
+    return make_picture(seed, **same_batch.PICTURE)
+
+
+def _maps(found: Instances) -> dict[str, Tensor]:
+    full = found.pred_densepose.upsampled()
+    results: dict[str, Any] = {f"map/{name}": getattr(full, name) for name in same_batch.MAPS}
+    results = {name: value for name, value in results.items() if value is not None}
+    if found.has("pred_masks"):
+        results["map/masks"] = found.pred_masks
+    prediction = instances_to_prediction(found, 0)
+    for person, (labels, uv) in enumerate(zip(prediction.labels, prediction.uv, strict=True)):
+        results[f"iuv/{person}"] = torch.from_numpy(np.concatenate([labels[None], uv]))
+    return results
