@@ -26,17 +26,18 @@ class Case:
     """One row of the table: the same work for every contestant."""
 
     name: str
-    kind: Literal["inference", "training", "loading", "evaluation"]
+    kind: Literal["inference", "training", "loading", "evaluation", "surface"]
     config: str = R50  # below configs/, without .yaml
     opts: tuple[str, ...] = ()
     images: int = 1  # of a batch; of the data set for loading and evaluation
-    picture: dict[str, Any] = field(default_factory=dict)  # arguments of inputs.make_picture
+    # Arguments of inputs.make_picture, or of generated_files.write_surface_files.
+    picture: dict[str, Any] = field(default_factory=dict)
     upstream: bool = True  # whether detectron2's DensePose has this model
 
     @property
     def needs_data(self) -> bool:
         """Whether the case reads a data set instead of pictures made on the spot."""
-        return self.kind in ("loading", "evaluation")
+        return self.kind in ("loading", "evaluation", "surface")
 
 
 def all_cases(*, quick: bool = False) -> list[Case]:
@@ -55,7 +56,7 @@ def all_cases(*, quick: bool = False) -> list[Case]:
     cases.append(Case(f"data loading, {images} images", "loading", images=images))
     images = 4 if quick else 500
     cases.append(Case(f"evaluation, {images} images", "evaluation", images=images))
-    return cases
+    return cases + _surface_cases(photo)
 
 
 def select(cases: list[Case], words: list[str]) -> list[Case]:
@@ -74,6 +75,29 @@ def select(cases: list[Case], words: list[str]) -> list[Case]:
 def _inference(size: tuple[int, int], people: int, opts: tuple[str, ...]) -> Case:
     name = f"inference {size[0]}x{size[1]}, {people} {'person' if people == 1 else 'people'}"
     return Case(name, "inference", R50, opts, 1, {"size": size, "people": people})
+
+
+def _surface_cases(size: tuple[int, int]) -> list[Case]:
+    """IUV to the body and textures, on one image; detectron2 puts textures, nothing else."""
+    works = {
+        "triangles": "IUV to triangles",
+        "vertices": "IUV to vertices",
+        "points": "IUV to 3-D points",
+        "take": "texture taken",
+        "put": "texture put",
+        "put nearest": "texture put, nearest texel",
+    }
+    where = f"surface {size[0]}x{size[1]}"
+    return [
+        Case(
+            f"{where}, {title}",
+            "surface",
+            opts=(work,),
+            picture={"size": size, "people": 3},
+            upstream=work == "put nearest",
+        )
+        for work, title in works.items()
+    ]
 
 
 def _training(side: int, rois: int, opts: tuple[str, ...]) -> Case:

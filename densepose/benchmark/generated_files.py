@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from scipy.io import savemat
 
+from densepose.data.synthetic.anatomy import load_anatomy
+from densepose.data.synthetic.background import random_background
+from densepose.data.synthetic.geometry import SceneGeometry
+from densepose.data.synthetic.photograph import develop, sample_photograph
+from densepose.data.synthetic.render import render
+from densepose.data.synthetic.scene import fit_camera, sample_scene
 from densepose.evaluation.generated import IMAGE_SIZE, generated_set, generated_surface
 from densepose.evaluation.prediction_file import PredictionWriter
+from densepose.surface.charts import load_template_atlas
 from densepose.surface.official import load_official_surface
 from densepose.surface.official_export import write_official_files
+
+from .surface_work import SCENE
 
 _NUM_PARTS = 24
 
@@ -31,6 +41,30 @@ def write_loading_files(folder: Path, num_images: int) -> None:
     for part in range(_NUM_PARTS):
         tables[0, part] = rng.uniform(0, 1, (256, 256))
     savemat(folder / "symmetry.mat", {"U_transforms": tables, "V_transforms": tables})
+
+
+def write_surface_files(folder: Path, size: tuple[int, int], people: int) -> None:
+    """A rendered scene of at most ``people`` people with its IUV, and a random texture.
+
+    Args:
+        folder: is made.
+        size: height and width in px.
+        people: a second and third person may be hidden behind the first.
+    """
+    folder.mkdir(parents=True)
+    height, width = size
+    rng = np.random.default_rng(0)
+    anatomy = load_anatomy()
+    scene = sample_scene(rng, anatomy, width, height, (people, people))
+    camera = fit_camera(rng, list(scene.people), width, height, whole=True)
+    geometry = SceneGeometry(replace(scene, objects=(), camera=camera), anatomy)
+    background = random_background(rng, camera)
+    np.savez(
+        folder / SCENE,
+        image=develop(render(geometry, background), sample_photograph(rng), rng),
+        iuv=geometry.truth(load_template_atlas()).iuv_image(),
+        texture=rng.integers(0, 256, (1200, 800, 3), dtype=np.uint8),
+    )
 
 
 def write_evaluation_files(folder: Path, num_images: int, *, vertices_per_part: int) -> int:

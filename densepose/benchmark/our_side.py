@@ -20,6 +20,10 @@ def prepare(case: dict[str, Any], *, plain: bool) -> serving.Run:
         return _loading(case)
     if case["kind"] == "evaluation":
         return _evaluation(case)
+    if case["kind"] == "surface":
+        from densepose.benchmark import surface_work
+
+        return surface_work.prepare(case)
     model = _model(case, plain=plain)
     pictures = [inputs.make_picture(seed, **case["picture"]) for seed in range(case["images"])]
     if case["kind"] == "inference":

@@ -93,6 +93,8 @@ def _files(case: cases.Case, detectron2: Path | None, *, quick: bool) -> Iterato
             told["upstream_config"] = str(configs / f"{case.config}.yaml")
         if case.kind == "loading":
             generated_files.write_loading_files(folder / "data", case.images)
+        elif case.kind == "surface":
+            generated_files.write_surface_files(folder / "data", **case.picture)
         elif case.kind == "evaluation":
             told["num_vertices"] = generated_files.write_evaluation_files(
                 folder / "data",

@@ -31,6 +31,8 @@ def prepare(case: dict[str, Any]) -> serving.Run:
         return _loading(case)
     if case["kind"] == "evaluation":
         return _evaluation(case)
+    if case["kind"] == "surface":
+        return _put_texture(case)
     model = _model(case)
     pictures = [inputs.make_picture(seed, **case["picture"]) for seed in range(case["images"])]
     if case["kind"] == "inference":
@@ -94,6 +96,26 @@ def annotations_of(picture: inputs.Picture) -> Any:
         for k in range(len(picture.boxes))
     ]
     return DensePoseList(people, Boxes(picture.boxes), tuple(picture.image.shape[1:]))
+
+
+def _put_texture(case: dict[str, Any]) -> serving.Run:
+    from densepose.vis.densepose_results_textures import DensePoseResultsVisualizerWithTexture
+
+    with np.load(Path(case["folder"]) / "scene.npz", allow_pickle=False) as file:
+        image, iuv, picture = file["image"], file["iuv"], file["texture"]
+    visualizer = DensePoseResultsVisualizerWithTexture(picture)
+    part_and_uv = iuv.transpose(2, 0, 1) / np.array([1, 255, 255], np.float32)[:, None, None]
+    part_and_uv = part_and_uv.astype(np.float32)
+    (work,) = case["opts"]
+
+    def run() -> dict[str, float]:
+        clock = steps.StageClock()
+        with clock.stage(work):
+            texture, alpha = visualizer.get_texture()
+            visualizer.generate_image_with_texture(texture, alpha, image, part_and_uv)
+        return clock.seconds
+
+    return run
 
 
 def _loading(case: dict[str, Any]) -> serving.Run:

@@ -39,10 +39,14 @@ def _add_triangle(image, iuv, a, b, c, longest, total):
     if area == 0 or high_x - low_x > longest or high_y - low_y > longest:
         return
     first_row, last_row = int(math.ceil(low_y)), int(math.floor(high_y))
-    for column in range(int(math.ceil(low_x)), int(math.floor(high_x)) + 1):
+    first_column, last_column = int(math.ceil(low_x)), int(math.floor(high_x))
+    if first_row > last_row or first_column > last_column:
+        return
+    over_area = 1 / area
+    for column in range(first_column, last_column + 1):
         for row in range(first_row, last_row + 1):
-            to_b = ((column - ax) * (cy - ay) - (row - ay) * (cx - ax)) / area
-            to_c = ((bx - ax) * (row - ay) - (by - ay) * (column - ax)) / area
+            to_b = ((column - ax) * (cy - ay) - (row - ay) * (cx - ax)) * over_area
+            to_c = ((bx - ax) * (row - ay) - (by - ay) * (column - ax)) * over_area
             to_a = 1 - to_b - to_c
             if to_a < -_TOLERANCE or to_b < -_TOLERANCE or to_c < -_TOLERANCE:
                 continue

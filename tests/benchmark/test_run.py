@@ -10,19 +10,20 @@ from densepose.benchmark.run import run_benchmark
 
 @pytest.mark.slow
 def test_every_kind_of_case_runs():
-    words = ["64x96, 5 people", "12 RoIs", "loading", "evaluation"]
+    words = ["64x96, 5 people", "12 RoIs", "loading", "evaluation", "surface"]
     measured = run_benchmark(only=words, quick=True, rounds=1, warm_up=0)
     assert [sorted(m.seconds) for m in measured] == [
         ["accelerated", "plain torch"],
         ["accelerated", "plain torch"],
-        ["accelerated"],
-        ["accelerated"],
+        *[["accelerated"]] * 8,
     ]
-    inference, training, loading, evaluation = measured
+    inference, training, loading, evaluation, *surface = measured
     assert {"backbone and FPN", "DensePose branch", TOTAL} <= set(inference.seconds["plain torch"])
     assert {"forward", "backward", "update"} <= set(training.seconds["accelerated"])
     assert len(loading.seconds["accelerated"][TOTAL]) == 1
     assert "score GPS, GPSm and IoU" in evaluation.seconds["accelerated"]
+    stages = {stage for measurement in surface for stage in measurement.seconds["accelerated"]}
+    assert {"vertices", "points", "take", "put"} <= stages
 
 
 def test_rounds_have_to_be_run():
