@@ -17,7 +17,7 @@ from densepose.surface.evaluation_surface import EvaluationSurface
 
 from .challenge_results import read_challenge_results
 from .ground_truth import GroundTruth
-from .prediction_file import read_predictions
+from .prediction_file import prediction_paths, read_prediction, read_predictions
 from .result import EvaluationResult
 from .rules import ScoringRules
 from .running_scores import RunningScores
@@ -96,6 +96,22 @@ def _chunks(images: Iterable[ImagePrediction]) -> Iterator[list[ImagePrediction]
             chunk, pixels = [], 0
     if chunk:
         yield chunk
+
+
+def predictions_of_images(
+    predictions: str | os.PathLike[str], truth: GroundTruth, image_ids: Collection[int]
+) -> dict[int, ImagePrediction]:
+    """The predictions of some images out of a folder or a file; those that are there, by id.
+
+    Raises:
+        FileNotFoundError: a file or folder is missing.
+        ValueError: a file is damaged.
+    """
+    if Path(predictions).is_dir():
+        known = {path.stem: path for path in prediction_paths(predictions)}
+        names = {image_id: f"{image_id:012d}" for image_id in image_ids}
+        return {k: read_prediction(known[name]) for k, name in names.items() if name in known}
+    return {p.image_id: p for p in _opened(predictions, truth) if p.image_id in image_ids}
 
 
 def _opened(predictions: Predictions, truth: GroundTruth) -> Iterable[ImagePrediction]:

@@ -104,6 +104,14 @@ class GroundTruth:
         source = f"{self.source}: image {image_id}"
         return int(required(image, "height", source)), int(required(image, "width", source))
 
+    def image_file(self, image_id: int, folder: str | Path) -> Path | None:
+        """Where an image lies in a folder: under its whole name, or the last part of it."""
+        image = self._images[image_id]
+        # LVIS names its images by their address.
+        name = str(image.get("file_name") or image.get("coco_url") or "")
+        choices = [Path(folder, *part) for part in ((name,), (Path(name).name,)) if name]
+        return next((path for path in choices if path.is_file()), None)
+
     def records(self, image_id: int) -> tuple[Record, ...]:
         """The annotations of one image as read, in the order of the file."""
         return tuple(self._people.get(image_id, ()))

@@ -1,0 +1,183 @@
+"""Scoring predictions that are on disk: what ``densepose evaluate`` does without a model."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from densepose.evaluation.ground_truth import GroundTruth
+    from densepose.evaluation.result import EvaluationResult
+
+SCORES, TABLE, CURVE, WORST = "scores.json", "table.md", "rcp.png", "worst_people.jpg"
+_NUM_WORST = 20
+_GREY = 200
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of scoring files."""
+    add = parser.add_argument_group("predictions on disk (no model, no config)").add_argument
+    add(
+        "--predictions",
+        metavar="PATH",
+        help="folder of predictions, results of the COCO challenge (.json), or a dump of"
+        " detectron2's project (.pkl, .pth)",
+    )
+    add("--annotations", "--gt", metavar="JSON", help="annotation file of these images")
+    add("--surface", default="template", help="template (default) or smpl_27554")
+    add("--surface-dir", metavar="DIR", help="folder of the official evaluation files")
+    add(
+        "--quirks",
+        default="upstream",
+        choices=("upstream", "fixed"),
+        help="upstream (default): the numbers of detectron2's evaluator; fixed: its faults mended",
+    )
+    add(
+        "--oracle",
+        default="none",
+        choices=("none", "iuv", "part", "part_without_uv", "without_uv"),
+        help="what to take from the truth inside of a detection's box (none)",
+    )
+    add(
+        "--protocol",
+        default="multi",
+        choices=("multi", "single"),
+        help="multi (default): predictions of a whole system; single: made for annotated boxes",
+    )
+    add(
+        "--min-threshold",
+        type=float,
+        default=0.5,
+        metavar="T",
+        help="smallest threshold of AP and AR (0.5); 0.2, 0.3, 0.4 add AP20, AP30, AP40",
+    )
+    add("--max-detections", type=int, default=20, metavar="N", help="best detections an image (20)")
+    add("--paper-kappa", action="store_true", help="add GPS and GPSm with kappa 0.255 m")
+    add("--no-detection-scores", action="store_true", help="leave out box and mask AP of COCO")
+    add("--images", metavar="DIR", help="photos, for the pictures of the worst people")
+    add(
+        "--output",
+        metavar="PATH",
+        help="a .json file for all scores, or a folder for scores, table, RCP curve and pictures",
+    )
+
+
+def score_files(args: Namespace) -> int:
+    """Evaluate and write what is asked for; returns the exit status."""
+    if not (args.predictions and args.annotations):
+        print("error: --predictions and --annotations belong together", file=sys.stderr)
+        return 2
+    try:
+        result = _evaluate(args)
+        print(result.to_table())
+        if args.output:
+            print(f"Scores: {_write(result, args)}")
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _evaluate(args: Namespace) -> EvaluationResult:
+    from densepose.evaluation.evaluate import evaluate_densepose
+    from densepose.surface.evaluation_surface import load_evaluation_surface
+
+    surface = load_evaluation_surface(args.surface, args.surface_dir)
+    with _bar() as on_progress:
+        return evaluate_densepose(
+            args.annotations,
+            args.predictions,
+            surface,
+            on_progress=on_progress,
+            quirks=args.quirks,
+            oracle=args.oracle,
+            protocol=args.protocol,
+            min_threshold=args.min_threshold,
+            max_detections=args.max_detections,
+            paper_kappa=args.paper_kappa,
+            detection_scores=not args.no_detection_scores,
+        )
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (TextColumn("score images"), BarColumn(), MofNCompleteColumn(), Remaining())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("")
+        yield lambda done, images: progress.update(task, total=images, advance=done)
+
+
+def _write(result: EvaluationResult, args: Namespace) -> Path:
+    """Write the JSON file, or the folder with everything."""
+    output = Path(args.output)
+    if output.suffix == ".json":
+        output.parent.mkdir(parents=True, exist_ok=True)
+        result.write_json(output)
+        return output
+    from densepose.vis.rcp_picture import draw_rcp
+
+    output.mkdir(parents=True, exist_ok=True)
+    result.write_json(output / SCORES)
+    temporary = output / f".{TABLE}.part"
+    temporary.write_text(result.to_table(), encoding="utf-8")
+    os.replace(temporary, output / TABLE)
+    if result.counts["points"]:
+        auc10, auc30 = (result.points[name] for name in ("auc10", "auc30"))
+        title = f"AUC10 {auc10:.3f}, AUC30 {auc30:.3f} ({result.protocol}-person protocol)"
+        draw_rcp(output / CURVE, result.rcp_thresholds_m, {title: result.rcp})
+        _write_worst(output / WORST, result, args)
+    return output
+
+
+def _write_worst(path: Path, result: EvaluationResult, args: Namespace) -> None:
+    """Draw the people with the lowest GPS."""
+    from PIL import Image
+
+    from densepose.evaluation.evaluate import predictions_of_images
+    from densepose.evaluation.ground_truth import GroundTruth
+    from densepose.vis.people_sheet import PersonPicture, people_sheet
+
+    worst = result.worst(_NUM_WORST)
+    truth = GroundTruth.load(args.annotations)
+    image_ids = worst["image_id"].tolist()
+    predictions = predictions_of_images(args.predictions, truth, set(image_ids))
+    people = []
+    for image_id, annotation_id, gps in zip(
+        image_ids, worst["annotation_id"].tolist(), worst["gps"].tolist(), strict=True
+    ):
+        record = next(r for r in truth.records(image_id) if r["id"] == annotation_id)
+        title = f"{gps:.2f}  {image_id} / {annotation_id}"
+        photo = _photo(truth, image_id, args.images)
+        people.append(PersonPicture(title, photo, record, predictions.get(image_id)))
+    temporary = path.with_name(f".{path.name}.part")
+    Image.fromarray(people_sheet(people)).save(temporary, "JPEG", quality=88)
+    os.replace(temporary, path)
+
+
+def _photo(truth: GroundTruth, image_id: int, folder: str | None) -> np.ndarray:
+    """The photo where it is found and has the right size, else a grey area."""
+    import numpy as np
+    from PIL import Image
+
+    height, width = truth.image_size(image_id)
+    if folder is not None:
+        path = truth.image_file(image_id, folder)
+        if path is not None:
+            with Image.open(path) as photo:
+                if photo.size == (width, height):
+                    return np.asarray(photo.convert("RGB"))
+                size = f"{photo.size[0]} x {photo.size[1]} px"
+            raise ValueError(f"{path}: is {size}, the annotation file says {width} x {height} px")
+        print(f"no photo of image {image_id} in {folder}", file=sys.stderr)
+    return np.full((height, width, 3), _GREY, np.uint8)
