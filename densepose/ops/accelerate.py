@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from densepose.ops import tile_threads
 from densepose.ops.folding import fold_frozen_norms
+from densepose.ops.linear import AcceleratedLinear, onednn_is_faster
+from densepose.ops.memory import keep_freed_memory
 from densepose.ops.pooler import GatherROIPooler
 from densepose.ops.winograd_layer import winograd_class
 
@@ -29,11 +32,13 @@ class Acceleration:
     folded_norms: int
     poolers: int
     winograd_convolutions: int
+    linears: int = 0
 
     def __str__(self) -> str:
+        linears = f", {self.linears} oneDNN linear layers" if self.linears else ""
         return (
             f"{self.winograd_convolutions} Winograd convolutions, {self.folded_norms} folded norms,"
-            f" {self.poolers} gather RoIAlign poolers, channels-last"
+            f" {self.poolers} gather RoIAlign poolers{linears}, channels-last"
         )
 
 
@@ -49,7 +54,10 @@ def accelerate(model: nn.Module) -> Acceleration:
     if any(parameter.device.type != "cpu" for parameter in model.parameters()):
         return Acceleration(0, 0, 0)
     folded = fold_frozen_norms(model) + _fold_backbone(model)
-    done = Acceleration(folded, _swap_poolers(model), _swap_convolutions(model))
+    done = Acceleration(
+        folded, _swap_poolers(model), _swap_convolutions(model), _swap_linears(model)
+    )
+    keep_freed_memory()
     model.to(memory_format=torch.channels_last)
     logger.info("CPU operators: %s", done)
     return done
@@ -86,10 +94,8 @@ def _swap_poolers(model: nn.Module) -> int:
 
 def _swap_convolutions(model: nn.Module) -> int:
     """Give every wide 3x3 convolution of stride 1 a Winograd forward; 0 where Numba is missing."""
-    try:
-        import numba  # noqa: F401 - only its presence matters here
-    except ImportError:
-        logger.info("Numba is not installed: 3x3 convolutions stay as they are")
+    if not tile_threads.available():
+        logger.info("No Numba with OpenMP here: 3x3 convolutions stay as they are")
         return 0
     count = 0
     for module in model.modules():
@@ -97,6 +103,16 @@ def _swap_convolutions(model: nn.Module) -> int:
             module.__class__ = winograd_class(type(module))
             count += 1
     return count
+
+
+def _swap_linears(model: nn.Module) -> int:
+    """Give every fully connected layer oneDNN's product, where that is the faster one."""
+    if not onednn_is_faster():
+        return 0
+    layers = [module for module in model.modules() if type(module) is nn.Linear]
+    for layer in layers:
+        layer.__class__ = AcceleratedLinear
+    return len(layers)
 
 
 def _suits_winograd(module: nn.Module) -> bool:

@@ -1,10 +1,10 @@
-"""Threads that each take a share of the tiles through transform, product and transform back.
+"""Threads and scratch memory of the compiled kernels.
 
-One thread carries its tiles through all three steps while they are in its cache, so the threads
-meet once per convolution instead of at every step. Inside a thread torch works single-threaded.
+The kernels run in the threads of OpenMP, which torch uses too: a pool of their own would wait for
+torch's threads, which keep a core busy for a while after each operator.
 
-Each thread keeps its scratch memory: the system would map fresh pages for every large tensor, which
-takes longer than the arithmetic on it.
+Scratch memory is kept: the system would map fresh pages for every large tensor, which takes longer
+than the arithmetic on it.
 """
 
 from __future__ import annotations
@@ -13,34 +13,42 @@ import math
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-_lock = threading.Lock()
 _scratch = threading.local()
-_pool: ThreadPoolExecutor | None = None
-_pool_key: tuple[int, int] | None = None
+_process = os.getpid()
 
 
-def run_shares(work: Callable[[int, int], None], count: int) -> None:
-    """Call ``work(begin, end)`` for equal shares of ``range(count)``, one per torch thread."""
-    threads = min(torch.get_num_threads(), count)
-    if threads <= 1:
-        work(0, count)
-        return
-    edges = [count * k // threads for k in range(threads + 1)]
-    futures = [_threads().submit(work, edges[k], edges[k + 1]) for k in range(1, threads)]
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+@cache
+def available() -> bool:
+    """Whether Numba is there, with OpenMP; else the kernels would run in one thread."""
     try:
-        work(edges[0], edges[1])
-    finally:
-        torch.set_num_threads(before)
-        wait(futures)  # they write into the caller's buffers, also when this share has failed
-    for future in futures:
-        future.result()
+        import numba
+        from numba.np.ufunc import omppool  # noqa: F401 - only its presence matters here
+    except ImportError:
+        return False
+    if numba.config.THREADING_LAYER == "default":
+        numba.config.THREADING_LAYER = "omp"
+    return True
+
+
+def equal_shares(count: int) -> np.ndarray:
+    """Edges of equal shares of ``range(count)``, one per torch thread and at most ``count``."""
+    shares = max(1, min(_threads(), count))
+    return np.array([count * k // shares for k in range(shares + 1)])
+
+
+def run_in_threads(kernel: Callable[..., None], *args: Any) -> None:
+    """Call a kernel that is compiled with ``parallel=True``; tensors are passed as arrays."""
+    import numba
+
+    numba.set_num_threads(_threads())
+    kernel(*(a.detach().numpy() if isinstance(a, Tensor) else a for a in args))
 
 
 def scratch(name: str, *shape: int) -> Tensor:
@@ -55,14 +63,14 @@ def scratch(name: str, *shape: int) -> Tensor:
     return kept[:count].view(shape)
 
 
-def _threads() -> ThreadPoolExecutor:
-    """The pool of this process; made anew after a fork or when the number of threads changed."""
-    global _pool, _pool_key
-    key = (os.getpid(), torch.get_num_threads())
-    with _lock:
-        if _pool is None or _pool_key != key:
-            _pool = ThreadPoolExecutor(
-                key[1], "winograd", initializer=torch.set_num_threads, initargs=(1,)
-            )
-            _pool_key = key
-        return _pool
+def may_run_here() -> bool:
+    """False in a forked process: Numba ends one that enters OpenMP after its parent did."""
+    return os.getpid() == _process
+
+
+def _threads() -> int:
+    if not available():
+        return 1
+    import numba
+
+    return min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)

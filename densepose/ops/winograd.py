@@ -5,7 +5,7 @@ pair instead of 144. Values differ from the direct convolution by rounding alone
 the largest output (direct convolution itself: 2e-6); gradients likewise (both tested).
 
 Shapes: input (N, C, H, W), weight (K, C, 3, 3), output (N, K, H, W), all channels-last in memory;
-transformed weight U (36, C, K), T tiles of 4x4 outputs.
+transformed weight in panels (36, P, C, COLUMNS), T tiles of 4x4 outputs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
-from densepose.ops.tile_threads import run_shares, scratch
+from densepose.ops.tile_threads import equal_shares, may_run_here, run_in_threads, scratch
 
 # Tiles that one thread takes at a time: their 36 transformed copies should stay in its cache.
 _BLOCK = 128
@@ -53,95 +54,96 @@ def winograd_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Te
 
 
 def transform_weight(weight: Tensor, out: Tensor | None = None) -> Tensor:
-    """G g G^T of every filter: (K, C, 3, 3) -> (36, C, K)."""
-    out_channels, in_channels = weight.shape[:2]
-    taps = weight.permute(2, 3, 1, 0)
-    return _transform_taps(taps, _weight_matrix(), out).view(36, in_channels, out_channels)
+    """G g G^T of every filter: (K, C, 3, 3) -> panels (36, ceil(K / COLUMNS), C, COLUMNS)."""
+    return _transform_taps(weight.permute(2, 3, 1, 0), _weight_matrix(), out)
 
 
 def transform_turned_weight(weight: Tensor, out: Tensor | None = None) -> Tensor:
-    """The same of every filter turned by 180 degrees, channels swapped: -> (36, K, C)."""
-    out_channels, in_channels = weight.shape[:2]
-    taps = weight.permute(2, 3, 0, 1)
-    return _transform_taps(taps, _turned_matrix(), out).view(36, out_channels, in_channels)
+    """The same of every filter turned by 180 degrees, with input and output channels swapped."""
+    return _transform_taps(weight.permute(2, 3, 0, 1), _turned_matrix(), out)
+
+
+def panel_shape(depth: int, columns: int) -> tuple[int, int, int, int]:
+    """Shape of a transformed weight from ``depth`` to ``columns`` channels."""
+    from densepose.ops.tile_products import COLUMNS
+
+    return 36, math.ceil(columns / COLUMNS), depth, COLUMNS
 
 
 def _transform_taps(taps: Tensor, matrix: Tensor, out: Tensor | None) -> Tensor:
-    """Matrix (36, 9) times taps (3, 3, A, B) -> (36, A * B)."""
-    filters = taps.shape[2] * taps.shape[3]
-    rows = scratch("taps", *taps.shape).copy_(taps).view(9, filters)
-    out = torch.empty(36, filters) if out is None else out.view(36, filters)
-    return torch.mm(matrix, rows, out=out)
+    """Matrix (36, 9) times taps (3, 3, A, B), in panels of B."""
+    depth, columns = taps.shape[2:]
+    shape = panel_shape(depth, columns)
+    _, panels, _, width = shape
+    rows = scratch("taps", 3, 3, panels, depth, width)
+    full = columns // width
+    whole = taps[..., : full * width].unflatten(3, (full, width))
+    rows[:, :, :full] = whole.permute(0, 1, 3, 2, 4)
+    if full < panels:
+        rest = columns - full * width
+        rows[:, :, full, :, :rest] = taps[..., full * width :]
+        rows[:, :, full, :, rest:] = 0
+    out = torch.empty(shape) if out is None else out
+    torch.mm(matrix, rows.view(9, -1), out=out.view(36, -1))
+    return out
 
 
-def transform_weight_gradient(gradient: Tensor) -> Tensor:
-    """Adjoint of ``transform_weight``: (36, C, K) -> (K, C, 3, 3), channels-last in memory."""
-    _, in_channels, out_channels = gradient.shape
-    taps = scratch("taps", 9, in_channels * out_channels)
-    torch.mm(_weight_matrix().T, gradient.reshape(36, -1), out=taps)
+def transform_weight_gradient(gradient: Tensor, in_channels: int, out_channels: int) -> Tensor:
+    """Adjoint of G g G^T: (36, C', K') of padded sizes -> (K, C, 3, 3), channels-last in memory."""
+    _, rows, columns = gradient.shape
+    taps = scratch("taps", 9, rows * columns)
+    torch.mm(_weight_matrix().T, gradient.view(36, -1), out=taps)
     weight = torch.empty(out_channels, in_channels, 3, 3, memory_format=torch.channels_last)
-    return weight.copy_(taps.view(3, 3, in_channels, out_channels).permute(3, 2, 0, 1))
+    kept = taps.view(3, 3, rows, columns)[:, :, :in_channels, :out_channels]
+    return weight.copy_(kept.permute(3, 2, 0, 1))
 
 
-def convolve(x: Tensor, transformed: Tensor, bias: Tensor | None) -> Tensor:
-    """(N, C, H, W) with a transformed weight (36, C, K) -> (N, K, H, W); without autograd."""
-    from densepose.ops.winograd_kernels import transform_input, transform_output
+def convolve(x: Tensor, transformed: Tensor, out_channels: int, bias: Tensor | None) -> Tensor:
+    """(N, C, H, W) with panels of a transformed weight -> (N, K, H, W); without autograd."""
+    from densepose.ops.winograd_kernels import convolve_shares
 
     rows = _channels_last_rows(x)
     batch, height, width, channels = rows.shape
-    out_channels = transformed.shape[2]
     # Not a view of a rows tensor: detectron2 adds residuals to the result in place.
     out = torch.empty((batch, out_channels, height, width), memory_format=torch.channels_last)
     offset = torch.zeros(out_channels) if bias is None else bias.detach().contiguous()
-    source, shift = rows.numpy(), offset.numpy()
-    target = out.permute(0, 2, 3, 1).numpy()
     down, across = math.ceil(height / 4), math.ceil(width / 4)
-
-    def share(begin: int, end: int) -> None:
-        step = _even_block(end - begin, _BLOCK)
-        tiles = scratch("tiles", 36, step, channels)
-        products = scratch("products", 36, step, out_channels)
-        for first in range(begin, end, step):
-            count = min(step, end - first)
-            block, product = tiles[:, :count], products[:, :count]
-            transform_input(source, block.numpy(), first, count, down, across)
-            torch.bmm(block, transformed, out=product)
-            transform_output(product.numpy(), target, shift, first, count, down, across)
-
-    run_shares(share, batch * down * across)
+    edges = equal_shares(batch * down * across)
+    block = _block(edges, _BLOCK)
+    padded = transformed.shape[1] * transformed.shape[3]
+    run_in_threads(
+        convolve_shares,
+        *(rows, transformed, out.permute(0, 2, 3, 1), offset),
+        scratch("tiles", len(edges) - 1, 36, block, channels),
+        scratch("products", len(edges) - 1, 36, block, padded),
+        *(edges, down, across),
+    )
     return out
 
 
 def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     """Gradient of the weight: x (N, C, H, W), output gradient (N, K, H, W) -> (K, C, 3, 3)."""
-    from densepose.ops.winograd_kernels import transform_input, transform_output_gradient
+    from densepose.ops.tile_products import COLUMNS, ROWS
+    from densepose.ops.winograd_kernels import weight_gradient_shares
 
     rows, gradient_rows = _channels_last_rows(x), _channels_last_rows(gradient)
     batch, height, width, channels = rows.shape
     out_channels = gradient_rows.shape[3]
-    source, upstream = rows.numpy(), gradient_rows.numpy()
     down, across = math.ceil(height / 4), math.ceil(width / 4)
-    # One sum per thread, in the caller's memory; list.pop and list.append are atomic.
-    free = list(scratch("sums", torch.get_num_threads(), 36, channels, out_channels))
-    sums: list[Tensor] = []
-
-    def share(begin: int, end: int) -> None:
-        step = _even_block(end - begin, _GRADIENT_BLOCK)
-        tiles = scratch("tiles", 36, step, channels)
-        adjoint = scratch("products", 36, step, out_channels)
-        total = free.pop()
-        for first in range(begin, end, step):
-            count = min(step, end - first)
-            left, right = tiles[:, :count], adjoint[:, :count]
-            transform_input(source, left.numpy(), first, count, down, across)
-            transform_output_gradient(upstream, right.numpy(), first, count, down, across)
-            total.baddbmm_(left.transpose(1, 2), right, beta=0 if first == begin else 1)
-        sums.append(total)
-
-    run_shares(share, batch * down * across)
-    for other in sums[1:]:
-        sums[0] += other
-    return transform_weight_gradient(sums[0])
+    left, right = _round_up(channels, ROWS), _round_up(out_channels, COLUMNS)
+    edges = equal_shares(batch * down * across)
+    shares, block = len(edges) - 1, _block(edges, _GRADIENT_BLOCK)
+    totals = scratch("sums", shares, 36, left, right)
+    run_in_threads(
+        weight_gradient_shares,
+        *(rows, gradient_rows, totals),
+        scratch("tiles", shares, 36, block, left),
+        scratch("products", shares, 36, block, right),
+        *(edges, down, across),
+    )
+    for other in totals[1:]:
+        totals[0] += other
+    return transform_weight_gradient(totals[0], channels, out_channels)
 
 
 class _WinogradConv(torch.autograd.Function):
@@ -153,10 +155,11 @@ class _WinogradConv(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
+        out_channels, in_channels = weight.shape[:2]
         if transformed is None:
-            out_channels, in_channels = weight.shape[:2]
-            transformed = transform_weight(weight, scratch("weight", 36, in_channels, out_channels))
-        return convolve(x, transformed, bias)
+            memory = scratch("weight", *panel_shape(in_channels, out_channels))
+            transformed = transform_weight(weight, memory)
+        return convolve(x, transformed, out_channels, bias)
 
     @staticmethod
     def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -164,8 +167,10 @@ class _WinogradConv(torch.autograd.Function):
         to_input = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
             # The data gradient is the convolution with the filters turned by 180 degrees.
-            turned = transform_turned_weight(weight, scratch("weight", 36, *weight.shape[:2]))
-            to_input = convolve(gradient, turned, None)
+            turned = transform_turned_weight(
+                weight, scratch("weight", *panel_shape(*weight.shape[:2]))
+            )
+            to_input = convolve(gradient, turned, weight.shape[1], None)
         if ctx.needs_input_grad[1]:
             to_weight = weight_gradient(x, gradient)
         if ctx.has_bias and ctx.needs_input_grad[2]:
@@ -196,6 +201,7 @@ def applies(x: Tensor, weight: Tensor) -> bool:
     return (
         x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
+        and may_run_here()
         and not torch.is_autocast_enabled("cpu")
         and x.numel() > 0
         and len(x) * x.shape[2] * x.shape[3] >= _LEAST_FILL * 16 * tile_count(x)
@@ -212,9 +218,16 @@ def _channels_last_rows(x: Tensor) -> Tensor:
     return x.detach().permute(0, 2, 3, 1).contiguous()
 
 
-def _even_block(count: int, limit: int) -> int:
-    """Block length so that ``count`` tiles split into equal blocks of at most ``limit``."""
-    return math.ceil(count / math.ceil(count / limit))
+def _block(edges: np.ndarray, limit: int) -> int:
+    """Tiles at a time, so that the longest share splits into about equal blocks up to ``limit``."""
+    from densepose.ops.tile_products import ROWS
+
+    count = int((edges[1:] - edges[:-1]).max())
+    return _round_up(math.ceil(count / math.ceil(count / limit)), ROWS)
+
+
+def _round_up(count: int, multiple: int) -> int:
+    return math.ceil(count / multiple) * multiple
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The three tile transforms of Winograd F(4x4, 3x3), compiled by Numba; no compiler is needed.
+"""Winograd F(4x4, 3x3) of many tiles, compiled by Numba; no compiler is needed.
 
 Shapes: maps are channels-last (N, H, W, C) float32; tiles are numbered row by row through all
 images, ``across`` of them in a row and ``down`` rows per image; transformed tiles are (36, T, C).
@@ -11,7 +11,9 @@ input, G (6x3) for the weight, A^T (4x6) for the output.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
+
+from densepose.ops.tile_products import ROWS, multiply, multiply_transposed
 
 # Reassociation and fused multiply-add, but not the assumption that there is no NaN or infinity:
 # a diverged training must still be seen.
@@ -132,3 +134,51 @@ def transform_output_gradient(y, tiles, first, count, down, across):
                 tiles[6 * i + 3, t, c] = r + s
                 tiles[6 * i + 4, t, c] = r - s
                 tiles[6 * i + 5, t, c] = g3
+
+
+@njit(parallel=True, **_OPTIONS)
+def convolve_shares(x, panels, y, bias, tiles, products, edges, down, across):
+    """``convolve_tiles`` for each share of the tiles, in threads; each has scratch memory."""
+    for s in prange(len(edges) - 1):
+        begin, end = edges[s], edges[s + 1]
+        convolve_tiles(x, panels, y, bias, tiles[s], products[s], begin, end, down, across)
+
+
+@njit(parallel=True, **_OPTIONS)
+def weight_gradient_shares(x, y, totals, tiles, adjoint, edges, down, across):
+    """``weight_gradient_tiles`` for each share of the tiles, in threads; the sums stay apart."""
+    for s in prange(len(edges) - 1):
+        begin, end = edges[s], edges[s + 1]
+        weight_gradient_tiles(x, y, totals[s], tiles[s], adjoint[s], begin, end, down, across)
+
+
+@njit(**_OPTIONS)
+def convolve_tiles(x, panels, y, bias, tiles, products, begin, end, down, across):
+    """Outputs of the tiles from ``begin`` to ``end``, as many at a time as ``tiles`` holds.
+
+    panels (36, P, C, COLUMNS) is the transformed weight; tiles (36, B, C) and products
+    (36, B, P * COLUMNS) are scratch memory, B a multiple of ROWS.
+    """
+    step = tiles.shape[1]
+    for first in range(begin, end, step):
+        count = min(step, end - first)
+        padded = -(-count // ROWS) * ROWS  # what lies behind the last tile is multiplied in vain
+        transform_input(x, tiles, first, count, down, across)
+        for i in range(36):
+            multiply(tiles[i, :padded], panels[i], products[i, :padded])
+        transform_output(products, y, bias, first, count, down, across)
+
+
+@njit(**_OPTIONS)
+def weight_gradient_tiles(x, y, total, tiles, adjoint, begin, end, down, across):
+    """Sum over the tiles of the transformed weight's gradient, (36, C', K') zero-padded sizes.
+
+    tiles (36, B, C') and adjoint (36, B, K') are scratch memory.
+    """
+    step = tiles.shape[1]
+    for first in range(begin, end, step):
+        count = min(step, end - first)
+        transform_input(x, tiles, first, count, down, across)
+        transform_output_gradient(y, adjoint, first, count, down, across)
+        for i in range(36):
+            multiply_transposed(tiles[i, :count], adjoint[i, :count], total[i], first > begin)

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from densepose.ops.tile_threads import run_shares, scratch
+from densepose.ops import tile_threads
+from densepose.ops.tile_threads import equal_shares, scratch
 from densepose.ops.winograd import (
+    applies,
     convolve_or_fall_back,
     tile_count,
     transform_turned_weight,
@@ -23,6 +25,11 @@ SIZES = [
     (1, 33, 65, 30, 41),
     (5, 4, 4, 4, 3),
 ]
+
+
+def unpacked(panels: torch.Tensor, out_channels: int) -> torch.Tensor:
+    """(36, P, C, COLUMNS) -> (36, C, K) without the padding."""
+    return panels.permute(0, 2, 1, 3).flatten(2)[..., :out_channels]
 
 
 def largest_relative(got: torch.Tensor, want: torch.Tensor) -> float:
@@ -62,14 +69,16 @@ def test_a_weight_by_hand():
     weight = torch.zeros(1, 1, 3, 3)
     weight[0, 0, 0, 0] = 1.0
     first = torch.tensor([1 / 4, -1 / 6, -1 / 6, 1 / 24, 1 / 24, 0])
-    torch.testing.assert_close(transform_weight(weight).view(6, 6), torch.outer(first, first))
+    got = unpacked(transform_weight(weight), 1).view(6, 6)
+    torch.testing.assert_close(got, torch.outer(first, first))
 
 
 def test_the_weight_gradient_is_the_adjoint_of_the_transform():
     g = torch.Generator().manual_seed(2)
     weight, dual = torch.randn(5, 3, 3, 3, generator=g), torch.randn(36, 3, 5, generator=g)
-    left = (transform_weight(weight) * dual).sum()
-    right = (weight * transform_weight_gradient(dual)).sum()
+    left = (unpacked(transform_weight(weight), 5) * dual).sum()
+    padded = F.pad(dual, (0, 3, 0, 2), value=float("nan"))  # what is behind must not be read
+    right = (weight * transform_weight_gradient(padded, 3, 5)).sum()
     torch.testing.assert_close(left, right, atol=1e-4, rtol=1e-4)
 
 
@@ -154,18 +163,30 @@ def test_refuses_what_it_cannot_do():
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
-def test_shares_cover_everything_once_and_threads_are_restored(count):
-    before, seen = torch.get_num_threads(), []
-    run_shares(lambda begin, end: seen.extend(range(begin, end)), count)
-    assert sorted(seen) == list(range(count))
-    assert torch.get_num_threads() == before
+def test_shares_cover_everything_once(count):
+    edges = equal_shares(count)
+    assert edges[0] == 0 and edges[-1] == count
+    assert ((edges[1:] - edges[:-1]) >= 0).all()
+    assert 2 <= len(edges) <= max(1, min(count, torch.get_num_threads())) + 1
 
 
-def test_an_error_in_a_share_is_raised():
-    def fail(begin, end):
-        raise RuntimeError("share failed")
+def test_the_number_of_threads_does_not_change_the_values():
+    g = torch.Generator().manual_seed(5)
+    x, weight = torch.randn(2, 33, 19, 23, generator=g), torch.randn(40, 33, 3, 3, generator=g)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            results.append(winograd_conv2d(x, weight))
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(results[0], results[1], rtol=0, atol=0)
 
-    before = torch.get_num_threads()
-    with pytest.raises(RuntimeError, match="share failed"):
-        run_shares(fail, 4)
-    assert torch.get_num_threads() == before
+
+def test_a_forked_process_takes_the_direct_convolution(monkeypatch: pytest.MonkeyPatch):
+    x, weight = torch.randn(1, 32, 24, 24), torch.randn(32, 32, 3, 3)
+    assert applies(x, weight)
+    monkeypatch.setattr(tile_threads, "_process", tile_threads._process + 1)
+    assert not applies(x, weight)
+    want = F.conv2d(x, weight, padding=1)
+    torch.testing.assert_close(convolve_or_fall_back(x, weight, None), want, rtol=0, atol=0)
