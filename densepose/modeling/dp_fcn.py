@@ -9,7 +9,6 @@ Shapes: B images, N people of all of them, K maps (B images or N crops) of h x w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,16 +17,23 @@ from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import Backbone, build_backbone
-from detectron2.modeling.postprocessing import detector_postprocess
-from detectron2.structures import BitMasks, Boxes, ImageList, Instances, pairwise_iou
+from detectron2.structures import Boxes, ImageList, Instances
 
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
 from .decoder import Decoder
+from .dp_fcn_people import (
+    annotations_of,
+    as_detections,
+    detections,
+    in_stored_size,
+    is_annotated,
+    with_annotations,
+)
 from .figure_ground import EXTRA_CHANNELS, inside_boxes, person_masks, region_maps, told
 from .found_people import connected_foreground
-from .input_layer import widen_input
+from .input_layer import COLORS, mask_layer, widen_input
 from .losses.chart import DensePoseChartLoss
 from .person_crops import (
     CropSettings,
@@ -42,9 +48,7 @@ from .registry import (
     DENSEPOSE_PREDICTOR_REGISTRY,
     ROI_DENSEPOSE_HEAD_REGISTRY,
 )
-
-# A box that overlaps an annotated person less is told nothing about it.
-MIN_OVERLAP = 0.5
+from .roi_heads import attach_densepose
 
 BatchedInputs = Sequence[Mapping[str, Any]]
 
@@ -70,6 +74,7 @@ class DensePoseFCN(nn.Module):
         losses: DensePoseChartLoss,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
+        mask_features: nn.Module | None = None,
         decoder: Decoder | None = None,
         crops: CropSettings | None = None,
         figure_ground: str = "none",
@@ -86,6 +91,8 @@ class DensePoseFCN(nn.Module):
             losses: of maps and people.
             pixel_mean: of each colour, as the backbone was trained.
             pixel_std: likewise.
+            mask_features: masks of the size of the feature map to what is added to it; None where
+                masks are no channels of the input.
             decoder: merges the levels.
             crops: how people are cropped; None takes whole images.
             figure_ground: how masks enter the network, a key of EXTRA_CHANNELS.
@@ -97,6 +104,7 @@ class DensePoseFCN(nn.Module):
         self.backbone = backbone
         self.in_features = list(in_features)
         self.decoder = decoder
+        self.mask_features = mask_features
         self.head = head
         self.predictor = predictor
         self.losses = losses
@@ -116,12 +124,14 @@ class DensePoseFCN(nn.Module):
         levels = cfg.MODEL.ROI_HEADS.IN_FEATURES
         decoder = Decoder(cfg, shapes) if head_keys.DECODER_ON else None
         channels = decoder.out_channels if decoder else shapes[levels[0]].channels
+        extra = EXTRA_CHANNELS[fcn.FIGURE_GROUND]
         head = ROI_DENSEPOSE_HEAD_REGISTRY.get(head_keys.NAME)(cfg, channels)
         predictor = DENSEPOSE_PREDICTOR_REGISTRY.get(head_keys.PREDICTOR_NAME)
         return {
             "backbone": backbone,
             "in_features": levels,
             "decoder": decoder,
+            "mask_features": mask_layer(extra, channels) if extra else None,
             "head": head,
             "predictor": predictor(cfg, head.out_channels),
             "losses": DENSEPOSE_LOSS_REGISTRY.get(head_keys.LOSS_NAME)(cfg),
@@ -151,7 +161,7 @@ class DensePoseFCN(nn.Module):
             for given in batched_inputs
         ]
         if self.training:
-            targets = [_with_annotations(people) for people in annotated]
+            targets = [with_annotations(people) for people in annotated]
             if self.crops is not None:
                 return self._crop_losses(images, targets)
             return self._image_losses(images, targets)
@@ -159,11 +169,11 @@ class DensePoseFCN(nn.Module):
             given.get("people", known)
             for given, known in zip(batched_inputs, annotated, strict=True)
         ]
-        people = [p if p is None else _as_boxes(p.to(self.device)) for p in people]
+        people = [p if p is None else as_detections(p.to(self.device)) for p in people]
         predict = self._predict_images if self.crops is None else self._predict_crops
         found = predict(images, people, annotated)
         return [
-            {"instances": _in_stored_size(instances, given, image.shape[-2:])}
+            {"instances": in_stored_size(instances, given, image.shape[-2:])}
             for instances, given, image in zip(found, batched_inputs, images, strict=True)
         ]
 
@@ -172,6 +182,10 @@ class DensePoseFCN(nn.Module):
         features = self.backbone(inputs)
         levels = [features[name] for name in self.in_features]
         merged = levels[0] if self.decoder is None else self.decoder(levels)
+        if self.mask_features is not None:
+            # Through the backbone alone, masks are learnt slowly and lose their place.
+            masks = F.adaptive_avg_pool2d(inputs[:, COLORS:], merged.shape[-2:])
+            merged = merged + self.mask_features(masks)
         return self.predictor(self.head(merged))
 
     def crop_inputs(
@@ -179,7 +193,6 @@ class DensePoseFCN(nn.Module):
         images: Sequence[Tensor],
         windows: Sequence[Tensor],
         people: DensePoseAnnotations,
-        masks: BitMasks | None,
         size_px: int,
     ) -> Tensor:
         """(N, C, S, S) input of the network for windows of normalised images.
@@ -188,7 +201,6 @@ class DensePoseFCN(nn.Module):
             images: for each image (3, H, W).
             windows: for each image (n, 4) windows in px.
             people: N people; read where the network is told of masks.
-            masks: their instance masks, if there are any.
             size_px: S.
         """
         crops = crop_images(images, windows, size_px)
@@ -196,20 +208,18 @@ class DensePoseFCN(nn.Module):
             return crops
         joined = torch.cat(list(windows))
         regions = region_maps(joined, people, (size_px, size_px))
-        return told(
-            crops, self.figure_ground, person_masks(joined, regions, people, masks), regions
-        )
+        return told(crops, self.figure_ground, person_masks(joined, regions, people), regions)
 
     def _crop_losses(self, images: list[Tensor], targets: list[Instances]) -> dict[str, Tensor]:
         """Losses of a crop of each person that has an annotation."""
-        chosen = [people[_is_annotated(people.gt_densepose)] for people in targets]
+        chosen = [people[is_annotated(people.gt_densepose)] for people in targets]
         windows = [
             jittered(square_windows(p.gt_boxes.tensor, self.crops.margin), self.crops.jitter)
             for p in chosen
         ]
         people = DensePoseAnnotations.cat([p.gt_densepose for p in chosen])
         size = self.crops.size_px
-        inputs = self.crop_inputs(images, windows, people, None, size)
+        inputs = self.crop_inputs(images, windows, people, size)
         output = self.maps(inputs)
         side = output.part_logits.shape[-1] * output.upscale
         proposals = []
@@ -265,7 +275,7 @@ class DensePoseFCN(nn.Module):
                 )
             window = frame[None].expand(len(people), 4)
             region = region_maps(window, people.gt_densepose, size)
-            figure = person_masks(window, region, people.gt_densepose, None)
+            figure = person_masks(window, region, people.gt_densepose)
             # Of people who overlap the highest region counts; nobody leaves zeros.
             empty = region.new_zeros(1, *size)
             regions.append(torch.cat([empty, region]).amax(dim=0))
@@ -289,7 +299,7 @@ class DensePoseFCN(nn.Module):
                 visible = inside_boxes(
                     frame[None], frame.new_tensor([[0, 0, *image.shape[:0:-1]]]), (rows, columns)
                 )[0]
-                given = _instances(
+                given = detections(
                     image.shape[-2:],
                     *connected_foreground(foreground * visible, cell_px, self.min_person_area_px),
                 )
@@ -315,8 +325,8 @@ class DensePoseFCN(nn.Module):
             given.pred_boxes.clip(image.shape[-2:])
         boxes = [given.pred_boxes.tensor for given in people]
         windows = [square_windows(image_boxes, self.crops.margin) for image_boxes in boxes]
-        known = _annotations_of(boxes, annotated)
-        inputs = self.crop_inputs(images, windows, known, None, self.crops.size_px)
+        known = annotations_of(boxes, annotated)
+        inputs = self.crop_inputs(images, windows, known, self.crops.size_px)
         output = self.maps(inputs)
         joined, corners = torch.cat(windows), torch.cat(boxes)
         side = output.part_logits.shape[-1]
@@ -324,61 +334,5 @@ class DensePoseFCN(nn.Module):
         cells = (corners - origin) / size * side
         index = torch.arange(len(joined), device=self.device)
         cut = cut_boxes(output, index, cells, self.box_map_size)
-        first = 0
-        for given in people:
-            given.pred_densepose = cut[first : first + len(given)]
-            first += len(given)
+        attach_densepose(cut, list(people))
         return list(people)
-
-
-def _with_annotations(people: Instances) -> Instances:
-    if not people.has("gt_densepose"):
-        people.gt_densepose = DensePoseAnnotations.empty(len(people)).to(
-            people.gt_boxes.tensor.device
-        )
-    return people
-
-
-def _is_annotated(people: DensePoseAnnotations) -> Tensor:
-    return people.has_masks | (people.num_points > 0)
-
-
-def _annotations_of(
-    boxes: Sequence[Tensor], annotated: Sequence[Instances | None]
-) -> DensePoseAnnotations:
-    """The annotations of the person that each box overlaps most, if by half; of all images."""
-    found = []
-    for own, people in zip(boxes, annotated, strict=True):
-        empty = DensePoseAnnotations.empty(1).to(own.device)
-        known = [empty]
-        best = torch.zeros(len(own), dtype=torch.int64, device=own.device)
-        if people is not None and people.has("gt_densepose") and len(people):
-            known.append(people.gt_densepose)
-            overlap, person = pairwise_iou(Boxes(own), people.gt_boxes).max(dim=1)
-            best = torch.where(overlap >= MIN_OVERLAP, person + 1, best)
-        matched = DensePoseAnnotations.cat(known)[best]
-        frames = torch.where((best > 0)[:, None], matched.boxes_xyxy_px, own)
-        found.append(replace(matched, boxes_xyxy_px=frames, dense=None))
-    return DensePoseAnnotations.cat(found)
-
-
-def _instances(image_size: Sequence[int], boxes: Tensor, scores: Tensor) -> Instances:
-    classes = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
-    return Instances(
-        tuple(image_size), pred_boxes=Boxes(boxes), scores=scores, pred_classes=classes
-    )
-
-
-def _as_boxes(people: Instances) -> Instances:
-    """Given people as detections, score 1 where they have none."""
-    boxes = (people.pred_boxes if people.has("pred_boxes") else people.gt_boxes).tensor.clone()
-    scores = people.scores if people.has("scores") else boxes.new_ones(len(boxes))
-    return _instances(people.image_size, boxes, scores)
-
-
-def _in_stored_size(
-    instances: Instances, given: Mapping[str, Any], size: Sequence[int]
-) -> Instances:
-    return detector_postprocess(
-        instances, given.get("height", size[0]), given.get("width", size[1])
-    )

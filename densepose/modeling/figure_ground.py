@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from detectron2.structures import BitMasks
-
 from densepose.structures.annotations import DensePoseAnnotations
 
 from .losses.targets import coarse_targets
@@ -28,30 +26,16 @@ def region_maps(
     return coarse_targets(half_a_cell_later(windows_xyxy_px, size), people, size)
 
 
-def person_masks(
-    windows_xyxy_px: Tensor,
-    regions: Tensor,
-    people: DensePoseAnnotations,
-    masks: BitMasks | None,
-) -> Tensor:
-    """(N, S, S) bool: the person, by part masks, else by its instance mask, else by its box.
+def person_masks(windows_xyxy_px: Tensor, regions: Tensor, people: DensePoseAnnotations) -> Tensor:
+    """(N, H, W) bool: the person, by its part masks, or by its box where it has none.
 
     Args:
         windows_xyxy_px: (N, 4).
-        regions: (N, S, S) as ``region_maps`` gives them.
+        regions: (N, H, W) as ``region_maps`` gives them.
         people: N people.
-        masks: instance masks of the people; None where there are none.
     """
-    own = regions > 0
-    lacking = ~people.has_masks
-    if not lacking.any():
-        return own
-    size = tuple(regions.shape[1:])
-    if masks is not None:
-        others = masks[lacking].crop_and_resize(windows_xyxy_px[lacking], size[0])
-    else:
-        others = inside_boxes(windows_xyxy_px[lacking], people.boxes_xyxy_px[lacking], size)
-    return own.index_put((lacking.nonzero()[:, 0],), others.to(own))
+    boxes = inside_boxes(windows_xyxy_px, people.boxes_xyxy_px, tuple(regions.shape[1:]))
+    return torch.where(people.has_masks[:, None, None], regions > 0, boxes)
 
 
 def inside_boxes(windows_xyxy_px: Tensor, boxes_xyxy_px: Tensor, size: tuple[int, int]) -> Tensor:

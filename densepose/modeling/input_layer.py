@@ -33,6 +33,14 @@ def widen_input(backbone: nn.Module, extra_channels: int) -> None:
     conv.in_channels += extra_channels
 
 
+def mask_layer(mask_channels: int, channels: int) -> nn.Conv2d:
+    """3x3 convolution of masks, at most one of which is 1 at a place, to values of unit size."""
+    layer = nn.Conv2d(mask_channels, channels, 3, padding=1)
+    nn.init.normal_(layer.weight, std=1 / 3)  # a sum of nine weights
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 def with_more_inputs(weight: Tensor, extra_channels: int) -> Tensor:
     """(O, I, h, w) -> (O, I + extra_channels, h, w), zeros added."""
     return torch.cat([weight, weight.new_zeros(len(weight), extra_channels, *weight.shape[2:])], 1)

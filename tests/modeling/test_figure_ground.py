@@ -5,8 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from detectron2.structures import BitMasks
-
 from densepose.modeling.figure_ground import (
     EXTRA_CHANNELS,
     inside_boxes,
@@ -36,18 +34,17 @@ def test_boxes_by_hand():
     assert inside.int().tolist() == [[[0, 1, 1, 0], [0, 0, 0, 0]]]
 
 
-def test_a_person_is_its_part_masks_else_its_mask_else_its_box():
-    people = random_people(3)
-    people = replace(people, has_masks=torch.tensor([True, False, False]))
-    windows = people.boxes_xyxy_px
-    regions = region_maps(windows, people, (8, 8))
-    by_box = person_masks(windows, regions, people, None)
-    assert torch.equal(by_box[0], regions[0] > 0)
-    assert by_box[1:].all()
-    masks = BitMasks(torch.zeros(3, 96, 128, dtype=torch.bool))
-    by_mask = person_masks(windows, regions, people, masks)
-    assert torch.equal(by_mask[0], regions[0] > 0)
-    assert not by_mask[1:].any()
+def test_a_person_is_its_part_masks_or_else_its_box():
+    people = random_people(2)
+    people = replace(people, has_masks=torch.tensor([True, False]))
+    windows = torch.tensor([[0.0, 0.0, 128.0, 96.0]] * 2)
+    regions = region_maps(windows, people, (96, 128))
+    figure = person_masks(windows, regions, people)
+    assert torch.equal(figure[0], regions[0] > 0)
+    x0, y0, x1, y1 = (people.boxes_xyxy_px[1] + 0.5).floor().long().tolist()
+    assert figure[1, y0:y1, x0:x1].all()
+    assert figure[1].sum() == (x1 - x0) * (y1 - y0)
+    assert person_masks(windows[:0], regions[:0], people[:0]).shape == (0, 96, 128)
 
 
 @pytest.mark.parametrize("mode", EXTRA_CHANNELS)

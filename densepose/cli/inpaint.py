@@ -1,0 +1,70 @@
+"""``densepose inpaint``: dense annotations from sparse ones, by a teacher or without one."""
+
+from __future__ import annotations
+
+from argparse import REMAINDER, ArgumentParser, ArgumentTypeError, Namespace
+
+HELP = "make dense annotations from sparse ones with a trained teacher"
+EXAMPLE = """\
+densepose inpaint --config-file configs/teacher/lite0_cpu.yaml --weights teacher.pth --out inpainted
+densepose inpaint --config-file F --weights W --dataset NAME --out DIR --truth DIR   # how right?
+densepose inpaint --method smooth --dataset densepose_synthetic_train --out inpainted_smooth"""
+
+
+def scale_list(text: str) -> tuple[float, ...]:
+    """``0.85,1,1.2`` -> the numbers."""
+    try:
+        scales = tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"expected numbers such as 0.85,1,1.2, got {text!r}") from None
+    if not all(0.1 <= scale <= 10 for scale in scales):
+        raise ArgumentTypeError(f"scales lie between 0.1 and 10, got {text!r}")
+    return scales
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What inpaints, what is inpainted, and where to."""
+    add = parser.add_argument
+    add("--config-file", default="", metavar="FILE", help="YAML file of the teacher")
+    add("--weights", metavar="FILE", help="weights of the teacher; default: MODEL.WEIGHTS")
+    add(
+        "--dataset",
+        action="append",
+        metavar="NAME",
+        help="registered data set, may be repeated; default: DATASETS.TRAIN of the config",
+    )
+    add("--out", "--output", metavar="DIR", help="folder to write; an interrupted run goes on")
+    add(
+        "--method",
+        choices=("teacher", "network", "nearest", "smooth"),
+        default="teacher",
+        help="teacher: network corrected by the annotated points (default); network: uncorrected;"
+        " nearest: nearest annotated point; smooth: thin-plate splines in each part",
+    )
+    add(
+        "--scales",
+        type=scale_list,
+        default=(0.85, 1.0, 1.2),
+        metavar="S,S",
+        help="crop sizes that are averaged, as shares of MODEL.DP_FCN.CROP_SIZE (0.85,1,1.2)",
+    )
+    add("--no-mirror", action="store_true", help="do not average with mirror images")
+    add(
+        "--truth",
+        metavar="DIR",
+        help="folder of complete truth (truth/SPLIT of a synthetic set): also tell how right the"
+        " pixels are, beside the network alone, the nearest point and smooth interpolation",
+    )
+    add("--limit", type=int, metavar="N", help="only the first N images with annotated people")
+    add("opts", nargs=REMAINDER, metavar="KEY VALUE", help="config keys and their values")
+
+
+def run(args: Namespace) -> int:
+    """Inpaint with a progress bar; one line when it is done."""
+    from densepose.engine.logs import quiet_libraries
+
+    quiet_libraries()
+    from densepose.inpainting.command import inpaint_command
+
+    print(inpaint_command(args))
+    return 0

@@ -1,0 +1,1 @@
+"""Dense annotations from sparse ones: the teacher, two simpler ways, and how good each is."""

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from densepose.inpainting.cells import Guess, parts_of_region, sizes_px
+from densepose.inpainting.refine import SURE, RefineSettings, Scores, keep_points, refine
+from densepose.surface.symmetry import COARSE_OF_PART
+
+from .scenes import scene, truth
+
+BOX = (10.0, 20.0, 58.0, 84.0)
+
+
+def scores_at(place: np.ndarray, region: np.ndarray, *, sure: float = 5.0, shift: float = 0.0):
+    """A network that knows the truth, but for a shift of U and a log ratio of any size."""
+    part, uv = truth(place, np.array(BOX))
+    second = part == parts_of_region()[region, 1]
+    both = np.repeat((uv + [shift, 0])[:, None], 2, axis=1)
+    return Scores(np.where(second, sure, -sure), both, np.zeros((len(place), 2)))
+
+
+def everything(**options):
+    someone, cells, points = scene()
+    at_cells = scores_at(cells.place_px, cells.region, **options)
+    at_points = scores_at(points.place_px, points.region, **options)
+    return someone, cells, points, at_cells, at_points
+
+
+def test_the_networks_word_is_kept_without_settings():
+    someone, cells, points, at_cells, at_points = everything(shift=0.05)
+    guess = refine(cells, points, sizes_px(someone), at_cells, at_points, None)
+    part, uv = truth(cells.place_px, np.array(BOX))
+    assert np.array_equal(guess.part, part)
+    np.testing.assert_allclose(guess.uv, uv + [0.05, 0])
+
+
+def test_a_network_that_is_right_at_the_points_is_not_changed():
+    someone, cells, points, at_cells, at_points = everything()
+    guess = refine(cells, points, sizes_px(someone), at_cells, at_points, RefineSettings())
+    part, uv = truth(cells.place_px, np.array(BOX))
+    assert np.array_equal(guess.part, part)
+    np.testing.assert_allclose(guess.uv, uv, atol=1e-6)
+
+
+def test_an_error_that_is_the_same_everywhere_is_taken_off_near_the_points():
+    someone, cells, points, at_cells, at_points = everything(shift=0.05)
+    guess = refine(cells, points, sizes_px(someone), at_cells, at_points, RefineSettings())
+    _, uv = truth(cells.place_px, np.array(BOX))
+    error = np.abs(guess.uv - uv)[:, 0]
+    assert error.max() < 0.05
+    assert error.mean() < 0.03
+    assert np.abs(guess.uv - uv)[:, 1].max() < 1e-6
+
+
+def test_points_decide_where_the_network_has_the_wrong_part():
+    someone, cells, points, at_cells, at_points = everything(sure=-1.0)
+    part, _ = truth(cells.place_px, np.array(BOX))
+    alone = refine(cells, points, sizes_px(someone), at_cells, at_points, None)
+    torso = cells.region == 1
+    assert not (alone.part == part)[torso].any()
+    guess = refine(cells, points, sizes_px(someone), at_cells, at_points, RefineSettings())
+    near = np.linalg.norm(cells.place_px[:, None] - points.place_px, axis=2).argmin(axis=1)
+    close = np.linalg.norm(cells.place_px - points.place_px[near], axis=1) < 1.5
+    same = points.region[near] == cells.region
+    right = guess.part == points.part[near]
+    assert right[close & same].all()
+
+
+def test_cells_stay_in_their_region_and_charts():
+    rng = np.random.default_rng(0)
+    someone, cells, points, at_cells, at_points = everything()
+    wild = [
+        replace(s, log_ratio=rng.normal(size=len(s.log_ratio)) * 9, uv=rng.normal(size=s.uv.shape))
+        for s in (at_cells, at_points)
+    ]
+    guess = refine(cells, points, sizes_px(someone), *wild, RefineSettings())
+    assert np.array_equal(COARSE_OF_PART[guess.part], cells.region)
+    assert ((guess.uv >= 0) & (guess.uv <= 1)).all()
+    assert ((guess.confidence > 0) & (guess.confidence <= 1)).all()
+
+
+def test_confidence_by_hand():
+    someone, cells, points, at_cells, at_points = everything(sure=SURE)
+    spread = np.full_like(at_cells.spread, 0.1)
+    guess = refine(
+        cells, points, sizes_px(someone), replace(at_cells, spread=spread), at_points, None
+    )
+    two_parts = cells.region == 1
+    assert guess.confidence[two_parts] == pytest.approx(np.exp(-1) / (1 + np.exp(-SURE)))
+    assert guess.confidence[~two_parts] == pytest.approx(np.exp(-1))
+
+
+def test_annotated_points_are_reproduced_where_they_lie():
+    someone, cells, points, *_ = everything()
+    nothing = Guess(
+        np.zeros(len(cells.person), int),
+        np.zeros((len(cells.person), 2)),
+        np.zeros(len(cells.person)),
+    )
+    kept = keep_points(cells, points, nothing)
+    place = {(p, i): k for k, (p, i) in enumerate(zip(cells.person, cells.index, strict=True))}
+    best: dict[int, int] = {}
+    for k in range(len(points.part)):
+        at = place.get((points.person[k], points.index[k]))
+        if at is not None and (
+            at not in best or points.off_centre[k] < points.off_centre[best[at]]
+        ):
+            best[at] = k
+    assert np.array_equal(np.flatnonzero(kept.part), sorted(best))
+    for at, k in best.items():
+        assert kept.part[at] == points.part[k]
+        assert np.array_equal(kept.uv[at], points.uv[k])
+        assert kept.confidence[at] == 1
+    assert not nothing.part.any()  # the guess itself is not changed
+
+
+def test_nobody():
+    someone, cells, points = scene(boxes=())
+    empty = scores_at(cells.place_px, cells.region)
+    guess = refine(cells, points, sizes_px(someone), empty, empty, RefineSettings())
+    assert len(keep_points(cells, points, guess).part) == 0

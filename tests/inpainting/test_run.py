@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from densepose.data.coco import load_densepose_coco
+from densepose.data.inpainted import image_path, read_inpainted
+from densepose.inpainting.cells import Guess
+from densepose.inpainting.run import (
+    BASELINES,
+    has_annotated_people,
+    inpaint_dataset,
+    inpaint_image,
+    to_maps,
+)
+from densepose.surface.symmetry import COARSE_OF_PART
+
+from .scenes import scene
+
+
+@pytest.fixture(scope="module")
+def records(tiny_coco) -> list[dict]:
+    return load_densepose_coco(*tiny_coco, "tiny")
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_points_are_exact_and_pixels_stay_in_their_masks(records, name: str):
+    record = next(r for r in records if has_annotated_people(r))
+    image = inpaint_image(record, BASELINES[name], "RGB")
+    person = record["annotations"][0]
+    assert image.annotation_ids[0] == person["id"]
+    rows, columns = image.part[0].shape
+    found = {}
+    for x, y, part, u, v in zip(
+        *(person[k] for k in ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V")), strict=True
+    ):
+        cell = int(y / 256 * rows), int(x / 256 * columns)
+        found.setdefault(cell, []).append((part, round(u * 255), round(v * 255)))
+    for (row, column), answers in found.items():
+        got = (image.part[0][row, column], *image.uv[0][:, row, column])
+        assert got[0] == 0 or got in answers  # 0: the point lies on a cell of no region
+    exact = [image.part[0][cell] > 0 for cell in found]
+    assert np.mean(exact) > 0.9
+    assert image.confidence[0][image.part[0] == 0].max(initial=0) == 0
+    parts = set(np.unique(image.part[0])) - {0}
+    annotated = {COARSE_OF_PART[int(part)] for part in person["dp_I"]}
+    assert {COARSE_OF_PART[part] for part in parts} == annotated
+
+
+def test_a_stopped_run_goes_on_and_a_finished_one_does_nothing(records, tmp_path: Path):
+    calls = []
+
+    def counting(image, people, cells, points):
+        calls.append(image.shape)
+        return BASELINES["nearest"](image, people, cells, points)
+
+    def stopping(image, people, cells, points):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return counting(image, people, cells, points)
+
+    options = {"settings": {"method": "counting"}, "image_format": "RGB"}
+    with pytest.raises(KeyboardInterrupt):
+        inpaint_dataset(records, tmp_path / "out", stopping, **options)
+    first = image_path(tmp_path / "out", records[0]["image_id"]).read_bytes()
+    done = inpaint_dataset(records, tmp_path / "out", counting, **options)
+    annotated = sum(map(has_annotated_people, records))
+    assert (done.skipped, done.images) == (2, annotated - 2)
+    assert len(calls) == annotated
+    assert image_path(tmp_path / "out", records[0]["image_id"]).read_bytes() == first
+    again = inpaint_dataset(records, tmp_path / "out", counting, **options)
+    assert (again.images, again.skipped) == (0, annotated)
+    assert set(calls) == {(3, 120, 160)}
+
+
+def test_people_without_masks_are_counted_and_left_out(records, tmp_path: Path):
+    record = next(r for r in records if len(r["annotations"]) == 2)
+    with_one = record | {"annotations": [dict(p) for p in record["annotations"]]}
+    lacking = with_one["annotations"][0]
+    assert lacking.pop("dp_masks")
+    done = inpaint_dataset(
+        [with_one], tmp_path / "out", BASELINES["nearest"], {}, image_format="RGB"
+    )
+    others = sum(bool(p.get("dp_x")) for p in with_one["annotations"][1:])
+    assert (done.people, done.without_masks) == (others, 1)
+    if others:
+        image = read_inpainted(image_path(done.folder, record["image_id"]))
+        assert lacking["id"] not in image.annotation_ids
+
+
+def test_an_image_that_is_gone_is_named(records, tmp_path: Path):
+    record = {**records[0], "file_name": str(tmp_path / "gone.jpg")}
+    with pytest.raises(FileNotFoundError, match="gone.jpg"):
+        inpaint_image(record, BASELINES["nearest"], "RGB")
+
+
+def test_maps_by_hand():
+    _, cells, _ = scene()
+    count = len(cells.person)
+    guess = Guess(np.full(count, 4), np.tile([0.2, 1.0], (count, 1)), np.full(count, 0.6))
+    unknown = replace(guess, part=np.where(cells.index == 50, 0, 4))
+    (part,), (uv,), (confidence,) = to_maps(cells, unknown)
+    assert part.shape == (64, 48)
+    assert not part[0].any()
+    assert (part[1, 2], uv[:, 1, 2].tolist(), confidence[1, 2]) == (0, [0, 0], 0)
+    assert (part[1, 3], uv[:, 1, 3].tolist(), confidence[1, 3]) == (4, [51, 255], 153)
+
+
+def test_nobody_has_no_maps():
+    _, cells, _ = scene(boxes=())
+    nothing = Guess(np.zeros(0, int), np.zeros((0, 2)), np.zeros(0))
+    assert to_maps(cells, nothing) == ((), (), ())
