@@ -18,6 +18,8 @@ from detectron2.checkpoint.c2_model_loading import convert_c2_detectron_names
 if TYPE_CHECKING:
     from .weights_file import WeightsFile
 
+BACKBONE = "backbone.bottom_up."
+
 
 def match_names(file: WeightsFile, model: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of a file under the names of the model's parameters.
@@ -33,11 +35,24 @@ def match_names(file: WeightsFile, model: Mapping[str, Tensor]) -> dict[str, Ten
         ValueError: one weight of the file fits two of the model, or the names cannot be rewritten.
     """
     if file.name_matching == "exact":
-        return dict(file.weights)
+        return _at_the_backbone(file.weights, model)
     weights = file.weights
     if file.name_matching == "caffe2":
         weights = rename_caffe2(str(file.path), weights)
     return _match_ends(str(file.path), weights, model)
+
+
+def _at_the_backbone(
+    weights: Mapping[str, Tensor], model: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """A backbone's own state dict (as HRNet's authors give it) under the names of the model.
+
+    Any other file, one of whose names is the model's, stays as it is.
+    """
+    if any(name in model for name in weights):
+        return dict(weights)
+    placed = {name: f"{BACKBONE}{name}" for name in weights if f"{BACKBONE}{name}" in model}
+    return {placed.get(name, name): value for name, value in weights.items()}
 
 
 def rename_caffe2(source: str, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
