@@ -187,3 +187,22 @@ def test_a_plain_detector_needs_no_densepose_head():
     cfg = get_densepose_cfg()
     cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
     check_config(cfg)
+
+
+DP_FCN = str(CONFIGS / "dp_fcn" / "R_50_FPN_s1x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("opts", "message"),
+    [
+        ([f"{HEAD}.DECODER_ON", "False"], "DensePoseFCN reads one feature level"),
+        (["MODEL.DP_FCN.FIGURE_GROUND", "alpha"], "FIGURE_GROUND='alpha'; allowed: 'none'"),
+        (["MODEL.DP_FCN.CROPS", "True", "MODEL.DP_FCN.PEOPLE", "foreground"], "crops need boxes"),
+        ([f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS", "True"], "learns the foreground of whole images"),
+        (["MODEL.KEYPOINT_ON", "True"], "has no mask or keypoint branch"),
+        (["DATASETS.ON_MISSING_INPAINTED", "skip"], "allowed: 'error', 'count'"),
+    ],
+)
+def test_contradictions_of_a_dp_fcn_are_refused(opts: list[str], message: str):
+    with pytest.raises(ValueError, match=message):
+        check_config(load_config(DP_FCN, opts))
