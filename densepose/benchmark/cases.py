@@ -54,9 +54,7 @@ def all_cases(*, quick: bool = False) -> list[Case]:
     cases.append(Case("training, demo config", "training", DEMO, (), 4, demo, upstream=False))
     images = 4 if quick else 100
     cases.append(Case(f"data loading, {images} images", "loading", images=images))
-    images = 4 if quick else 500
-    cases.append(Case(f"evaluation, {images} images", "evaluation", images=images))
-    return cases + _surface_cases(photo)
+    return cases + _evaluation_cases(4 if quick else 1500) + _surface_cases(photo)
 
 
 def select(cases: list[Case], words: list[str]) -> list[Case]:
@@ -75,6 +73,17 @@ def select(cases: list[Case], words: list[str]) -> list[Case]:
 def _inference(size: tuple[int, int], people: int, opts: tuple[str, ...]) -> Case:
     name = f"inference {size[0]}x{size[1]}, {people} {'person' if people == 1 else 'people'}"
     return Case(name, "inference", R50, opts, 1, {"size": size, "people": people})
+
+
+def _evaluation_cases(images: int) -> list[Case]:
+    """About as many images as minival has; twice as many show what grows with their number."""
+    name = f"evaluation, {images} images"
+    return [
+        Case(name, "evaluation", images=images),
+        # detectron2's class gets annotations and predictions that are in memory, in both cases.
+        Case(f"{name}, read before", "evaluation", opts=("in memory",), images=images),
+        Case(f"evaluation, {2 * images} images", "evaluation", images=2 * images, upstream=False),
+    ]
 
 
 def _surface_cases(size: tuple[int, int]) -> list[Case]:

@@ -67,24 +67,31 @@ def write_surface_files(folder: Path, size: tuple[int, int], people: int) -> Non
     )
 
 
-def write_evaluation_files(folder: Path, num_images: int, *, vertices_per_part: int) -> int:
-    """Annotations, predictions and a stand-in of the official surface; its number of vertices."""
+def write_evaluation_files(folder: Path, num_images: int) -> None:
+    """Annotations and predictions: 1.5 people an image as in minival, two detections of each."""
     folder.mkdir(parents=True)
-    made = generated_set("noisy", 0, num_images)
+    made = generated_set("noisy", 0, num_images, 109, most_people=2, detections_per_person=2)
     (folder / "truth.json").write_text(json.dumps(made.ground_truth))
     writer = PredictionWriter(folder / "predictions")
     for prediction in made.predictions:
         writer.write(prediction)
+
+
+def write_official_surface(folder: Path, vertices_per_part: int) -> int:
+    """A stand-in of the official surface, unless it is there already; its number of vertices."""
+    note = folder / "num_vertices.txt"
+    if note.is_file():
+        return int(note.read_text())
     surface = generated_surface(0, vertices_per_part)
     charts, distances = surface.charts, surface.distances
-    official = folder / "official"
     write_official_files(
-        official,
+        folder,
         uv=charts.uv,
         part=charts.part,
         mesh_vertex=charts.mesh_vertex,
         distances_m=distances.triangle,
     )
     # Conversion happens once in the life of the files; it is not part of an evaluation.
-    load_official_surface(official, num_vertices=distances.num_vertices)
+    load_official_surface(folder, num_vertices=distances.num_vertices)
+    note.write_text(str(distances.num_vertices))
     return distances.num_vertices

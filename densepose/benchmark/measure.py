@@ -10,11 +10,13 @@ from typing import Any
 from .contestants import Contestant
 
 TOTAL = "total"
+# Not a part of the total: of a run as a whole, whatever else the machine did meanwhile.
+CPU_TIME = "CPU time"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Seconds of one case: contestant -> stage (with ``total``) -> one value a round."""
+    """Seconds of one case: contestant -> stage (total and CPU time, too) -> one value a round."""
 
     case: str
     seconds: dict[str, dict[str, list[float]]]
@@ -69,6 +71,7 @@ def measure(
             peak_mib[contestant.name] = max(peak_mib[contestant.name], answer["peak_mib"])
             if number >= warm_up:
                 stages = {**answer["seconds"], TOTAL: sum(answer["seconds"].values())}
+                stages[CPU_TIME] = answer["cpu_seconds"]
                 for stage, value in stages.items():
                     seconds[contestant.name].setdefault(stage, []).append(value)
     return Measurement(name, seconds, peak_mib)

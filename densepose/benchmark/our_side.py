@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import warnings
@@ -108,18 +109,20 @@ def _timed_loading(mapper: Any, records: list[dict[str, Any]]) -> dict[str, floa
 
 def _evaluation(case: dict[str, Any]) -> serving.Run:
     from densepose.evaluation.evaluate import evaluate_densepose
+    from densepose.evaluation.prediction_file import read_predictions
     from densepose.surface.official import load_official_surface
 
     folder = Path(case["folder"])
+    truth, predictions = folder / "truth.json", folder / "predictions"
+    if "in memory" in case["opts"]:
+        truth, predictions = json.loads(truth.read_text()), list(read_predictions(predictions))
 
     def run() -> dict[str, float]:
         clock = steps.StageClock()
         with clock.stage("load the surface"):
-            surface = load_official_surface(folder / "official", num_vertices=case["num_vertices"])
+            surface = load_official_surface(case["official"], num_vertices=case["num_vertices"])
         with clock.stage("score GPS, GPSm and IoU"):
-            evaluate_densepose(
-                folder / "truth.json", folder / "predictions", surface, detection_scores=False
-            )
+            evaluate_densepose(truth, predictions, surface, detection_scores=False)
         return clock.seconds
 
     return run

@@ -50,8 +50,10 @@ def run_benchmark(
     done = []
     with ExitStack() as all_cases:
         started: dict[str, Contestant] = {}
+        shared = tempfile.TemporaryDirectory(prefix="densepose_benchmark_")
+        official = Path(all_cases.enter_context(shared)) / "official"
         for case in chosen:
-            with _files(case, detectron2, quick=quick) as told, ExitStack() as one_case:
+            with _files(case, detectron2, official, quick=quick) as told, ExitStack() as one_case:
                 if not quick:
                     # Fresh processes: none inherits another case's fragmented heap.
                     started = {}
@@ -78,8 +80,13 @@ def _contestants(case: cases.Case, detectron2: Path | None) -> dict[str, Callabl
 
 
 @contextmanager
-def _files(case: cases.Case, detectron2: Path | None, *, quick: bool) -> Iterator[dict[str, Any]]:
-    """What the contestants are told of a case, with the files it speaks of."""
+def _files(
+    case: cases.Case, detectron2: Path | None, official: Path, *, quick: bool
+) -> Iterator[dict[str, Any]]:
+    """What the contestants are told of a case, with the files it speaks of.
+
+    ``official`` is a folder that several cases share: its files take gigabytes.
+    """
     with tempfile.TemporaryDirectory(prefix="densepose_benchmark_") as name:
         folder = Path(name)
         told = {
@@ -96,9 +103,9 @@ def _files(case: cases.Case, detectron2: Path | None, *, quick: bool) -> Iterato
         elif case.kind == "surface":
             generated_files.write_surface_files(folder / "data", **case.picture)
         elif case.kind == "evaluation":
-            told["num_vertices"] = generated_files.write_evaluation_files(
-                folder / "data",
-                case.images,
-                vertices_per_part=QUICK_SIZE if quick else OFFICIAL_SIZE,
+            generated_files.write_evaluation_files(folder / "data", case.images)
+            told["official"] = str(official)
+            told["num_vertices"] = generated_files.write_official_surface(
+                official, QUICK_SIZE if quick else OFFICIAL_SIZE
             )
         yield told

@@ -149,7 +149,7 @@ def _evaluation(case: dict[str, Any]) -> serving.Run:
     folder = Path(case["folder"])
 
     def local_path(url: str, **_: object) -> str:
-        return str(folder / "official" / url.rsplit("/", 1)[-1])
+        return str(Path(case["official"]) / url.rsplit("/", 1)[-1])
 
     # The class downloads its files, with an option that newer iopath rejects.
     upstream.PathManager = types.SimpleNamespace(get_local_path=local_path)

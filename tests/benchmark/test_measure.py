@@ -27,7 +27,8 @@ class Scripted:
     def run(self):
         self.log.append(self.name)
         value = next(self.seconds)
-        return {"seconds": {"first": value, "second": 2 * value}, "peak_mib": 10 * value}
+        seconds = {"first": value, "second": 2 * value}
+        return {"seconds": seconds, "cpu_seconds": 4 * value, "peak_mib": 10 * value}
 
 
 def example() -> tuple[Measurement, list[str]]:
@@ -56,7 +57,7 @@ def test_the_table_has_a_line_for_every_stage_and_gaps_where_nothing_was_measure
     alone = Measurement("other", {"accelerated": {"a": [0.5], "total": [0.5]}}, {})
     lines = report.table([example()[0], alone]).splitlines()
     assert len({len(line) for line in lines}) == 1
-    assert len(lines) == 2 + 3 + 1
+    assert len(lines) == 2 + 4 + 1
     assert "| **work**" in lines[2] and "6000" in lines[2] and "x2.00" in lines[2]
     assert "**other**" in lines[-1] and "500" in lines[-1] and "x" not in lines[-1]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from densepose.benchmark.measure import TOTAL
+from densepose.benchmark.measure import CPU_TIME, TOTAL
 from densepose.benchmark.run import run_benchmark
 
 
@@ -15,13 +15,14 @@ def test_every_kind_of_case_runs():
     assert [sorted(m.seconds) for m in measured] == [
         ["accelerated", "plain torch"],
         ["accelerated", "plain torch"],
-        *[["accelerated"]] * 8,
+        *[["accelerated"]] * 10,
     ]
-    inference, training, loading, evaluation, *surface = measured
+    inference, training, loading, evaluation, _, _, *surface = measured
     assert {"backbone and FPN", "DensePose branch", TOTAL} <= set(inference.seconds["plain torch"])
     assert {"forward", "backward", "update"} <= set(training.seconds["accelerated"])
     assert len(loading.seconds["accelerated"][TOTAL]) == 1
     assert "score GPS, GPSm and IoU" in evaluation.seconds["accelerated"]
+    assert all(m.seconds["accelerated"][CPU_TIME][0] > 0 for m in measured)
     stages = {stage for measurement in surface for stage in measurement.seconds["accelerated"]}
     assert {"vertices", "points", "take", "put"} <= stages
 

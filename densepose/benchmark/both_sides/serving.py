@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,8 @@ def serve(prepare: Callable[[dict[str, Any]], Run]) -> None:
     """Answer requests until the input ends.
 
     ``{"do": "prepare", "case": {...}}`` and ``{"do": "run"}``, answered with ``{"seconds": {stage:
-    seconds}, "peak_mib": of the run, above what was there before it}`` or ``{"error": text}``.
+    seconds}, "cpu_seconds": of all threads, "peak_mib": of the run, above what was there before
+    it}`` or ``{"error": text}``.
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -38,7 +40,9 @@ def serve(prepare: Callable[[dict[str, Any]], Run]) -> None:
                 answer: dict[str, Any] = {"seconds": {}}
             else:
                 before = _reset_peak()
-                answer = {"seconds": run(), "peak_mib": _memory_mib("VmHWM") - before}
+                busy = time.process_time()
+                answer = {"seconds": run(), "cpu_seconds": time.process_time() - busy}
+                answer["peak_mib"] = _memory_mib("VmHWM") - before
         except Exception:
             answer = {"error": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")
