@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from detectron2.config import CfgNode
@@ -23,7 +24,7 @@ from densepose.data.registration import datasets_root
 
 
 def build_source(entry: CfgNode, image_format: str) -> ImageSource:
-    """The files of one entry.
+    """The files of one entry; "~" and environment variables in its paths are expanded.
 
     Raises:
         FileNotFoundError: a list or a folder is missing.
@@ -37,9 +38,9 @@ def build_source(entry: CfgNode, image_format: str) -> ImageSource:
             f" ({', '.join(VIDEO_SETS)}); give IMAGE_LOADER.PATH"
         )
     if loader.TYPE == "image_folder":
-        paths = list_images(loader.PATH)
+        paths = list_images(_expand(loader.PATH))
     elif loader.PATH:
-        paths = read_path_list(loader.PATH)
+        paths = read_path_list(_expand(loader.PATH))
     else:
         paths = read_path_list(
             datasets_root() / known_set.video_list, datasets_root() / known_set.base
@@ -52,10 +53,14 @@ def build_source(entry: CfgNode, image_format: str) -> ImageSource:
             image_format,
             loader.SELECT.STRATEGY,
             loader.SELECT.NUM_IMAGES,
-            read_key_frame_table(helper) if helper else None,
+            read_key_frame_table(_expand(helper)) if helper else None,
         )
     sizes = loader.TRANSFORM
     return ImageSource(paths, read, min_size=sizes.MIN_SIZE, max_size=sizes.MAX_SIZE)
+
+
+def _expand(path: str) -> str:
+    return os.path.expandvars(os.path.expanduser(path))
 
 
 def source_problems(cfg: CfgNode) -> Iterator[str]:

@@ -27,6 +27,7 @@ from densepose.engine.bootstrap import (
     counted,
 )
 from densepose.engine.bootstrap_sources import build_source, source_problems
+from densepose.engine.model import build_run_model
 from densepose.engine.trainer import Trainer
 from tests.modeling.scenes import IMAGE_SIZE, random_output, random_people
 
@@ -158,6 +159,10 @@ def test_samples_of_both_kinds_have_the_same_fields(tiny_coco: Tiny, tmp_path: P
     assert fields == {frozenset({"gt_boxes", "gt_classes", "gt_masks", "gt_densepose"})}
     assert {sample["image"].shape[0] for sample in samples} == {3}
     assert min(wild[0]["image"].shape[1:]) == 64
+    pointed = [sample for sample in wild if len(sample["instances"].gt_densepose.part)]
+    with EventStorage():
+        losses = build_run_model(cfg)(pointed)
+    assert all(losses[f"loss_densepose_{name}"].item() != 0 for name in ("S", "I", "UV"))
 
 
 def test_the_same_seed_gives_the_same_stream(tiny_coco: Tiny, tmp_path: Path):
@@ -184,8 +189,13 @@ def test_people_of_each_source_are_counted():
     assert latest == {"batch/annotated": 2, "batch/w": 1, "batch/x": 0}
 
 
-def test_files_are_looked_at_before_the_run(tiny_coco: Tiny, tmp_path: Path):
+def test_files_are_looked_at_before_the_run(
+    tiny_coco: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     cfg = config(tiny_coco, tmp_path)
+    assert list(source_problems(cfg)) == []
+    monkeypatch.setenv("WILD", str(tiny_coco[1].parent))
+    cfg.BOOTSTRAP_DATASETS[0]["IMAGE_LOADER"]["PATH"] = "$WILD/images"
     assert list(source_problems(cfg)) == []
     loader = cfg.BOOTSTRAP_DATASETS[0]["IMAGE_LOADER"]
     loader["PATH"] = str(tmp_path / "none")
