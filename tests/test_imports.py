@@ -38,7 +38,7 @@ EXCEPT = {
     ("evaluation/evaluator.py", "detectron2"),  # the one file that a training loop talks to
     ("surface/bake_source.py", "torch"),  # only for baking: anny speaks torch
 }
-BAKE_ONLY = {"anny", "warp", "igl"}
+GEOMETRY = {"anny", "warp", "igl", "trimesh"}
 
 
 def imported_modules(path: Path, package: Path) -> Iterator[tuple[str, int]]:
@@ -95,12 +95,12 @@ def test_rooms_do_without_what_they_promise_to_do_without():
     assert forbidden_packages(PACKAGE) == []
 
 
-def test_packages_for_baking_are_imported_by_surface_alone():
+def test_packages_for_geometry_are_imported_by_surface_alone():
     found = {
         path.relative_to(PACKAGE).parts[0]
         for path in PACKAGE.rglob("*.py")
         for name, _ in imported_modules(path, PACKAGE)
-        if name.split(".")[0] in BAKE_ONLY
+        if name.split(".")[0] in GEOMETRY
     }
     assert found <= {"surface"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -112,7 +113,12 @@ def _put(args: Namespace, photo: np.ndarray, iuv: np.ndarray) -> int:
         photo, iuv, tiles, opacity=args.opacity, shading=args.shading, sampling=args.sampling
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(dressed).save(args.out)
+    temporary = args.out.with_name(f".{args.out.stem}.{os.getpid()}.part{args.out.suffix}")
+    try:
+        Image.fromarray(dressed).save(temporary)
+        os.replace(temporary, args.out)
+    finally:
+        temporary.unlink(missing_ok=True)
     covered = (tiles[..., 3] > 0)[iuv[iuv[..., 0] > 0][:, 0] - 1].any(axis=(1, 2)).mean()
     print(f"{args.out}: {100 * covered:.0f}% of the people's pixels lie on parts with a texture")
     return 0

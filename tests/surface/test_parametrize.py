@@ -78,7 +78,6 @@ def test_the_disc_has_no_folds_and_a_round_border():
 
 
 def test_a_flat_piece_keeps_its_areas():
-    pytest.importorskip("igl")
     mesh = grid_mesh(6, 4, 0.3, 0.2)
     position = flatten_without_folds(mesh.vertices_m, mesh.faces, iterations=100)
     np.testing.assert_allclose(
@@ -87,7 +86,6 @@ def test_a_flat_piece_keeps_its_areas():
 
 
 def test_a_dome_is_flattened_without_folds():
-    pytest.importorskip("igl")
     mesh = dome()
     position = flatten_without_folds(mesh.vertices_m, mesh.faces)
     drawn, area = plane_areas(position, mesh.faces), face_areas(mesh.vertices_m, mesh.faces)
@@ -96,7 +94,6 @@ def test_a_dome_is_flattened_without_folds():
 
 
 def test_a_target_with_folds_is_approached_without_them():
-    pytest.importorskip("igl")
     mesh = half_cylinder()
     flat = np.stack([0.1 * np.arccos(-mesh.vertices_m[:, 0] / 0.1), mesh.vertices_m[:, 1]], axis=1)
     folded = flat.copy()
