@@ -26,11 +26,12 @@ class Case:
     """One row of the table: the same work for every contestant."""
 
     name: str
-    kind: Literal["inference", "training", "loading", "evaluation", "surface"]
+    kind: Literal["inference", "conversion", "training", "loading", "evaluation", "surface"]
     config: str = R50  # below configs/, without .yaml
     opts: tuple[str, ...] = ()
     images: int = 1  # of a batch; of the data set for loading and evaluation
-    # Arguments of inputs.make_picture, or of generated_files.write_surface_files.
+    # Arguments of inputs.make_picture, of generated_files.write_surface_files, or "charts" of
+    # inputs.make_charts with the "box" (width, height) in px that they are brought to.
     picture: dict[str, Any] = field(default_factory=dict)
     upstream: bool = True  # whether detectron2's DensePose has this model
 
@@ -49,6 +50,7 @@ def all_cases(*, quick: bool = False) -> list[Case]:
     cases = [
         _inference(size, people, small) for size in (photo, thumbnail) for people in (1, 5, 20)
     ]
+    cases += [_conversion(people, quick=quick) for people in (5, 20)]
     cases += [_training(square, rois, small) for rois in (12, 50)]
     demo = {"size": (128, 128) if quick else (256, 256), "people": 2, "near": 12, "anywhere": 180}
     cases.append(Case("training, demo config", "training", DEMO, (), 4, demo, upstream=False))
@@ -73,6 +75,14 @@ def select(cases: list[Case], words: list[str]) -> list[Case]:
 def _inference(size: tuple[int, int], people: int, opts: tuple[str, ...]) -> Case:
     name = f"inference {size[0]}x{size[1]}, {people} {'person' if people == 1 else 'people'}"
     return Case(name, "inference", R50, opts, 1, {"size": size, "people": people})
+
+
+def _conversion(people: int, *, quick: bool) -> Case:
+    """Chart output to labels and UV of people as large as in a photo; the model is not run."""
+    width, height = (30, 50) if quick else (297, 507)
+    picture = {"charts": {"people": people, "side": 56}, "box": (width, height)}
+    name = f"chart output to result, {people} people of {width}x{height}"
+    return Case(name, "conversion", picture=picture)
 
 
 def _evaluation_cases(images: int) -> list[Case]:

@@ -25,6 +25,8 @@ def prepare(case: dict[str, Any], *, plain: bool) -> serving.Run:
         from densepose.benchmark import surface_work
 
         return surface_work.prepare(case)
+    if case["kind"] == "conversion":
+        return _conversion(case["picture"], plain=plain)
     model = _model(case, plain=plain)
     pictures = [inputs.make_picture(seed, **case["picture"]) for seed in range(case["images"])]
     if case["kind"] == "inference":
@@ -75,6 +77,28 @@ def annotations_of(picture: inputs.Picture) -> Any:
         uv=picture.uv.flatten(0, 1),
         owner=torch.arange(people).repeat_interleave(picture.points.shape[1]),
     )
+
+
+def _conversion(picture: dict[str, Any], *, plain: bool) -> serving.Run:
+    from densepose.modeling.inference import decode_person
+    from densepose.ops import tile_threads
+    from densepose.structures.chart_output import ChartOutput
+    from densepose.structures.coordinates import quantize_uv
+
+    if plain:
+        tile_threads.ready = lambda: False  # this process serves the plain contestant alone
+    charts = inputs.make_charts(0, **picture["charts"])
+    output = ChartOutput(*(charts[name] for name in ("coarse", "part", "u", "v")), upscale=2)
+    width, height = picture["box"]
+
+    def run() -> dict[str, float]:
+        clock = steps.StageClock()
+        with clock.stage("chart output to result"):
+            for person in range(len(output)):
+                quantize_uv(decode_person(output[person : person + 1], (height, width))[1])
+        return clock.seconds
+
+    return run
 
 
 def _loading(case: dict[str, Any]) -> serving.Run:

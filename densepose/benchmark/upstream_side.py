@@ -33,6 +33,8 @@ def prepare(case: dict[str, Any]) -> serving.Run:
         return _evaluation(case)
     if case["kind"] == "surface":
         return _put_texture(case)
+    if case["kind"] == "conversion":
+        return _conversion(case["picture"])
     model = _model(case)
     pictures = [inputs.make_picture(seed, **case["picture"]) for seed in range(case["images"])]
     if case["kind"] == "inference":
@@ -74,6 +76,31 @@ def _convert(found: Any) -> list[Any]:
     output, boxes = found.pred_densepose, found.pred_boxes
     results = [ToChartResultConverter.convert(output[[k]], boxes[k]) for k in range(len(boxes))]
     return [quantize_densepose_chart_result(result) for result in results]
+
+
+def _conversion(picture: dict[str, Any]) -> serving.Run:
+    from detectron2.structures import Boxes, Instances
+
+    from densepose.structures import DensePoseChartPredictorOutput
+
+    charts = inputs.make_charts(0, **picture["charts"])
+    # Its predictor up-samples before the conversion, ours leaves it to the conversion.
+    full = {
+        name: nn.functional.interpolate(maps, scale_factor=2, mode="bilinear", align_corners=False)
+        for name, maps in charts.items()
+    }
+    output = DensePoseChartPredictorOutput(full["coarse"], full["part"], full["u"], full["v"])
+    width, height = picture["box"]
+    boxes = Boxes(torch.tensor([[0.0, 0.0, width, height]]).expand(len(full["u"]), 4))
+    found = Instances((height, width), pred_densepose=output, pred_boxes=boxes)
+
+    def run() -> dict[str, float]:
+        clock = steps.StageClock()
+        with clock.stage("chart output to result"):
+            _convert(found)
+        return clock.seconds
+
+    return run
 
 
 def annotations_of(picture: inputs.Picture) -> Any:

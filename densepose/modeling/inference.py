@@ -14,6 +14,7 @@ from torch import Tensor
 
 from detectron2.structures import Instances
 
+from densepose.ops import tile_threads
 from densepose.structures.chart_output import ChartOutput
 from densepose.structures.coordinates import quantize_uv
 from densepose.structures.prediction import ImagePrediction
@@ -49,8 +50,26 @@ def decode_person(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor
     """
     if len(output) != 1:
         raise ValueError(f"decode_person takes the output of one person, got {len(output)}")
+    if output.part_logits.device.type == "cpu" and tile_threads.ready():
+        return _decode_compiled(output, size_px)
     with torch.autocast(output.part_logits.device.type, enabled=False):
         return _decode_person(output, size_px)
+
+
+def _decode_compiled(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    from densepose.ops.chart_decoding import decode_box
+
+    side = output.part_logits.shape[-1]
+    maps = [
+        values[0].detach().float().permute(1, 2, 0).contiguous()
+        for values in (output.coarse_logits, output.part_logits, output.u, output.v)
+    ]
+    rows, columns = (
+        resize_taps(size, side, output.upscale, torch.device("cpu")) for size in size_px
+    )
+    labels, uv = torch.empty(size_px, dtype=torch.uint8), torch.empty(2, *size_px)
+    tile_threads.run_in_threads(decode_box, *maps, *rows, *columns, labels, uv)
+    return labels, uv
 
 
 def _decode_person(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -68,6 +68,11 @@ def may_run_here() -> bool:
     return os.getpid() == _process
 
 
+def ready() -> bool:
+    """Whether compiled kernels can be called in this process."""
+    return may_run_here() and available()
+
+
 def _threads() -> int:
     if not available():
         return 1

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from detectron2.structures import Boxes, Instances
 
 from densepose.modeling.inference import box_sizes_px, decode_person, instances_to_prediction
+from densepose.ops import tile_threads
 from densepose.structures.chart_output import ChartOutput
 
 from .scenes import generator
@@ -40,6 +41,16 @@ def decode_everything(output: ChartOutput, size_px: tuple[int, int]):
     return labels, uv
 
 
+@pytest.fixture(params=["compiled", "torch"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding in compiled loops, as on CPU, and in torch's operators, as on a GPU."""
+    if request.param == "torch":
+        monkeypatch.setattr(tile_threads, "ready", lambda: False)
+    elif not tile_threads.ready():
+        pytest.skip("no Numba with OpenMP here")
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("size_px", [(1, 1), (9, 13), (28, 28), (120, 75)])
 @pytest.mark.parametrize(("upscale", "coarse"), [(2, 2), (1, 15)])
 def test_equals_decoding_everything(size_px: tuple[int, int], upscale: int, coarse: int):
@@ -51,6 +62,7 @@ def test_equals_decoding_everything(size_px: tuple[int, int], upscale: int, coar
     torch.testing.assert_close(uv, wanted_uv, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.usefixtures("way")
 def test_all_background_and_background_part():
     zeros = torch.zeros(1, 25, 4, 4)
     coarse = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 4, 4)
@@ -59,6 +71,17 @@ def test_all_background_and_background_part():
     # The coarse channel says person, but background wins among the parts: no label and no UV.
     labels, uv = decode_person(ChartOutput(1 - coarse, zeros, zeros + 1, zeros + 1), (6, 6))
     assert not labels.any() and not uv.any()
+
+
+def test_bf16_and_channels_last_maps_are_decoded():
+    output = smooth_output(1)
+    want = decode_person(output, (31, 17))
+    layout = output._map(lambda maps: maps.contiguous(memory_format=torch.channels_last))
+    for got, wanted in zip(decode_person(layout, (31, 17)), want, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=0, atol=0)
+    half = output._map(lambda maps: maps.bfloat16())
+    labels, uv = decode_person(half, (31, 17))
+    assert uv.dtype == torch.float32 and (labels == want[0]).float().mean() > 0.95
 
 
 def test_decoding_takes_one_person():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 POINTS_PER_PERSON = 110
 GRID = 256
@@ -64,3 +65,17 @@ def make_picture(
         uv=uniform(*shape, 2),
         proposals=torch.cat([close, random]).clamp(min=0).minimum(extent.repeat(2)),
     )
+
+
+def make_charts(seed: int, people: int, side: int) -> dict[str, Tensor]:
+    """Smooth maps as a trained predictor gives before its up-sampling by 2.
+
+    Returns:
+        coarse (N, 2, S, S), part (N, 25, S, S), u and v (N, 25, S, S).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    charts = {}
+    for name, channels in (("coarse", 2), ("part", 25), ("u", 25), ("v", 25)):
+        rough = torch.randn(people, channels, 6, 6, generator=generator)
+        charts[name] = F.interpolate(rough, (side, side), mode="bicubic", align_corners=False)
+    return charts
