@@ -124,26 +124,24 @@ def convolve(x: Tensor, transformed: Tensor, out_channels: int, bias: Tensor | N
 def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     """Gradient of the weight: x (N, C, H, W), output gradient (N, K, H, W) -> (K, C, 3, 3)."""
     from densepose.ops.tile_products import COLUMNS, ROWS
-    from densepose.ops.winograd_kernels import weight_gradient_shares
+    from densepose.ops.winograd_kernels import sum_weight_gradient
 
     rows, gradient_rows = _channels_last_rows(x), _channels_last_rows(gradient)
     batch, height, width, channels = rows.shape
     out_channels = gradient_rows.shape[3]
     down, across = math.ceil(height / 4), math.ceil(width / 4)
     left, right = _round_up(channels, ROWS), _round_up(out_channels, COLUMNS)
-    edges = equal_shares(batch * down * across)
-    shares, block = len(edges) - 1, _block(edges, _GRADIENT_BLOCK)
-    totals = scratch("sums", shares, 36, left, right)
+    count = batch * down * across
+    block = math.ceil(count / math.ceil(count / _GRADIENT_BLOCK))
+    total = scratch("transformed", 36, left, right)
     run_in_threads(
-        weight_gradient_shares,
-        *(rows, gradient_rows, totals),
-        scratch("tiles", shares, 36, block, left),
-        scratch("products", shares, 36, block, right),
-        *(edges, down, across),
+        sum_weight_gradient,
+        *(rows, gradient_rows, total),
+        scratch("tiles", 36, block, left),
+        scratch("products", 36, block, right),
+        *(count, len(equal_shares(count)) - 1, down, across),
     )
-    for other in totals[1:]:
-        totals[0] += other
-    return transform_weight_gradient(totals[0], channels, out_channels)
+    return transform_weight_gradient(total, channels, out_channels)
 
 
 class _WinogradConv(torch.autograd.Function):
@@ -157,7 +155,7 @@ class _WinogradConv(torch.autograd.Function):
         ctx.has_bias = bias is not None
         out_channels, in_channels = weight.shape[:2]
         if transformed is None:
-            memory = scratch("weight", *panel_shape(in_channels, out_channels))
+            memory = scratch("transformed", *panel_shape(in_channels, out_channels))
             transformed = transform_weight(weight, memory)
         return convolve(x, transformed, out_channels, bias)
 
@@ -168,7 +166,7 @@ class _WinogradConv(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             # The data gradient is the convolution with the filters turned by 180 degrees.
             turned = transform_turned_weight(
-                weight, scratch("weight", *panel_shape(*weight.shape[:2]))
+                weight, scratch("transformed", *panel_shape(*weight.shape[:2]))
             )
             to_input = convolve(gradient, turned, weight.shape[1], None)
         if ctx.needs_input_grad[1]:

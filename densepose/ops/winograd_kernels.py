@@ -145,11 +145,26 @@ def convolve_shares(x, panels, y, bias, tiles, products, edges, down, across):
 
 
 @njit(parallel=True, **_OPTIONS)
-def weight_gradient_shares(x, y, totals, tiles, adjoint, edges, down, across):
-    """``weight_gradient_tiles`` for each share of the tiles, in threads; the sums stay apart."""
-    for s in prange(len(edges) - 1):
-        begin, end = edges[s], edges[s + 1]
-        weight_gradient_tiles(x, y, totals[s], tiles[s], adjoint[s], begin, end, down, across)
+def sum_weight_gradient(x, y, total, tiles, adjoint, count, shares, down, across):
+    """Sum over ``count`` tiles of the transformed weight's gradient, (36, C', K') padded sizes.
+
+    tiles (36, B, C') and adjoint (36, B, K') are scratch memory. The threads share the tiles of a
+    block while these are transformed, then its 36 products, so that there is one sum for all.
+    """
+    block = tiles.shape[1]
+    for first in range(0, count, block):
+        here = min(block, count - first)
+        each = -(-here // shares)
+        for s in prange(shares):
+            begin = s * each
+            mine = min(each, here - begin)
+            if mine > 0:
+                end = begin + mine
+                transform_input(x, tiles[:, begin:end], first + begin, mine, down, across)
+                to = adjoint[:, begin:end]
+                transform_output_gradient(y, to, first + begin, mine, down, across)
+        for i in prange(36):
+            multiply_transposed(tiles[i, :here], adjoint[i, :here], total[i], first > 0)
 
 
 @njit(**_OPTIONS)
@@ -167,18 +182,3 @@ def convolve_tiles(x, panels, y, bias, tiles, products, begin, end, down, across
         for i in range(36):
             multiply(tiles[i, :padded], panels[i], products[i, :padded])
         transform_output(products, y, bias, first, count, down, across)
-
-
-@njit(**_OPTIONS)
-def weight_gradient_tiles(x, y, total, tiles, adjoint, begin, end, down, across):
-    """Sum over the tiles of the transformed weight's gradient, (36, C', K') zero-padded sizes.
-
-    tiles (36, B, C') and adjoint (36, B, K') are scratch memory.
-    """
-    step = tiles.shape[1]
-    for first in range(begin, end, step):
-        count = min(step, end - first)
-        transform_input(x, tiles, first, count, down, across)
-        transform_output_gradient(y, adjoint, first, count, down, across)
-        for i in range(36):
-            multiply_transposed(tiles[i, :count], adjoint[i, :count], total[i], first > begin)
