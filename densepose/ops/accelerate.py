@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from densepose.ops import tile_threads
+from densepose.ops.depthwise import depthwise_class, is_same_padded
 from densepose.ops.folding import fold_frozen_norms
 from densepose.ops.linear import AcceleratedLinear, onednn_is_faster
 from densepose.ops.memory import keep_freed_memory
@@ -32,14 +33,19 @@ class Acceleration:
     folded_norms: int
     poolers: int
     winograd_convolutions: int
+    depthwise_convolutions: int = 0
     linears: int = 0
 
     def __str__(self) -> str:
-        linears = f", {self.linears} oneDNN linear layers" if self.linears else ""
-        return (
-            f"{self.winograd_convolutions} Winograd convolutions, {self.folded_norms} folded norms,"
-            f" {self.poolers} gather RoIAlign poolers{linears}, channels-last"
-        )
+        parts = {
+            "Winograd convolutions": self.winograd_convolutions,
+            "depthwise convolutions": self.depthwise_convolutions,
+            "folded norms": self.folded_norms,
+            "gather RoIAlign poolers": self.poolers,
+            "oneDNN linear layers": self.linears,
+        }
+        found = [f"{count} {name}" for name, count in parts.items() if count]
+        return ", ".join([*found, "channels-last"])
 
 
 def accelerate(model: nn.Module) -> Acceleration:
@@ -55,7 +61,10 @@ def accelerate(model: nn.Module) -> Acceleration:
         return Acceleration(0, 0, 0)
     folded = fold_frozen_norms(model) + _fold_backbone(model)
     done = Acceleration(
-        folded, _swap_poolers(model), _swap_convolutions(model), _swap_linears(model)
+        folded,
+        _swap_poolers(model),
+        *_swap_convolutions(model),
+        _swap_linears(model),
     )
     keep_freed_memory()
     model.to(memory_format=torch.channels_last)
@@ -92,17 +101,21 @@ def _swap_poolers(model: nn.Module) -> int:
     return count
 
 
-def _swap_convolutions(model: nn.Module) -> int:
-    """Give every wide 3x3 convolution of stride 1 a Winograd forward; 0 where Numba is missing."""
+def _swap_convolutions(model: nn.Module) -> tuple[int, int]:
+    """Winograd for wide 3x3 convolutions of stride 1, own kernels for depthwise ones.
+
+    Returns:
+        The number of each kind; 0 where Numba is missing.
+    """
     if not tile_threads.available():
-        logger.info("No Numba with OpenMP here: 3x3 convolutions stay as they are")
-        return 0
-    count = 0
-    for module in model.modules():
-        if _suits_winograd(module):
-            module.__class__ = winograd_class(type(module))
-            count += 1
-    return count
+        logger.info("No Numba with OpenMP here: convolutions stay as they are")
+        return 0, 0
+    wide = [module for module in model.modules() if _suits_winograd(module)]
+    depthwise = [module for module in model.modules() if _suits_depthwise(module)]
+    for modules, faster in ((wide, winograd_class), (depthwise, depthwise_class)):
+        for module in modules:
+            module.__class__ = faster(type(module))
+    return len(wide), len(depthwise)
 
 
 def _swap_linears(model: nn.Module) -> int:
@@ -126,6 +139,21 @@ def _suits_winograd(module: nn.Module) -> bool:
         and module.groups == 1
         and module.padding_mode == "zeros"
         and min(module.in_channels, module.out_channels) >= _MIN_WINOGRAD_CHANNELS
+    )
+
+
+def _suits_depthwise(module: nn.Module) -> bool:
+    if not isinstance(module, nn.Conv2d) or hasattr(type(module), "is_depthwise"):
+        return False
+    own = next(base for base in type(module).__mro__ if "forward" in vars(base))
+    return (
+        (own is nn.Conv2d or is_same_padded(own))
+        and module.groups == module.in_channels == module.out_channels > 1
+        and module.kernel_size in ((3, 3), (5, 5))
+        and module.stride[0] == module.stride[1]
+        and module.dilation == (1, 1)
+        and not isinstance(module.padding, str)
+        and module.padding_mode == "zeros"
     )
 
 
