@@ -269,48 +269,47 @@ def run_detectron2(folder: Path) -> int:
     found = truth.loadRes(results)
     before = _peak_mib()
     start, cpu_start = time.perf_counter(), time.process_time()
-    tables, similarities = {}, {}
+    tables, gps = {}, {}
     for mode in MODES:
-        evaluator = upstream.DensePoseCocoEval(
-            truth, found, "densepose", dpEvalMode=getattr(upstream.DensePoseEvalMode, mode)
-        )
-        evaluator.evaluate()
-        evaluator.accumulate()
-        evaluator.summarize()
+        evaluator = _upstream_scores(upstream, truth, found, mode)
         tables[mode] = [float(value * 100) for value in evaluator.stats]
         # The values of the last mode are those of the first; the evaluator itself holds gigabytes.
-        similarities = {key[0]: values[0] for key, values in evaluator.ious.items() if len(values)}
-        del evaluator
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    gps = {str(image_id): values.tolist() for image_id, values in similarities.items()}
-    peak_mib = _peak_mib() - before
-    variants = {}
-    for name, (mode, data_mode, minimum, _, _) in VARIANTS.items():
-        evaluator = upstream.DensePoseCocoEval(
-            truth,
-            found,
-            "densepose",
-            dpEvalMode=getattr(upstream.DensePoseEvalMode, mode),
-            dpDataMode=getattr(upstream.DensePoseDataMode, data_mode),
-        )
-        # As upstream's own evaluator sets a smaller threshold.
-        steps = int(np.round((0.95 - minimum) / 0.05)) + 1
-        evaluator.params.iouThrs = np.linspace(minimum, 0.95, steps, endpoint=True)
-        evaluator.evaluate()
-        evaluator.accumulate()
-        evaluator.summarize()
-        variants[name] = [float(value * 100) for value in evaluator.stats]
+        gps = {str(k[0]): v[0].tolist() for k, v in evaluator.ious.items() if len(v)}
         del evaluator
     content = {
         "tables": tables,
-        "seconds": seconds,
-        "cpu_seconds": cpu_seconds,
-        "peak_mib": peak_mib,
+        "seconds": time.perf_counter() - start,
+        "cpu_seconds": time.process_time() - cpu_start,
+        "peak_mib": _peak_mib() - before,
         "gps": gps,
-        "variants": variants,
+        "variants": {},
     }
+    for name, (mode, data_mode, minimum, _, _) in VARIANTS.items():
+        stats = _upstream_scores(upstream, truth, found, mode, data_mode, minimum).stats
+        content["variants"][name] = [float(value * 100) for value in stats]
     (folder / "detectron2.json").write_text(json.dumps(content))
     return 0
+
+
+def _upstream_scores(
+    upstream, truth, found, mode: str, data_mode: str = "IUV_DT", minimum: float = 0.5
+):
+    """detectron2's evaluator after one pass."""
+    evaluator = upstream.DensePoseCocoEval(
+        truth,
+        found,
+        "densepose",
+        dpEvalMode=getattr(upstream.DensePoseEvalMode, mode),
+        dpDataMode=getattr(upstream.DensePoseDataMode, data_mode),
+    )
+    if minimum < 0.5:
+        # As its own loop sets a smaller threshold.
+        steps = int(np.round((0.95 - minimum) / 0.05)) + 1
+        evaluator.params.iouThrs = np.linspace(minimum, 0.95, steps, endpoint=True)
+    evaluator.evaluate()
+    evaluator.accumulate()
+    evaluator.summarize()
+    return evaluator
 
 
 def _results_of_image(arrays: dict, torch, namespace) -> list[dict]:

@@ -20,7 +20,7 @@ from pycocotools.cocoeval import COCOeval
 
 from densepose.structures.prediction import ImagePrediction
 
-from . import mask_kernels
+from . import run_kernels
 from .detections import PackedDetections
 from .foreground import crops_in_image
 from .ground_truth import GroundTruth
@@ -126,7 +126,7 @@ def encode_crop(
         image_size: height, width in px.
     """
     height, width = image_size
-    counts, area = mask_kernels.encode_runs(np.ascontiguousarray(labels), crop, height, width)
+    counts, area = run_kernels.encode_runs(np.ascontiguousarray(labels), crop, height, width)
     return {"size": [height, width], "counts": counts.tobytes()}, float(area)
 
 

@@ -1,4 +1,4 @@
-"""Compiled loops over masks: run lengths drawn, zoomed and counted without a picture of the image.
+"""Compiled loops over masks: drawn, zoomed and counted without a picture of the image.
 
 Shapes: G people, D detections, N pairs of them, R run-length encodings. A crop is a rectangle of
 the image outside of which a mask is empty: ``crop`` rows hold (first image row, first image column,
@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+# Functions that call one another stay in one file: the cache does not notice changes in another.
 _OPTIONS = {"nogil": True, "cache": True}
 # Longer numbers are in no mask; the shift below would overflow.
 _MOST_DIGITS = 8
@@ -223,60 +224,3 @@ def count_shared(
             for x in range(right - left):
                 count += (labels[row + x] > 0) & (pixels[other + x] > 0)
         shared[k] = count
-
-
-@njit(**_OPTIONS)
-def _compress(runs, count):
-    """Run lengths as the characters of COCO's compressed form."""
-    text = np.empty(count * (_MOST_DIGITS + 1), np.uint8)
-    length = 0
-    for k in range(count):
-        value = runs[k] - (runs[k - 2] if k > 2 else 0)
-        more = True
-        while more:
-            digit = value & 31
-            value >>= 5
-            more = value != -1 if digit & 16 else value != 0
-            text[length] = 48 + (digit | 32 if more else digit)
-            length += 1
-    return text[:length]
-
-
-@njit(**_OPTIONS)
-def encode_runs(labels, crop, height, width):
-    """Where a label map is above 0, as a mask of the whole image in COCO's compressed form.
-
-    Args:
-        labels: (h, w) uint8.
-        crop: (6,) int64 where it lies.
-        height: of the image.
-        width: of the image.
-
-    Returns:
-        Characters (L,) uint8, and the number of pixels in the mask.
-    """
-    rows, columns = crop[2], crop[3]
-    # Each column of the crop adds at most one run a pixel, and one before and after.
-    runs = np.zeros(columns * (rows + 1) + 2, np.int64)
-    drawn, number, end, area = False, 0, 0, 0
-    for c in range(columns):
-        place = (crop[1] + c) * height + crop[0]
-        for r in range(rows):
-            above = labels[crop[4] + r, crop[5] + c] > 0
-            area += above
-            # Between two columns lie pixels outside of the crop, unless it is as high as the image.
-            if drawn and (not above or (r == 0 and rows < height)):
-                stop = place + r if r > 0 or rows == height else place - height + rows
-                runs[number], end, drawn = stop - end, stop, False
-                number += 1
-            if above and not drawn:
-                runs[number], end, drawn = place + r - end, place + r, True
-                number += 1
-    if drawn:
-        stop = (crop[1] + columns - 1) * height + crop[0] + rows
-        runs[number], end = stop - end, stop
-        number += 1
-    if end < height * width or number == 0:
-        runs[number] = height * width - end
-        number += 1
-    return _compress(runs, number), area

@@ -21,9 +21,7 @@ def _better(value, best, chosen):
 
 
 @njit(**_OPTIONS)
-def _match_by_similarity(
-    similarity, skipped, crowd, matchable, reach, taken, owner, matched, ignored
-):
+def _match_by_similarity(similarity, skipped, crowd, matchable, reach, taken, matched, ignored):
     """Of one image, similarity (D, G), area range and threshold: fill taken (G,) and the rest (D,).
 
     People that count come before skipped ones.
@@ -38,7 +36,6 @@ def _match_by_similarity(
                 continue
             if chosen_skipped != skipped[g] or _better(value, best, chosen):
                 chosen, best, chosen_skipped = g, value, skipped[g]
-        owner[d] = chosen
         if chosen >= 0:
             taken[chosen] = True
             matched[d] = matchable[chosen]
@@ -55,6 +52,43 @@ def _person_in_box(overlaps, skipped, crowd, taken, minimum):
         if overlaps[g] > best or chosen < 0 or skipped[g] or not skipped[chosen]:
             chosen, best = g, overlaps[g]
     return chosen
+
+
+@njit(**_OPTIONS)
+def _match_image(
+    similarity,
+    overlaps,
+    skipped,
+    crowd,
+    matchable,
+    thresholds,
+    minimum_box_iou,
+    as_published,
+    matched,
+    ignored,
+):
+    """Of one image, similarity (D, G) and area range: fill matched and ignored (T, D)."""
+    count = len(thresholds)
+    taken = np.zeros((count, similarity.shape[1]), np.bool_)
+    for t in range(count):
+        reach = min(thresholds[t], 1 - 1e-10)
+        _match_by_similarity(
+            similarity, skipped, crowd, matchable, reach, taken[t], matched[t], ignored[t]
+        )
+    for t in range(count - 1 if as_published else 0, count):
+        for d in range(similarity.shape[0]):
+            if matched[t, d]:
+                continue
+            g = _person_in_box(overlaps[d], skipped, crowd, taken[t], minimum_box_iou)
+            if g < 0:
+                continue
+            if as_published:
+                ignored[:, d] = skipped[g]
+                matched[t, d] = skipped[g]
+            elif skipped[g]:
+                ignored[t, d] = True
+            if skipped[g]:
+                taken[t, g] = True
 
 
 @njit(**_OPTIONS)
@@ -90,52 +124,26 @@ def match_images(
         matched: (M, A, T, D) bool, False at first; is filled.
         ignored: the same.
     """
-    count = len(thresholds)
     for i in range(len(first_detection) - 1):
         d0, d1 = first_detection[i], first_detection[i + 1]
         g0, g1 = first_person[i], first_person[i + 1]
-        if d1 == d0:
-            continue
         shape = (d1 - d0, g1 - g0)
         overlaps = box_iou[first_pair[i] : first_pair[i + 1]].reshape(shape)
-        crowd_here = crowd[g0:g1]
-        owner = np.empty(shape[0], np.int64)
         for a in range(skipped.shape[0]):
-            skipped_here = skipped[a, g0:g1]
-            ignored[:, a, :, d0:d1] = skipped_here.all()
-            if shape[1] == 0:
-                continue
+            ignored[:, a, :, d0:d1] = skipped[a, g0:g1].all()
             for m in range(similarity.shape[0]):
-                values = similarity[m, first_pair[i] : first_pair[i + 1]].reshape(shape)
-                taken = np.zeros((count, shape[1]), np.bool_)
-                for t in range(count):
-                    _match_by_similarity(
-                        values,
-                        skipped_here,
-                        crowd_here,
-                        matchable[g0:g1],
-                        min(thresholds[t], 1 - 1e-10),
-                        taken[t],
-                        owner,
-                        matched[m, a, t, d0:d1],
-                        ignored[m, a, t, d0:d1],
-                    )
-                for t in range(count - 1 if as_published else 0, count):
-                    for d in range(shape[0]):
-                        if matched[m, a, t, d0 + d]:
-                            continue
-                        g = _person_in_box(
-                            overlaps[d], skipped_here, crowd_here, taken[t], minimum_box_iou
-                        )
-                        if g < 0:
-                            continue
-                        if as_published:
-                            ignored[m, a, :, d0 + d] = skipped_here[g]
-                            matched[m, a, t, d0 + d] = skipped_here[g]
-                        elif skipped_here[g]:
-                            ignored[m, a, t, d0 + d] = True
-                        if skipped_here[g]:
-                            taken[t, g] = True
+                _match_image(
+                    similarity[m, first_pair[i] : first_pair[i + 1]].reshape(shape),
+                    overlaps,
+                    skipped[a, g0:g1],
+                    crowd[g0:g1],
+                    matchable[g0:g1],
+                    thresholds,
+                    minimum_box_iou,
+                    as_published,
+                    matched[m, a, :, d0:d1],
+                    ignored[m, a, :, d0:d1],
+                )
 
 
 @njit(**_OPTIONS)
