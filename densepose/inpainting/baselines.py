@@ -6,13 +6,9 @@ Both know the annotated masks: a pixel of the left hand can only be part 4. Shap
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from .cells import Cells, Guess, Points, parts_of_region
-from .scattered import interpolate, thin_plate
-
-# Larger than any distance in units of a person's size.
-_FAR = 1e3
+from .scattered import interpolate, nearest, thin_plate
 
 
 def nearest_point(cells: Cells, points: Points, sizes_px: np.ndarray) -> Guess:
@@ -23,16 +19,15 @@ def nearest_point(cells: Cells, points: Points, sizes_px: np.ndarray) -> Guess:
         points: P points.
         sizes_px: (N,) of the people.
     """
-    part = np.zeros(len(cells.person), np.int64)
-    uv = np.zeros((len(part), 2))
-    if len(points.part) and len(part):
-        known = _with_group(points.place_px, points.person, points.region, sizes_px)
-        asked = _with_group(cells.place_px, cells.person, cells.region, sizes_px)
-        distance, nearest = cKDTree(known).query(asked)
-        found = distance < _FAR / 2
-        part[found] = points.part[nearest[found]]
-        uv[found] = points.uv[nearest[found]]
-    return Guess(part, uv, (part > 0).astype(float))
+    known, asked = in_sizes(points, sizes_px), in_sizes(cells, sizes_px)
+    distance, index = nearest(
+        known, groups(points.person, points.region), asked, groups(cells.person, cells.region)
+    )
+    found = np.isfinite(distance)
+    part = np.zeros(len(found), np.int64)
+    uv = np.zeros((len(found), 2))
+    part[found], uv[found] = points.part[index[found]], points.uv[index[found]]
+    return Guess(part, uv, found.astype(float))
 
 
 def smooth_in_part(cells: Cells, points: Points, sizes_px: np.ndarray) -> Guess:
@@ -46,36 +41,51 @@ def smooth_in_part(cells: Cells, points: Points, sizes_px: np.ndarray) -> Guess:
         points: P points.
         sizes_px: (N,) of the people.
     """
-    known = points.place_px / sizes_px[points.person, None]
-    asked = cells.place_px / sizes_px[cells.person, None]
-    table = parts_of_region()
-    is_second = points.part == table[points.region, 1]
-    side = interpolate(
-        known,
+    side = side_of_border(cells, points, sizes_px)
+    part = parts_of_region()[cells.region, (side > 0).astype(np.int64)]
+    part = np.where(
+        np.isin(groups(cells.person, part), groups(points.person, points.part)), part, 0
+    )
+    # A spline may leave the range of a chart.
+    uv = smooth_uv(cells, points, sizes_px, part).clip(0, 1)
+    return Guess(part, uv, (part > 0).astype(float))
+
+
+def side_of_border(cells: Cells, points: Points, sizes_px: np.ndarray) -> np.ndarray:
+    """(Q,) thin-plate spline through -1 at points of a region's first part, 1 of its second.
+
+    0 where the region has no points.
+    """
+    is_second = points.part == parts_of_region()[points.region, 1]
+    return interpolate(
+        in_sizes(points, sizes_px),
         np.where(is_second, 1.0, -1.0)[:, None],
-        _group(points.person, points.region),
-        asked,
-        _group(cells.person, cells.region),
+        groups(points.person, points.region),
+        in_sizes(cells, sizes_px),
+        groups(cells.person, cells.region),
         kernel=thin_plate,
         linear=True,
     )[:, 0]
-    part = table[cells.region, (side > 0).astype(np.int64)]
-    of_cell = _group(cells.person, part)
-    of_point = _group(points.person, points.part)
-    part = np.where(np.isin(of_cell, of_point), part, 0)
-    uv = interpolate(known, points.uv, of_point, asked, of_cell, kernel=thin_plate, linear=True)
-    # A spline may leave the range of a chart.
-    return Guess(part, uv.clip(0, 1), (part > 0).astype(float))
 
 
-def _group(person: np.ndarray, kind: np.ndarray) -> np.ndarray:
+def smooth_uv(cells: Cells, points: Points, sizes_px: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """(Q, 2) thin-plate splines through the U and V of the points of each cell's (Q,) part."""
+    return interpolate(
+        in_sizes(points, sizes_px),
+        points.uv,
+        groups(points.person, points.part),
+        in_sizes(cells, sizes_px),
+        groups(cells.person, part),
+        kernel=thin_plate,
+        linear=True,
+    )
+
+
+def in_sizes(at: Cells | Points, sizes_px: np.ndarray) -> np.ndarray:
+    """(Q, 2) places in units of the size of their person."""
+    return at.place_px / sizes_px[at.person, None]
+
+
+def groups(person: np.ndarray, kind: np.ndarray) -> np.ndarray:
     """One number for each pair of a person and a part or region."""
     return person * 100 + kind
-
-
-def _with_group(
-    place_px: np.ndarray, person: np.ndarray, region: np.ndarray, sizes_px: np.ndarray
-) -> np.ndarray:
-    """(Q, 3) place and group, groups far apart: the nearest neighbour is one of the same group."""
-    group = _group(person, region)[:, None] * _FAR
-    return np.concatenate([place_px / sizes_px[person, None], group], axis=1)

@@ -1,8 +1,10 @@
-"""From a network's scores to inpainted cells: held to the masks, and pulled to the known points.
+"""From a network's scores to inpainted cells: held to the masks, and joined with the known points.
 
-What the network gets wrong at an annotated point it gets wrong in much the same way around it. Its
-error is known at every point, so a smooth function through the errors is taken off its prediction
-(regression kriging): near points the annotation decides, between them the network does.
+Near annotated points a smooth function through them is hardly to be improved on; far from them, and
+on the border between two parts, the network knows more. So both are asked and weighed.
+
+What the network gets wrong at a point it gets wrong in much the same way around it: before it is
+asked, a smooth function through its errors at the points is taken off (regression kriging).
 
 Shapes as in ``cells``; a region has two candidate parts at most.
 """
@@ -13,11 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .baselines import groups, in_sizes, side_of_border, smooth_uv
 from .cells import Cells, Guess, Points, parts_of_region
-from .scattered import exponential, interpolate
+from .scattered import exponential, interpolate, nearest
 
-# How sure a part is at least where it was annotated: log of the ratio of its probability.
-SURE = 2.0
 # Disagreement of the averaged predictions, in units of a chart, that a third of confidence is left
 # of.
 SPREAD = 0.1
@@ -38,10 +39,14 @@ class Scores:
 
 @dataclass(frozen=True)
 class RefineSettings:
-    """How far the word of an annotated point reaches, in units of a person's size."""
+    """How network and points are weighed; lengths in units of a person's size."""
 
-    uv_reach: float = 0.08
-    part_reach: float = 0.05
+    # A cell that lies as surely in a part as its points adds this to the log ratio of the network.
+    part_points: float = 4.0
+    # Distance from the nearest point of the part at which the network counts 63 % for U and V.
+    uv_reach: float = 0.15
+    error_reach: float = 0.3  # how far the network's error at a point tells of those around it
+    enough_points: int = 4  # with fewer points in a part the network counts more
 
 
 def refine(
@@ -63,44 +68,48 @@ def refine(
         settings: None keeps the network's word.
     """
     table = parts_of_region()
-    log_ratio, uv = at_cells.log_ratio, at_cells.uv
-    known = points.place_px / sizes_px[points.person, None]
-    asked = cells.place_px / sizes_px[cells.person, None]
-    is_second = points.part == table[points.region, 1]
+    log_ratio = at_cells.log_ratio
     if settings is not None:
-        wanted = np.where(is_second, 1.0, -1.0)
-        short = np.maximum(SURE - wanted * at_points.log_ratio, 0.0) * wanted
-        log_ratio = (
-            log_ratio
-            + interpolate(
-                known,
-                short[:, None],
-                100 * points.person + points.region,
-                asked,
-                100 * cells.person + cells.region,
-                kernel=exponential(settings.part_reach),
-                linear=False,
-            )[:, 0]
-        )
+        # Splines overshoot where they leave the points behind.
+        side = side_of_border(cells, points, sizes_px).clip(-1, 1)
+        log_ratio = log_ratio + settings.part_points * side
     alone = table[cells.region, 1] == 0
-    second = (log_ratio > 0) & ~alone
-    part = table[cells.region, second.astype(np.int64)]
+    second = ((log_ratio > 0) & ~alone).astype(np.int64)
+    part = table[cells.region, second]
     number = np.arange(len(part))
-    chosen = uv[number, second.astype(np.int64)]
+    uv = at_cells.uv[number, second]
     if settings is not None:
-        error = points.uv - at_points.uv[np.arange(len(points.part)), is_second.astype(np.int64)]
-        chosen = chosen + interpolate(
-            known,
-            error,
-            100 * points.person + points.part,
-            asked,
-            100 * cells.person + part,
-            kernel=exponential(settings.uv_reach),
-            linear=False,
-        )
+        uv = _joined_uv(cells, points, sizes_px, part, uv, at_points, settings)
     sure = np.where(alone, 1.0, 1 / (1 + np.exp(-np.abs(log_ratio))))
-    spread = at_cells.spread[number, second.astype(np.int64)]
-    return Guess(part, chosen.clip(0, 1), sure * np.exp(-spread / SPREAD))
+    spread = at_cells.spread[number, second]
+    return Guess(part, uv.clip(0, 1), sure * np.exp(-spread / SPREAD))
+
+
+def _joined_uv(
+    cells: Cells,
+    points: Points,
+    sizes_px: np.ndarray,
+    part: np.ndarray,
+    uv: np.ndarray,
+    at_points: Scores,
+    settings: RefineSettings,
+) -> np.ndarray:
+    """(Q, 2) splines through the points near them, the network less its errors elsewhere."""
+    known, asked = in_sizes(points, sizes_px), in_sizes(cells, sizes_px)
+    of_point, of_cell = groups(points.person, points.part), groups(cells.person, part)
+    is_second = points.part == parts_of_region()[points.region, 1]
+    said = at_points.uv[np.arange(len(points.part)), is_second.astype(np.int64)]
+    kernel = exponential(settings.error_reach)
+    error = interpolate(
+        known, points.uv - said, of_point, asked, of_cell, kernel=kernel, linear=False
+    )
+    distance, _ = nearest(known, of_point, asked, of_cell)
+    by_distance = np.exp(-((distance / settings.uv_reach) ** 2))
+    most = int(of_cell.max(initial=0)) + 1
+    count = np.bincount(of_point[of_point < most], minlength=most)[of_cell]
+    share = by_distance * np.clip((count - 1) / (settings.enough_points - 1), 0, 1)
+    smooth = smooth_uv(cells, points, sizes_px, part)
+    return share[:, None] * smooth + (1 - share[:, None]) * (uv + error)
 
 
 def keep_points(cells: Cells, points: Points, guess: Guess) -> Guess:

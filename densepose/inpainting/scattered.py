@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 # (..., ) distances -> (..., ) values of a radial function
 Kernel = Callable[[np.ndarray], np.ndarray]
+# Larger than any distance between places of one group; groups lie this far apart in the tree.
+_FAR = 1e4
 # Places evaluated at once: bounds the memory.
 BLOCK = 65_536
 
@@ -29,6 +32,30 @@ def gaussian(length: float) -> Kernel:
 def exponential(length: float) -> Kernel:
     """exp(-r / length): as the Gaussian, but for functions that are not smooth."""
     return lambda distance: np.exp(-distance / length)
+
+
+def nearest(
+    known: np.ndarray, group: np.ndarray, places: np.ndarray, place_group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest known point in each place's group.
+
+    Args:
+        known: (P, 2), nearer to one another than 5000.
+        group: (P,) int64.
+        places: (Q, 2).
+        place_group: (Q,) int64.
+
+    Returns:
+        (Q,) distance and (Q,) index of the point; infinite and 0 for a group without points.
+    """
+    distance, index = np.full(len(places), np.inf), np.zeros(len(places), np.int64)
+    if len(known) and len(places):
+        # Groups in planes of their own: the nearest of all points is one of the same group.
+        tree = cKDTree(np.concatenate([known, _FAR * group[:, None]], axis=1))
+        found, at = tree.query(np.concatenate([places, _FAR * place_group[:, None]], axis=1))
+        own = found < _FAR / 2
+        distance[own], index[own] = found[own], at[own]
+    return distance, index
 
 
 def interpolate(

@@ -7,7 +7,7 @@ import pytest
 from scipy.interpolate import RBFInterpolator
 
 from densepose.inpainting import scattered
-from densepose.inpainting.scattered import exponential, gaussian, interpolate, thin_plate
+from densepose.inpainting.scattered import exponential, gaussian, interpolate, nearest, thin_plate
 
 
 def random_groups(sizes=(12, 5, 30), seed: int = 0):
@@ -100,3 +100,16 @@ def test_groups_without_points_and_nothing_asked():
     assert not interpolate(
         none, none, np.zeros(0, int), places, strange, kernel=thin_plate, linear=True
     ).any()
+
+
+def test_nearest_equals_a_loop():
+    known, _, group, places, place_group = random_groups()
+    place_group[:3] = 99  # nobody is there
+    distance, index = nearest(known, group, places, place_group)
+    for k in range(3, len(places)):
+        own = np.flatnonzero(group == place_group[k])
+        away = np.linalg.norm(known[own] - places[k], axis=1)
+        assert index[k] == own[away.argmin()]
+        assert distance[k] == pytest.approx(away.min(), abs=1e-9)
+    assert np.isinf(distance[:3]).all()
+    assert nearest(known[:0], group[:0], places, place_group)[0].min() == np.inf
