@@ -32,9 +32,10 @@ def add_cascade_keys(cfg: CfgNode) -> None:
     # Where a ReLU stands: none | sum: behind the sum | sum_and_conv: behind the convolution too
     cascade.ACTIVATION = "sum_and_conv"
     cascade.CONV_KERNEL = 1  # odd; of the convolution behind the sum
-    # replace: an output layer gives the refined output | add: it gives what is added to the output
-    # of the stage before, and is 0 in the beginning: the cascade starts as good as its first stage
-    cascade.REFINED = "replace"
+    # add: an output layer gives what is added to the output of the stage before, and is 0 in the
+    # beginning, so that the cascade starts as good as its first stage | replace: it gives the
+    # refined output itself
+    cascade.REFINED = "add"
     # Whether losses of a stage also train the outputs of earlier stages, through the projections
     # (and the sum of "add"); head features are trained through in any case.
     cascade.GRADIENT_THROUGH_OUTPUTS = True

@@ -5,7 +5,7 @@ O_k. Both go through a 1x1 convolution each; the projected tensors of all branch
 each branch a 1x1 convolution and an output layer of its own follow, and give the refined output:
 
     Z_k = sum over all branches j of P_j(F_j) + Q_j(O_j)
-    F'_k = mix_k(relu(Z_k)),   O'_k = output_k(relu(F'_k))
+    F'_k = relu(mix_k(relu(Z_k))),   O'_k = O_k + output_k(F'_k)   or   output_k(F'_k)
 
 A third stage takes F' and O' in the place of F and O.
 
@@ -163,7 +163,7 @@ class Cascade(nn.Module):
         tasks: Sequence[CascadeTask],
         later_stages: Sequence[CascadeStage],
         *,
-        refined: str = "replace",
+        refined: str = "add",
         gradient_through_outputs: bool = True,
         stage_weights: Sequence[float] = (1.0, 1.0, 1.0),
         test_stage: int = 0,
@@ -173,8 +173,8 @@ class Cascade(nn.Module):
         Args:
             tasks: the branches that take part.
             later_stages: stage 2 and maybe 3; each with the branches of ``tasks``.
-            refined: "replace": an output layer gives the refined output; "add": it gives what is
-                added to the output of the stage before, and is 0 in the beginning.
+            refined: "add": an output layer gives what is added to the output of the stage before,
+                and is 0 in the beginning; "replace": it gives the refined output.
             gradient_through_outputs: losses of a stage also train the outputs of the stages
                 before it; otherwise these are input only.
             stage_weights: of the losses of each stage.

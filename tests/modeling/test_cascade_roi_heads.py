@@ -25,7 +25,7 @@ SUBSETS = [
 OPTIONS = [
     {},
     {"SHARED_PROJECTIONS": False, "OUTPUT_CELLS": "stacked", "CONV_KERNEL": 3, "CHANNELS": 8},
-    {"REFINED": "add", "GRADIENT_THROUGH_OUTPUTS": False, "ACTIVATION": "sum"},
+    {"REFINED": "replace", "GRADIENT_THROUGH_OUTPUTS": False, "ACTIVATION": "sum"},
     {"NUM_STAGES": 3, "ROIS_PER_PERSON": 2, "ACTIVATION": "none"},
 ]
 
@@ -54,7 +54,7 @@ def predictions(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["default", "own sums", "add", "three stages"])
+@pytest.mark.parametrize("options", OPTIONS, ids=["default", "own sums", "replace", "three stages"])
 def test_every_batch_trains_every_parameter_of_every_stage(options: dict[str, object]):
     model = cascade_model(**options)
     for counts in ((2, 1), (1, 0), (0, 0)):
@@ -69,7 +69,7 @@ def test_every_batch_trains_every_parameter_of_every_stage(options: dict[str, ob
 
 @pytest.mark.parametrize("tasks", SUBSETS, ids="+".join)
 def test_any_subset_cascades_and_the_others_stay(tasks: tuple[str, ...]):
-    model = cascade_model(TASKS=str(list(tasks)))
+    model = cascade_model(TASKS=str(list(tasks)), REFINED="replace")
     losses = train_step(model, people(2), people(1))
     second = {name for name in losses if name.endswith("_stage2")}
     of_task = {"densepose": "loss_densepose_I", "mask": "loss_mask", "keypoints": "loss_keypoint"}
@@ -129,12 +129,23 @@ def test_the_first_stage_of_a_cascade_predicts_as_the_model_without():
 
 
 def test_added_refinements_start_as_good_as_the_first_stage():
-    plain, two = quick_model("multitask_cpu"), cascade_model(REFINED="add", NUM_STAGES=3)
+    plain, two = quick_model("multitask_cpu"), cascade_model(NUM_STAGES=3)
     two.load_state_dict(plain.state_dict(), strict=False)
     assert_same_predictions(predictions(plain), predictions(two))
     losses = train_step(two, people(2))
     for name in FIRST:
         torch.testing.assert_close(losses[f"{name}_stage2"], losses[name])
+
+
+def test_added_refinements_are_the_sum_of_both_outputs():
+    replaced, added = cascade_model(REFINED="replace"), cascade_model()
+    added.load_state_dict(replaced.state_dict())
+    correction, both = predictions(replaced), predictions(added)
+    added.roi_heads.cascade.test_stage = 1
+    first = predictions(added)
+    for name in ("densepose", "keypoints"):
+        torch.testing.assert_close(both[name], first[name] + correction[name])
+        assert correction[name].abs().max() > 1e-3
 
 
 def assert_same_predictions(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
@@ -144,7 +155,10 @@ def assert_same_predictions(a: dict[str, torch.Tensor], b: dict[str, torch.Tenso
 
 @pytest.mark.parametrize("through", [True, False])
 def test_gradient_through_the_first_outputs_can_be_stopped(through: bool):
-    model = cascade_model(GRADIENT_THROUGH_OUTPUTS=through, STAGE_WEIGHTS=[0.0, 1.0, 0.0])
+    # Output layers that add start at 0 and let nothing through to the head features.
+    model = cascade_model(
+        GRADIENT_THROUGH_OUTPUTS=through, STAGE_WEIGHTS=[0.0, 1.0, 0.0], REFINED="replace"
+    )
     train_step(model, people(2))
     for layer in (
         model.roi_heads.densepose_predictor.index_uv_lowres,
