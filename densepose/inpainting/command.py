@@ -33,6 +33,7 @@ from densepose.shipped_configs import find_config
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
 from .accuracy import compare, to_table, write_accuracy
+from .preview import write_previews
 from .refine import RefineSettings
 from .run import (
     BASELINES,
@@ -78,6 +79,7 @@ def inpaint_command(args: Namespace) -> str:
             track=partial(_tracked, label="inpaint"),
         )
         lines.append(_told(done, time.monotonic() - start))
+        lines.append(f"Pictures: {write_previews(args.out, records)}")
     if args.truth:
         lines += _compare(args, cfg, records, method, surface)
     return "\n".join(lines)
