@@ -59,7 +59,7 @@ def _model(case: dict[str, Any], *, plain: bool) -> nn.Module:
         steps.calm_frozen_norms(model)
         save_file({n: t.contiguous() for n, t in model.state_dict().items()}, weights)
     if not plain:
-        accelerate(model)
+        accelerate(model, for_inference=case["kind"] == "inference")
     return model
 
 

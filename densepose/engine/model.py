@@ -12,15 +12,16 @@ from densepose.ops.accelerate import accelerate
 from .fine_tune import freeze
 
 
-def build_run_model(cfg: CfgNode) -> nn.Module:
+def build_run_model(cfg: CfgNode, *, for_inference: bool = False) -> nn.Module:
     """The model of ``cfg`` on MODEL.DEVICE.
 
     With MODEL.CPU_OPS "auto" a model on CPU gets this package's operators: the same values,
     parameter names and checkpoints, less time. "off" leaves plain torch. What
-    MODEL.FINE_TUNE.FREEZE names does not learn.
+    MODEL.FINE_TUNE.FREEZE names does not learn. ``for_inference`` says that nothing is trained in
+    this process.
     """
     model = build_model(cfg)
     freeze(model, cfg.MODEL.FINE_TUNE.FREEZE)
     if cfg.MODEL.CPU_OPS == "auto":
-        accelerate(model)
+        accelerate(model, for_inference=for_inference)
     return model

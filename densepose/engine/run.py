@@ -40,7 +40,7 @@ def main(args: Namespace) -> dict[str, Any]:
     """
     cfg = setup(args)
     mode = "eval" if args.eval_only else "train"
-    model = build_run_model(cfg)
+    model = build_run_model(cfg, for_inference=args.eval_only)
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
     preflight(cfg, mode, num_parameters=num_parameters)
     logger.info("Checks passed; the model has %.1f million weights", num_parameters / 1e6)

@@ -1,8 +1,8 @@
-"""Keep freed memory in the process, so that large tensors get pages that are mapped already.
+"""Keep freed memory in the process, so that tensors get pages that are mapped already.
 
-glibc gives every block of over 32 MB back to the system when it is freed and maps fresh, zeroed
-pages for the next one; an activation of a photo is larger than that. Measured on ResNet-50 with FPN
-at 800x1100: 1,268 ms with the system's settings, 735 ms with these (2 cores, plain torch).
+glibc gives much of what is freed back to the system, every block of over 32 MB at once, and maps
+fresh, zeroed pages for the next tensor. Measured on ResNet-50 with FPN at 800x1100 (2 cores, plain
+torch): 1,268 ms with the system's settings, 735 ms when all is kept.
 """
 
 from __future__ import annotations
@@ -12,24 +12,34 @@ import platform
 from functools import cache
 
 # Numbers of <malloc.h>.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
-_LARGEST_BLOCK = 2**31 - 1  # mallopt takes an int
-_TOP_PAD = 64 * 2**20
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_ALL = 2**31 - 1  # mallopt takes an int
+# What glibc itself comes to at most.
+_LARGEST_BLOCK = 32 * 2**20
 
 
-@cache
-def keep_freed_memory() -> bool:
-    """Tell the C library to keep what is freed; once per process.
+def keep_freed_memory(*, large_blocks: bool) -> bool:
+    """Tell the C library to keep what is freed, for the rest of the process.
+
+    Args:
+        large_blocks: also blocks of over 32 MB. That is for inference, where little is alive at a
+            time; in training the holes between large blocks would add half to the peak.
 
     Returns:
         Whether it did; False where the C library is not glibc.
     """
-    if platform.libc_ver()[0] != "glibc":
+    mallopt = _mallopt()
+    if mallopt is None:
         return False
-    mallopt = ctypes.CDLL(None).mallopt
     settings = (
-        (_M_MMAP_THRESHOLD, _LARGEST_BLOCK),
-        (_M_TRIM_THRESHOLD, _LARGEST_BLOCK),
-        (_M_TOP_PAD, _TOP_PAD),
+        (_M_MMAP_THRESHOLD, _ALL if large_blocks else _LARGEST_BLOCK),
+        (_M_TRIM_THRESHOLD, _ALL),
     )
     return all(mallopt(name, value) == 1 for name, value in settings)
+
+
+@cache
+def _mallopt() -> ctypes._FuncPointer | None:
+    if platform.libc_ver()[0] != "glibc":
+        return None
+    return ctypes.CDLL(None).mallopt

@@ -12,7 +12,7 @@ PROGRAM = """
 import resource, torch
 from densepose.ops.memory import keep_freed_memory
 if {keep}:
-    assert keep_freed_memory()
+    assert keep_freed_memory(large_blocks=True)
 size = 64 * 2**20 // 4
 for _ in range(20):  # until a hole has grown that holds one with its alignment
     torch.ones(size)
