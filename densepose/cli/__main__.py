@@ -41,11 +41,13 @@ class VerbParser(ArgumentParser):
         self.add_argument(
             "--debug", action="store_true", help="show the traceback of an error as well"
         )
+        self.intermixed = getattr(module, "INTERMIXED", False)
         module.add_arguments(self)
 
     def parse_args(self, args: Sequence[str], namespace: Namespace | None = None) -> Namespace:  # type: ignore[override]  # always given here
         """As argparse does, but with a hint for options that do not exist."""
-        parsed, unknown = self.parse_known_args(args, namespace)
+        parse = self.parse_known_intermixed_args if self.intermixed else self.parse_known_args
+        parsed, unknown = parse(args, namespace)
         if unknown:
             hints = [nearest(word, self._option_string_actions) for word in unknown]
             self.error(f"unknown {' '.join(unknown)}{next(filter(None, hints), '')}")

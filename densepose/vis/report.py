@@ -7,7 +7,7 @@ import io
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def write_report(
     title: str,
     curves: Mapping[str, Series],
     tables: Sequence[Table],
-    image_rows: Sequence[ImageRow],
+    image_rows: Iterable[ImageRow],
     facts: Mapping[str, Any],
     summary: str = "",
     highlights: Mapping[str, Any] | None = None,
@@ -46,7 +46,8 @@ def write_report(
         title: heading of the page.
         curves: title of a chart -> name of a series -> (x values, y values).
         tables: (title, names of the columns, rows, note); numbers are formatted, nan is a dash.
-        image_rows: (caption, [(title, (H, W, 3) uint8 RGB), ...]), one row each.
+        image_rows: (caption, [(title, (H, W, 3) uint8 RGB), ...]), one row each; of an iterator
+            only one row at a time is in memory.
         facts: label -> text: versions, command, times.
         summary: one sentence below the heading.
         highlights: label -> figure, in large type at the top.
@@ -59,13 +60,13 @@ def write_report(
             not (H, W, 3) uint8.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    html = environment.from_string(TEMPLATE).render(
+    pieces = environment.from_string(TEMPLATE).generate(
         title=title,
         summary=summary,
         highlights=[(label, _cell(value)) for label, value in (highlights or {}).items()],
         curves=[_curve(name, series) for name, series in curves.items()],
         tables=[_table(table) for table in tables],
-        image_rows=[_image_row(row) for row in image_rows],
+        image_rows=image_rows and map(_image_row, image_rows),
         facts=list(facts.items()),
         style=Markup(STYLE),
         script=Markup(SCRIPT),
@@ -74,8 +75,12 @@ def write_report(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".part")
-    temporary.write_text(html, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.writelines(pieces)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 

@@ -42,8 +42,8 @@ def require_video_reader() -> None:
     """
     if importlib.util.find_spec("av") is None:
         raise ValueError(
-            "reading videos needs PyAV: pip install av. Without it, take images: IMAGE_LOADER.TYPE"
-            " image_folder or image_list"
+            "reading videos needs PyAV: pip install av. Without it, take images; for bootstrapping,"
+            " IMAGE_LOADER.TYPE image_folder or image_list"
         )
 
 
@@ -53,7 +53,7 @@ def list_key_frames(path: str | Path) -> list[int]:
     Raises:
         OSError: the file is missing or no video.
     """
-    with _opened(path) as container:
+    with open_video(path) as container:
         stream = container.streams.video[0]
         stamps = {p.pts for p in container.demux(stream) if p.is_keyframe and p.pts is not None}
     return sorted(stamps)
@@ -66,7 +66,7 @@ def read_key_frames(path: str | Path, stamps: Sequence[int]) -> list[np.ndarray]
         OSError: the file is damaged, or has no frame there.
     """
     frames = []
-    with _opened(path) as container:
+    with open_video(path) as container:
         stream = container.streams.video[0]
         for stamp in stamps:
             container.seek(stamp, stream=stream)
@@ -78,7 +78,13 @@ def read_key_frames(path: str | Path, stamps: Sequence[int]) -> list[np.ndarray]
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[InputContainer]:
+def open_video(path: str | Path) -> Iterator[InputContainer]:
+    """The container of a video file, open as long as the ``with`` block lasts.
+
+    Raises:
+        OSError: the file is missing, damaged or no video; also when that shows inside the block.
+        ValueError: PyAV is missing.
+    """
     require_video_reader()
     import av
 

@@ -1,0 +1,120 @@
+"""A model that takes an image as an array and gives the people in it as arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from detectron2.config import CfgNode
+from detectron2.data import detection_utils
+from detectron2.data import transforms as T
+from detectron2.structures import Instances
+
+from densepose.config_dp_fcn import is_dp_fcn
+from densepose.modeling.inference import instances_to_prediction
+from densepose.structures.prediction import ImagePrediction
+
+from .checkpoint import load_weights
+from .load_report import check_complete
+from .model import build_run_model
+from .weights_file import read_weights, resolve_weights
+
+
+class Predictor:
+    """Callable: image -> the people in it, best score first.
+
+    Images go through the same steps as in an evaluation, so the result is the same too.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        image_format: str,
+        min_size_px: int,
+        max_size_px: int,
+        min_score: float = 0.0,
+        largest: int | None = None,
+    ) -> None:
+        """Keep the model, in evaluation mode.
+
+        Args:
+            model: a detector with a DensePose branch.
+            image_format: order of channels the model wants, INPUT.FORMAT.
+            min_size_px: shorter side images are resized to; 0 leaves them.
+            max_size_px: longest side after resizing.
+            min_score: people below are left out.
+            largest: keep so many people of an image at most, those with the largest boxes.
+        """
+        self.model = model.eval()
+        self.image_format = image_format
+        self.resize = T.ResizeShortestEdge([min_size_px] * 2, max_size_px)
+        self.min_score, self.largest = min_score, largest
+
+    @torch.no_grad()
+    def __call__(self, image: np.ndarray, image_id: int = 0) -> ImagePrediction:
+        """(H, W, 3) uint8 RGB -> people, in px of this image."""
+        height, width = image.shape[:2]
+        ordered = detection_utils.convert_PIL_to_numpy(Image.fromarray(image), self.image_format)
+        resized = self.resize.get_transform(ordered).apply_image(ordered)
+        planes = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
+        found = self.model([{"image": planes, "height": height, "width": width}])[0]["instances"]
+        # Before the maps are brought to the size of the boxes: that is most of the work after the
+        # network.
+        return instances_to_prediction(found[self._chosen(found)], image_id)
+
+    def _chosen(self, found: Instances) -> torch.Tensor:
+        """Indices of the people that are wanted."""
+        index = (found.scores >= self.min_score).nonzero().flatten()
+        if self.largest is not None and len(index) > self.largest:
+            area = found.pred_boxes.tensor[index]
+            area = (area[:, 2:] - area[:, :2]).prod(dim=1)
+            index = index[area.argsort(descending=True, stable=True)[: self.largest]]
+        return index
+
+
+def load_predictor(
+    cfg: CfgNode, *, min_score: float = 0.5, largest: int | None = None
+) -> Predictor:
+    """Build the model of a config and load MODEL.WEIGHTS.
+
+    Args:
+        cfg: checked, with a MODEL.DEVICE that exists; MODEL.ROI_HEADS.SCORE_THRESH_TEST is not
+            read, ``min_score`` stands for it.
+        min_score: see ``Predictor``.
+        largest: see ``Predictor``.
+
+    Raises:
+        FileNotFoundError: the weights are missing.
+        ValueError: the weights do not fill the model, it predicts no surface, or it has to be told
+            where people are.
+    """
+    if not cfg.MODEL.DENSEPOSE_ON:
+        raise ValueError("MODEL.DENSEPOSE_ON is off: the model finds people but no surface")
+    if is_dp_fcn(cfg) and cfg.MODEL.DP_FCN.PEOPLE != "foreground":
+        raise ValueError(
+            "a DensePoseFCN is told where people are, which nobody does for new photos; take a"
+            " config with a detector, or MODEL.DP_FCN.PEOPLE foreground"
+        )
+    if not cfg.MODEL.WEIGHTS:
+        raise ValueError("no weights: give --weights FILE, or MODEL.WEIGHTS")
+    cfg = cfg.clone()
+    cfg.defrost()
+    # One threshold; people below it cost no time in the DensePose branch.
+    cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min_score
+    cfg.freeze()
+    model = build_run_model(cfg)
+    file = read_weights(resolve_weights(cfg.MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR))
+    report = load_weights(model, file)
+    if not cfg.MODEL.ALLOW_RANDOM_HEAD:
+        check_complete(report)
+    return Predictor(
+        model,
+        image_format=cfg.INPUT.FORMAT,
+        min_size_px=cfg.INPUT.MIN_SIZE_TEST,
+        max_size_px=cfg.INPUT.MAX_SIZE_TEST,
+        min_score=min_score,
+        largest=largest,
+    )

@@ -1,0 +1,167 @@
+"""The folder of results: what is in it, what is finished, and under which name.
+
+Layout:
+    index.html            the page
+    pictures/NAME.jpg     four pictures beside each other; NAME/000030.jpg of a video's frames
+    videos/NAME.mp4       parts over the frames of a video
+    predictions/          prediction files of photos by id; NAME/ those of a video by frame
+    iuv/NAME.png          IUV images; NAME/000000.png of a video's frames
+    photos.jsonl          one line a photo or video, in the order they were finished
+    settings.json         what the results depend on
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from densepose.engine.checkpoint import write_text
+
+PAGE, LOG, SETTINGS = "index.html", "photos.jsonl", "settings.json"
+FOLDERS = ("pictures", "videos", "predictions", "iuv")
+_JPEG_QUALITY = 90
+
+Entry = dict[str, Any]
+
+
+class ResultsFolder:
+    """Made new, or one that goes on where it was interrupted."""
+
+    def __init__(
+        self, folder: str | Path, settings: Mapping[str, Any], *, overwrite: bool = False
+    ) -> None:
+        """Make or open the folder.
+
+        Args:
+            folder: new, empty, or written by this class with the same settings.
+            settings: plain values that the results depend on.
+            overwrite: delete results that are there, whatever their settings.
+
+        Raises:
+            FileExistsError: it holds something else, or results of other settings.
+        """
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            self._delete_results()
+        self._check(dict(settings))
+        write_text(self.folder / SETTINGS, json.dumps(settings, indent=1) + "\n")
+        self._end_last_line()
+        self._state: dict[str, Entry] = {}  # size and time of finished files
+        self._known: dict[str, tuple[int, str]] = {}  # id and name by file
+        self._owner: dict[str, str] = {}  # file by name in small letters
+        self._last_id = 0
+        for entry in self.entries():
+            self._last_id = max(self._last_id, entry["id"])
+            self._known[entry["file"]] = entry["id"], entry["name"]
+            self._owner[entry["name"].lower()] = entry["file"]
+            if "error" not in entry:
+                self._state[entry["file"]] = {k: entry[k] for k in ("bytes", "modified_ns")}
+
+    def _check(self, settings: dict[str, Any]) -> None:
+        path = self.folder / SETTINGS
+        if not path.is_file():
+            strange = next(self.folder.iterdir(), None)
+            if strange is not None:
+                raise FileExistsError(
+                    f"{self.folder}: holds {strange.name!r} and no results of densepose predict;"
+                    " name a new folder"
+                )
+            return
+        before = json.loads(path.read_text(encoding="utf-8"))
+        other = [name for name in settings if before.get(name) != settings[name]]
+        if other and (self.folder / LOG).is_file():
+            changes = ", ".join(f"{n} {before.get(n)} then, {settings[n]} now" for n in other)
+            raise FileExistsError(
+                f"{self.folder}: holds results of other settings ({changes}); name another folder,"
+                " or add --overwrite"
+            )
+
+    def _delete_results(self) -> None:
+        if not (self.folder / SETTINGS).is_file():
+            return
+        for name in FOLDERS:
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        for name in (PAGE, LOG, SETTINGS):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _end_last_line(self) -> None:
+        """What is written next must not stick to a line that an interruption cut short."""
+        path = self.folder / LOG
+        if not path.is_file():
+            return
+        with path.open("rb+") as log:
+            if log.seek(0, os.SEEK_END):
+                log.seek(-1, os.SEEK_END)
+                if log.read(1) != b"\n":
+                    log.write(b"\n")
+
+    def is_finished(self, path: Path) -> bool:
+        """Whether the results of this file are there and the file is still the same."""
+        return self._state.get(str(path)) == _state(path)
+
+    def start(self, path: Path) -> Entry:
+        """Id and name of a file, the same whenever it is asked for; nothing is written."""
+        file = str(path)
+        if file not in self._known:
+            self._last_id += 1
+            name, number = path.stem, 1
+            # Names that differ in capital letters alone are one file on some systems.
+            while self._owner.setdefault(name.lower(), file) != file:
+                number += 1
+                name = f"{path.stem}_{number}"
+            self._known[file] = self._last_id, name
+        number, name = self._known[file]
+        return {"id": number, "file": file, "name": name, **_state(path)}
+
+    def finish(self, entry: Entry) -> None:
+        """Note a file as finished, or, with ``error``, as failed."""
+        with (self.folder / LOG).open("a", encoding="utf-8") as log:
+            log.write(json.dumps(entry) + "\n")
+
+    def entries(self) -> Iterator[Entry]:
+        """The lines of the log one by one; a later line of the same file replaces an earlier."""
+        path = self.folder / LOG
+        if not path.is_file():
+            return
+        last = {entry["file"]: number for number, entry in _lines(path)}
+        for number, entry in _lines(path):
+            if last[entry["file"]] == number:
+                yield entry
+
+    def write_picture(self, name: str, picture: np.ndarray) -> str:
+        """Write (H, W, 3) RGB as ``pictures/NAME.jpg``; its path below the folder."""
+        place = f"pictures/{name}.jpg"
+        path = self.path(place)
+        part = path.with_name(path.name + ".part")
+        # 4:4:4: the edges of coloured parts bleed otherwise.
+        Image.fromarray(picture).save(part, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+        os.replace(part, path)
+        return place
+
+    def path(self, place: str) -> Path:
+        """A path below the folder, whose own folder is made."""
+        path = self.folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def _state(path: Path) -> Entry:
+    facts = path.stat()
+    return {"bytes": facts.st_size, "modified_ns": facts.st_mtime_ns}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Entry]]:
+    with path.open(encoding="utf-8") as log:
+        for number, line in enumerate(log):
+            # A line that an interruption cut short counts as not written.
+            with contextlib.suppress(json.JSONDecodeError):
+                yield number, json.loads(line)

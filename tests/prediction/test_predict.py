@@ -1,0 +1,193 @@
+"""``densepose predict`` from the command line, with a tiny model of random weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from densepose.cli.__main__ import main
+from densepose.config import check_config, load_config
+from densepose.data.mapper import DensePoseMapper
+from densepose.engine.model import build_run_model
+from densepose.engine.predictor import load_predictor
+from densepose.engine.shipped_model import find_shipped_model
+from densepose.evaluation.prediction_file import read_prediction
+from densepose.modeling.inference import instances_to_prediction
+from densepose.prediction.photos import read_photo
+from densepose.prediction.run import split_words
+from densepose.shipped_configs import find_config
+from densepose.vis.iuv_image import prediction_to_iuv, read_iuv_png
+
+QUICK = "quick/synthetic_cpu.yaml"
+# Plain operators: compiling the faster ones takes longer than these photos.
+SMALL = ("INPUT.MIN_SIZE_TEST", "64", "MODEL.DEVICE", "cpu", "MODEL.CPU_OPS", "off")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    cfg = load_config(find_config(QUICK), ["MODEL.DEVICE", "cpu"])
+    check_config(cfg)
+    model = build_run_model(cfg)
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    torch.save({"model": model.state_dict()}, path)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(folder / "b.png")
+    Image.fromarray(pixels[:, :32]).convert("L").save(folder / "a.jpg")
+    return folder
+
+
+def predict(weights: Path, *words: object) -> int:
+    given = ["--config-file", QUICK, "--weights", weights, *words, *SMALL]
+    return main(["predict", *map(str, given)])
+
+
+def log(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "photos.jsonl").read_text().splitlines()]
+
+
+def test_pictures_predictions_and_a_page_of_every_photo(weights, photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    words = (photos, "--output", out, "--min-score", 0.0, "--save-iuv", "--save-predictions")
+    assert predict(weights, *words) == 0
+    assert f"{out / 'index.html'}: " in capsys.readouterr().out.splitlines()[-1]
+    assert [Path(entry["file"]).name for entry in log(out)] == ["a.jpg", "b.png"]
+    for entry, size in zip(log(out), [(48, 32), (48, 64)], strict=True):
+        prediction = read_prediction(out / "predictions" / f"{entry['id']:012d}.npz")
+        assert prediction.image_size == size == (entry["height"], entry["width"])
+        assert len(prediction) == entry["people"] > 0
+        iuv = read_iuv_png(out / "iuv" / f"{entry['name']}.png")
+        np.testing.assert_array_equal(iuv, prediction_to_iuv(prediction))
+        assert read_photo(out / entry["pictures"][0]).shape[1] > 4 * size[1]
+    page = (out / "index.html").read_text()
+    assert page.count("<figure>") == 2 and "a.jpg" in page and "b.png" in page
+
+
+def test_a_photo_goes_the_way_of_an_evaluation(weights, photos):
+    opts = [*SMALL, "MODEL.WEIGHTS", str(weights), "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
+    cfg = load_config(find_config(QUICK), opts)
+    check_config(cfg)
+    predictor = load_predictor(cfg, min_score=0.0)
+    record = {"file_name": str(photos / "b.png"), "image_id": 3, "height": 48, "width": 64}
+    with torch.no_grad():
+        evaluated = predictor.model([DensePoseMapper(cfg, is_train=False)(record)])
+    want = instances_to_prediction(evaluated[0]["instances"], 3)
+    got = predictor(read_photo(record["file_name"]), 3)
+    assert len(got) == len(want) > 0
+    np.testing.assert_array_equal(got.boxes_xyxy_px, want.boxes_xyxy_px)
+    for name in ("labels", "uv"):
+        for ours, theirs in zip(getattr(got, name), getattr(want, name), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_broken_photo_is_named_and_the_rest_goes_on(weights, photos, tmp_path, capsys):
+    (photos / "aa.jpg").write_bytes(b"no picture")
+    assert predict(weights, photos, "--output", tmp_path / "out") == 1
+    printed = capsys.readouterr().out
+    assert "not readable: 1" in printed and "aa.jpg: not a picture" in printed
+    assert [entry["name"] for entry in log(tmp_path / "out") if "error" not in entry] == ["a", "b"]
+    assert "aa.jpg" in (tmp_path / "out" / "index.html").read_text()
+    # Mended, it is the only one that is predicted again.
+    (photos / "b.png").rename(photos / "aa.jpg")
+    assert predict(weights, photos, "--output", tmp_path / "out") == 0
+    assert "1 were finished before" in capsys.readouterr().out
+
+
+def test_the_largest_people_above_one_score(weights, photos, tmp_path):
+    def boxes(name: str, *words: object) -> tuple[np.ndarray, np.ndarray]:
+        out = tmp_path / name
+        assert predict(weights, photos / "b.png", "--out", out, "--save-predictions", *words) == 0
+        found = read_prediction(out / "predictions" / f"{1:012d}.npz")
+        return found.boxes_xyxy_px, found.scores
+
+    everybody, scores = boxes("all", "--min-score", 0)
+    largest, _ = boxes("two", "--min-score", 0, "--largest", 2)
+    area = (everybody[:, 2:] - everybody[:, :2]).prod(axis=1)
+    assert len(everybody) > 2
+    np.testing.assert_allclose(
+        np.sort((largest[:, 2:] - largest[:, :2]).prod(axis=1)), np.sort(area)[-2:], rtol=1e-5
+    )
+    middle = float(np.median(scores))
+    kept, _ = boxes("best", "--min-score", middle)
+    assert 0 < len(kept) < len(everybody)
+    np.testing.assert_allclose(kept, everybody[: len(kept)], rtol=1e-5)
+
+
+def test_a_video_becomes_a_video(weights, tmp_path, capsys):
+    av = pytest.importorskip("av")
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=2)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for shade in range(5):
+            pixels = np.full((48, 64, 3), 40 * shade, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    out = tmp_path / "out"
+    assert predict(weights, path, "--output", out, "--save-predictions", "--save-iuv") == 0
+    with av.open(str(out / "videos" / "clip.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 5
+        assert container.streams.video[0].average_rate == 2
+    (entry,) = log(out)
+    assert entry["frames"] == 5 and (entry["height"], entry["width"]) == (48, 64)
+    assert [Path(p).stem for p in entry["pictures"]] == ["000000", "000002", "000004"]
+    assert len(list((out / "predictions" / "clip").glob("*.npz"))) == 5
+    assert len(list((out / "iuv" / "clip").glob("*.png"))) == 5
+    path.write_bytes(path.read_bytes()[:400])
+    assert predict(weights, path, "--output", tmp_path / "cut") == 1
+    assert not list((tmp_path / "cut").rglob("*.mp4*"))
+    assert "clip.mp4: no video in this file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "give --config-file FILE and"),
+        (("--weights", "some.pth"), "weights need their config"),
+        (("--config-file", QUICK, "--weights", "none.pth"), "none.pth: no such file of weights"),
+        (("--config-file", QUICK, *SMALL), "no weights: give --weights"),
+        (("--config-file", "teacher/lite0_cpu.yaml", "--weights", "w.pth"), "told where people"),
+        (("nobody.jpg",), "nobody.jpg: no such photo"),
+    ],
+)
+def test_what_is_missing_is_said(photos, tmp_path, capsys, words, message, monkeypatch):
+    monkeypatch.setattr("densepose.engine.shipped_model.FOLDER", tmp_path / "none")
+    monkeypatch.setattr(find_shipped_model, "__defaults__", (tmp_path / "none",))
+    assert main(["predict", str(photos), "--output", str(tmp_path / "out"), *words]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_shipped_model_is_the_one_file_and_names_its_config(tmp_path):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "people.safetensors"
+    save_file({"w": np.zeros(1)}, path, metadata={"config": "synthetic/x.yaml"})
+    assert find_shipped_model(tmp_path) == ("synthetic/x.yaml", path)
+    save_file({"w": np.zeros(1)}, path)
+    with pytest.raises(ValueError, match="no 'config'"):
+        find_shipped_model(tmp_path)
+    save_file({"w": np.zeros(1)}, tmp_path / "more.safetensors")
+    with pytest.raises(ValueError, match="several models"):
+        find_shipped_model(tmp_path)
+
+
+def test_photos_end_where_config_keys_begin(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("MODEL").touch()
+    words = ["IMG_1.JPG", "MODEL", "MODEL.DEVICE", "cpu", "SEED", "1"]
+    assert split_words(words) == (words[:2], words[2:])
+    with pytest.raises(ValueError, match="no photo"):
+        split_words(words[2:])
