@@ -37,9 +37,7 @@ def read_mat(
         absent = [name for name in names if name not in content]
         held = sorted(k for k in loadmat(path) if not k.startswith("__")) if absent else []
     except Exception as error:  # scipy raises many kinds on a damaged file
-        raise ValueError(
-            f"{path}: not a complete MATLAB file ({error}); fetch it again"
-        ) from error
+        raise ValueError(f"{path}: not a complete MATLAB file ({error}); fetch it again") from error
     if absent:
         raise ValueError(
             f"{path}: no {absent[0]!r}; it holds {', '.join(held) if held else 'nothing'}"

@@ -20,8 +20,7 @@ _DATA_URL = "https://dl.fbaipublicfiles.com/densepose/data"
 _MESH_URL = "https://dl.fbaipublicfiles.com/densepose"
 _UV_ARCHIVE = "https://dl.fbaipublicfiles.com/densepose/densepose_uv_data.tar.gz"
 SMPL_LICENCE = (
-    "made from SMPL, whose own licence (non-commercial research) counts:"
-    " https://smpl.is.tue.mpg.de"
+    "made from SMPL, whose own licence (non-commercial research) counts: https://smpl.is.tue.mpg.de"
 )
 MESH_LICENCE = "not known to this project; ask where detectron2's DensePose offers the file"
 
