@@ -76,6 +76,7 @@ def test_cases_are_chosen_by_words_of_their_names():
     assert chosen == [
         "inference 800x1100, 20 people",
         "inference 240x320, 20 people",
+        "chart output to result, 20 people of 297x507",
         "training, demo config",
     ]
     with pytest.raises(ValueError, match="--only walk: no case has this in its name; .* loading"):

@@ -25,7 +25,11 @@ NAMES = sorted(
     for path in (CONFIGS / folder).glob("*.yaml")
     if not path.name.startswith("Base-")
 )
-SMALL_CROPS = {"MODEL.DP_FCN.CROP_SIZE": 64, "MODEL.DP_FCN.BOX_MAP_SIZE": 16}
+SMALL_CROPS = {
+    "MODEL.DP_FCN.CROP_SIZE": 64,
+    "MODEL.DP_FCN.BOX_MAP_SIZE": 16,
+    "MODEL.ROI_DENSEPOSE_HEAD.DECODER_CONV_DIMS": 32,  # as many as GroupNorm has groups
+}
 
 
 def taught(count: int) -> Instances:
