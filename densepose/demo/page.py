@@ -179,12 +179,13 @@ def _facts(
     history: list[dict[str, float]],
 ) -> dict[str, str]:
     manifest = json.loads((settings.data / "manifest.json").read_text())
-    step = np.median([row["time"] for row in history if "time" in row]) if history else np.nan
+    steps = [row["time"] for row in history if "time" in row]  # the first step's is not written
+    pace = f", {np.median(steps):.2f} s each (median)" if steps else ""
     return {
         "data": f"synthetic, {settings.num_train} images to train on, {settings.num_val} held out,"
         f" {settings.image_size} px, seed {settings.seed}",
         "people and points": str(manifest.get("counts", "")),
-        "training": f"{scores['iteration']} iterations, {step:.2f} s each (median)",
+        "training": f"{scores['iteration']} iterations{pace}",
         "time": ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items()),
         "versions": f"densepose {densepose.__version__}, torch {torch.__version__}, detectron2"
         f" {detectron2.__version__}, Python {platform.python_version()}",

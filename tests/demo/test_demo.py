@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from densepose.demo import DemoSettings, run_demo
+from densepose.demo.page import _facts
 from densepose.demo.stages import StageTimes, training_arguments
 
 
@@ -31,6 +32,13 @@ def test_the_page_shows_scores_curves_pictures_and_how_it_was_made(finished: Dem
     for text in ("GPSm", "mean GPS", "held-out image 1", "held-out image 3", "Learning rate"):
         assert text in page, text
     assert "densepose train --config-file" in page and "6 images to train on" in page
+
+
+def test_a_training_of_one_iteration_has_no_pace(finished: DemoSettings):
+    pieces = ({}, "a command", {"iteration": 1})
+    assert _facts(finished, *pieces, [{"iteration": 0}])["training"] == "1 iterations"
+    told = _facts(finished, *pieces, [{"time": 0.5}, {"time": 0.25}, {"time": 9.0}])["training"]
+    assert told == "1 iterations, 0.50 s each (median)"
 
 
 def test_the_scores_are_those_of_the_evaluation(finished: DemoSettings):
