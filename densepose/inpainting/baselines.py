@@ -30,7 +30,9 @@ def nearest_point(cells: Cells, points: Points, sizes_px: np.ndarray) -> Guess:
     return Guess(part, uv, found.astype(float))
 
 
-def smooth_in_part(cells: Cells, points: Points, sizes_px: np.ndarray) -> Guess:
+def smooth_in_part(
+    cells: Cells, points: Points, sizes_px: np.ndarray, smoothing: float = 0.0
+) -> Guess:
     """Thin-plate splines through the annotated points of each part of each person.
 
     Where a region has two parts, the border between them is where a spline through -1 (the first
@@ -40,18 +42,21 @@ def smooth_in_part(cells: Cells, points: Points, sizes_px: np.ndarray) -> Guess:
         cells: Q cells.
         points: P points.
         sizes_px: (N,) of the people.
+        smoothing: 0 passes through the points; more, for points that are not exact, is flatter.
     """
-    side = side_of_border(cells, points, sizes_px)
+    side = side_of_border(cells, points, sizes_px, smoothing)
     part = parts_of_region()[cells.region, (side > 0).astype(np.int64)]
     part = np.where(
         np.isin(groups(cells.person, part), groups(points.person, points.part)), part, 0
     )
     # A spline may leave the range of a chart.
-    uv = smooth_uv(cells, points, sizes_px, part).clip(0, 1)
+    uv = smooth_uv(cells, points, sizes_px, part, smoothing).clip(0, 1)
     return Guess(part, uv, (part > 0).astype(float))
 
 
-def side_of_border(cells: Cells, points: Points, sizes_px: np.ndarray) -> np.ndarray:
+def side_of_border(
+    cells: Cells, points: Points, sizes_px: np.ndarray, smoothing: float = 0.0
+) -> np.ndarray:
     """(Q,) thin-plate spline through -1 at points of a region's first part, 1 of its second.
 
     0 where the region has no points.
@@ -65,10 +70,13 @@ def side_of_border(cells: Cells, points: Points, sizes_px: np.ndarray) -> np.nda
         groups(cells.person, cells.region),
         kernel=thin_plate,
         linear=True,
+        noise=smoothing,
     )[:, 0]
 
 
-def smooth_uv(cells: Cells, points: Points, sizes_px: np.ndarray, part: np.ndarray) -> np.ndarray:
+def smooth_uv(
+    cells: Cells, points: Points, sizes_px: np.ndarray, part: np.ndarray, smoothing: float = 0.0
+) -> np.ndarray:
     """(Q, 2) thin-plate splines through the U and V of the points of each cell's (Q,) part."""
     return interpolate(
         in_sizes(points, sizes_px),
@@ -78,6 +86,7 @@ def smooth_uv(cells: Cells, points: Points, sizes_px: np.ndarray, part: np.ndarr
         groups(cells.person, part),
         kernel=thin_plate,
         linear=True,
+        noise=smoothing,
     )
 
 

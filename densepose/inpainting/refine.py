@@ -42,11 +42,14 @@ class RefineSettings:
     """How network and points are weighed; lengths in units of a person's size."""
 
     # A cell that lies as surely in a part as its points adds this to the log ratio of the network.
-    part_points: float = 4.0
+    part_points: float = 6.0
     # Distance from the nearest point of the part at which the network counts 63 % for U and V.
-    uv_reach: float = 0.15
+    uv_reach: float = 0.3
     error_reach: float = 0.3  # how far the network's error at a point tells of those around it
     enough_points: int = 4  # with fewer points in a part the network counts more
+    smoothing: float = 0.0  # of the splines; 0 passes through the points
+    spline_share: float = 1.0  # of U and V at the points themselves; the rest is the network's
+    error_noise: float = 0.0  # of the network's errors at points; 0 believes the points
 
 
 def refine(
@@ -71,7 +74,7 @@ def refine(
     log_ratio = at_cells.log_ratio
     if settings is not None:
         # Splines overshoot where they leave the points behind.
-        side = side_of_border(cells, points, sizes_px).clip(-1, 1)
+        side = side_of_border(cells, points, sizes_px, settings.smoothing).clip(-1, 1)
         log_ratio = log_ratio + settings.part_points * side
     alone = table[cells.region, 1] == 0
     second = ((log_ratio > 0) & ~alone).astype(np.int64)
@@ -101,14 +104,25 @@ def _joined_uv(
     said = at_points.uv[np.arange(len(points.part)), is_second.astype(np.int64)]
     kernel = exponential(settings.error_reach)
     error = interpolate(
-        known, points.uv - said, of_point, asked, of_cell, kernel=kernel, linear=False
+        known,
+        points.uv - said,
+        of_point,
+        asked,
+        of_cell,
+        kernel=kernel,
+        linear=False,
+        noise=settings.error_noise,
     )
     distance, _ = nearest(known, of_point, asked, of_cell)
     by_distance = np.exp(-((distance / settings.uv_reach) ** 2))
     most = int(of_cell.max(initial=0)) + 1
     count = np.bincount(of_point[of_point < most], minlength=most)[of_cell]
-    share = by_distance * np.clip((count - 1) / (settings.enough_points - 1), 0, 1)
-    smooth = smooth_uv(cells, points, sizes_px, part)
+    share = (
+        settings.spline_share
+        * by_distance
+        * np.clip((count - 1) / (settings.enough_points - 1), 0, 1)
+    )
+    smooth = smooth_uv(cells, points, sizes_px, part, settings.smoothing)
     return share[:, None] * smooth + (1 - share[:, None]) * (uv + error)
 
 

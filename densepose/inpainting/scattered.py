@@ -80,7 +80,7 @@ def interpolate(
         kernel: radial function.
         linear: add a linear function of the place, which the kernel's part is orthogonal to;
             without it the result falls to what the kernel says far away.
-        noise: added to the diagonal; 0 passes through the values.
+        noise: added to the diagonal; 0 passes through the values, more comes less near to them.
 
     Returns:
         (Q, D); 0 for places of a group without points.
