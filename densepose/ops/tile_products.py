@@ -23,6 +23,69 @@ COLUMNS = LANES * VECTORS
 FLOAT = 4  # bytes
 
 
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+
+
+def _pointer(builder, address, kind):
+    return builder.inttoptr(address, kind.as_pointer())
+
+
+def _lane_pointers(builder, address):
+    """Pointers to the vectors of one row of COLUMNS floats."""
+    steps = [ir.Constant(address.type, v * LANES * FLOAT) for v in range(VECTORS)]
+    return [_pointer(builder, builder.add(address, step), _VECTOR) for step in steps]
+
+
+def _row_address(builder, address, stride, row):
+    return builder.add(address, builder.mul(stride, ir.Constant(stride.type, row)))
+
+
+def _spread(builder, address):
+    """The float at an address in all lanes."""
+    value = builder.load(_pointer(builder, address, ir.FloatType()), align=FLOAT)
+    empty, index = ir.Constant(_VECTOR, ir.Undefined), ir.IntType(32)
+    first = builder.insert_element(empty, value, ir.Constant(index, 0))
+    lanes = ir.Constant(ir.VectorType(index, LANES), [0] * LANES)
+    return builder.shuffle_vector(first, empty, lanes)
+
+
+def _add_products(builder, left, left_row, right, sums):
+    """One step along the depth: every sum plus its product."""
+    fused, new = ("contract",), []
+    panel = [builder.load(p, align=FLOAT) for p in _lane_pointers(builder, right)]
+    for r in range(ROWS):
+        row = _spread(builder, _row_address(builder, left, left_row, r))
+        for v in range(VECTORS):
+            product = builder.fmul(row, panel[v], flags=fused)
+            new.append(builder.fadd(product, sums[r * VECTORS + v], flags=fused))
+    return new
+
+
+def _loop(builder, a, a_row, a_step, b, b_step, depth):
+    """All steps along the depth, of which there is at least one; returns the sums."""
+    before = builder.block
+    loop = builder.append_basic_block("products")
+    after = builder.append_basic_block("products.done")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k, left, right = (builder.phi(depth.type) for _ in range(3))
+    sums = [builder.phi(_VECTOR) for _ in range(ROWS * VECTORS)]
+    new = _add_products(builder, left, a_row, right, sums)
+    next_k = builder.add(k, ir.Constant(depth.type, 1))
+    zeros = ir.Constant(_VECTOR, [0.0] * LANES)
+    for phi, start, value in (
+        (k, ir.Constant(depth.type, 0), next_k),
+        (left, a, builder.add(left, a_step)),
+        (right, b, builder.add(right, b_step)),
+        *((total, zeros, value) for total, value in zip(sums, new, strict=True)),
+    ):
+        phi.add_incoming(start, before)
+        phi.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_signed("<", next_k, depth), loop, after)
+    builder.position_at_end(after)
+    return new
+
+
 def _micro_kernel(accumulate):
     """An intrinsic (a, a_row, a_step, b, b_step, c, c_row, depth): addresses and strides in bytes.
 
@@ -35,63 +98,10 @@ def _micro_kernel(accumulate):
 
         def codegen(context, builder, _, args):
             a, a_row, a_step, b, b_step, c, c_row, depth = args
-            number, vector = args[0].type, ir.VectorType(ir.FloatType(), LANES)
-            zero = ir.Constant(number, 0)
-
-            def pointer(address, kind):
-                return builder.inttoptr(address, kind.as_pointer())
-
-            def scaled(step, times):
-                return builder.mul(step, ir.Constant(number, times))
-
-            before = builder.block
-            loop = builder.append_basic_block("products")
-            after = builder.append_basic_block("products.done")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            k = builder.phi(number)
-            left, right = builder.phi(number), builder.phi(number)
-            sums = [builder.phi(vector) for _ in range(ROWS * VECTORS)]
-            panel = [
-                builder.load(
-                    pointer(builder.add(right, ir.Constant(number, v * LANES * FLOAT)), vector),
-                    align=FLOAT,
-                )
-                for v in range(VECTORS)
-            ]
-            new, fused = [], ("contract",)
-            spread = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+            sums = iter(_loop(builder, a, a_row, a_step, b, b_step, depth))
             for r in range(ROWS):
-                address = builder.add(left, scaled(a_row, r))
-                value = builder.load(pointer(address, ir.FloatType()), align=FLOAT)
-                first = builder.insert_element(
-                    ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
-                )
-                row = builder.shuffle_vector(first, ir.Constant(vector, ir.Undefined), spread)
-                for v in range(VECTORS):
-                    product = builder.fmul(row, panel[v], flags=fused)
-                    new.append(builder.fadd(product, sums[r * VECTORS + v], flags=fused))
-            next_k = builder.add(k, ir.Constant(number, 1))
-            for phi, start, value in (
-                (k, zero, next_k),
-                (left, a, builder.add(left, a_step)),
-                (right, b, builder.add(right, b_step)),
-                *(
-                    (p, ir.Constant(vector, [0.0] * LANES), n)
-                    for p, n in zip(sums, new, strict=True)
-                ),
-            ):
-                phi.add_incoming(start, before)
-                phi.add_incoming(value, loop)
-            builder.cbranch(builder.icmp_signed("<", next_k, depth), loop, after)
-            builder.position_at_end(after)
-            for r in range(ROWS):
-                base = builder.add(c, scaled(c_row, r))
-                for v in range(VECTORS):
-                    target = pointer(
-                        builder.add(base, ir.Constant(number, v * LANES * FLOAT)), vector
-                    )
-                    value = new[r * VECTORS + v]
+                for target in _lane_pointers(builder, _row_address(builder, c, c_row, r)):
+                    value = next(sums)
                     if accumulate:
                         value = builder.fadd(value, builder.load(target, align=FLOAT))
                     builder.store(value, target, align=FLOAT)
