@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from densepose.data.synthetic import make_synthetic_dataset
-from densepose.data.synthetic.background import photo_files
+from densepose.data.synthetic.photo_background import photo_files
 from densepose.data.synthetic.picture import PictureSettings, make_picture
 from densepose.data.synthetic.seeds import image_rng
 from densepose.data.synthetic.truth import REGION_OF_PART

@@ -1,4 +1,4 @@
-"""What is behind people: rooms, open ground, abstract pictures, or photos from a folder.
+"""What is behind people: rooms, open ground, abstract pictures.
 
 Colours are linear RGB, float32. A background may have a floor at y = 0; then people cast shadows on
 it.
@@ -7,7 +7,6 @@ it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,12 +14,8 @@ import numpy as np
 from .camera import Camera
 from .noise import cloud_image
 from .outdoors import outdoor_picture
-from .patterns import random_color, to_linear
+from .patterns import random_color
 from .room import room_picture
-
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-# Every how many-eth photo is kept for the held-out split.
-_VAL_PHOTO_STEP = 10
 
 
 @dataclass(frozen=True)
@@ -31,44 +26,6 @@ class Background:
     floor_depth: (
         np.ndarray | None
     )  # (H, W) depth in metres where the floor is seen, inf elsewhere; None: no floor
-
-
-def photo_files(folder: str | Path, split: str) -> list[Path]:
-    """Photos below ``folder`` for one split; the splits share no photo.
-
-    Raises:
-        FileNotFoundError: the folder is missing or holds too few photos for two disjoint splits.
-    """
-    folder = Path(folder)
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
-    if len(found) < 2:
-        raise FileNotFoundError(
-            f"{folder}: expected at least two photos ({', '.join(PHOTO_SUFFIXES)}), "
-            f"found {len(found)}; give another folder or leave --backgrounds out for generated ones"
-        )
-    held_out = {i for i in range(len(found)) if i % _VAL_PHOTO_STEP == 0}
-    return [p for i, p in enumerate(found) if (i in held_out) == (split == "val")]
-
-
-def photo_background(rng: np.random.Generator, camera: Camera, files: list[Path]) -> Background:
-    """A random cut-out of a random photo, at least as wide as half the photo."""
-    path = files[rng.integers(len(files))]
-    photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if photo is None:
-        raise ValueError(
-            f"{path}: not readable as an image; remove it from the folder of backgrounds"
-        )
-    height, width = photo.shape[:2]
-    side = rng.uniform(0.5, 1.0) * min(height / camera.height, width / camera.width)
-    rows, columns = max(1, int(side * camera.height)), max(1, int(side * camera.width))
-    top, left = rng.integers(height - rows + 1), rng.integers(width - columns + 1)
-    cut = photo[top : top + rows, left : left + columns, ::-1]
-    if rng.random() < 0.5:
-        cut = cut[:, ::-1]
-    small = cv2.resize(
-        np.ascontiguousarray(cut), (camera.width, camera.height), interpolation=cv2.INTER_AREA
-    )
-    return Background(to_linear(small.astype(np.float32) / np.iinfo(np.uint8).max), None)
 
 
 def random_background(rng: np.random.Generator, camera: Camera) -> Background:

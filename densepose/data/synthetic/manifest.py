@@ -16,7 +16,7 @@ from typing import Any
 import densepose
 from densepose.surface import charts, template
 
-from .background import photo_files
+from .photo_background import photo_files
 from .picture import PictureSettings
 from .seeds import SPLITS
 

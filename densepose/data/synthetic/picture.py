@@ -14,11 +14,13 @@ from densepose.surface.charts import load_template_atlas
 from .anatomy import Anatomy, load_anatomy
 from .annotate import annotate_person
 from .annotator_noise import SurfaceNoise
-from .background import photo_background, photo_files, random_background
+from .background import random_background
+from .framing import fit_camera
 from .geometry import SceneGeometry
+from .photo_background import light_of_photo, photo_background, photo_files
 from .photograph import develop, encode_jpeg, encode_png, sample_photograph
 from .render import render
-from .scene import Scene, fit_camera, sample_scene
+from .scene import Scene, sample_scene
 from .seeds import image_rng
 from .truth import Truth
 
@@ -95,6 +97,7 @@ def draw_picture(
         background = random_background(rng, scene.camera)
     else:
         background = photo_background(rng, scene.camera, _photos(settings.backgrounds, split))
+        geometry.scene = replace(scene, light=light_of_photo(scene.light, background.color))
     how = sample_photograph(rng)
     image = develop(render(geometry, background), how, rng)
     truth = geometry.truth(atlas)

@@ -80,6 +80,37 @@ class RayCaster:
         direction = np.ascontiguousarray(np.broadcast_to(to_light, points.shape), np.float32)
         return self._scene.run(start, direction, query="OCCLUDED") != -1
 
+    def open_share(
+        self, points: np.ndarray, normals: np.ndarray, directions: np.ndarray
+    ) -> np.ndarray:
+        """(R,) share of an evenly bright surrounding that reaches (R, 3) ``points`` of a surface.
+
+        Args:
+            points: where.
+            normals: (R, 3) unit normals, outwards.
+            directions: (D, 3) unit vectors; each is turned to the side that the normal is on, and
+                counts as much as light from there would.
+        """
+        total = np.zeros(len(points), np.float32)
+        reached = np.zeros(len(points), np.float32)
+        start = np.ascontiguousarray(points + _OFFSET_M * normals, np.float32)
+        for direction in directions:
+            along = normals @ direction
+            outwards = np.ascontiguousarray(np.sign(along)[:, None] * direction, np.float32)
+            is_open = self._scene.run(start, outwards, query="OCCLUDED") == -1
+            total += np.abs(along)
+            reached += np.abs(along) * is_open
+        return reached / np.maximum(total, 1e-6)
+
+
+def even_directions(count: int) -> np.ndarray:
+    """(count, 3) float32 unit vectors, evenly over a half sphere: a spiral from its top down."""
+    index = np.arange(count) + 0.5
+    up = 1 - index / count
+    around = index * np.pi * (3 - np.sqrt(5))  # the golden angle
+    flat = np.sqrt(1 - up**2)
+    return np.stack([flat * np.cos(around), up, flat * np.sin(around)], 1).astype(np.float32)
+
 
 def _nothing(count: int) -> Hits:
     return Hits(

@@ -13,11 +13,19 @@ from .appearance import paint_body
 from .background import Background
 from .geometry import SceneGeometry
 from .noise import smooth_noise
-from .raycast import Hits, vertex_normals
+from .raycast import Hits, even_directions, vertex_normals
 from .scene import Light
 
 _SUBPIXELS = np.array([[-0.3, -0.1], [0.1, 0.3], [0.25, -0.3]])
 _EDGE_DEPTH_M = 0.03
+# Folds of cloth: noise units a metre of waves and of creases, width (noise units of height), depth
+# and darkness of creases.
+_WAVES = np.array([16.0, 7.0, 16.0], np.float32)
+_CREASES = np.array([8.0, 4.5, 8.0], np.float32)
+_CREASE_WIDTH, _CREASE_DEPTH, _CREASE_SHADE = 0.35, 2.5, 0.6
+# Light from all sides: directions it is asked for, rounds of averaging with the neighbours that
+# hide how few they are, and what reaches the deepest corners from other surfaces.
+_DIRECTIONS, _OPENNESS_SMOOTHING, _LEAST_OPENNESS = 12, 2, 0.25
 
 
 def _outline_pixels(hits: Hits, height: int, width: int) -> np.ndarray:
@@ -86,6 +94,7 @@ def _shade(geometry: SceneGeometry, hits: Hits, rays: np.ndarray) -> np.ndarray:
     scene = geometry.scene
     color = np.zeros((len(rays), 3), np.float32)
     gloss = np.zeros(len(rays), np.float32)
+    openness = np.ones(len(rays), np.float32)
     normal = np.zeros((len(rays), 3), np.float32)
     order = np.argsort(hits.mesh, kind="stable")
     first = np.searchsorted(hits.mesh[order], np.arange(len(geometry.meshes) + 1))
@@ -96,10 +105,24 @@ def _shade(geometry: SceneGeometry, hits: Hits, rays: np.ndarray) -> np.ndarray:
         own = hits[index]
         material = _person_material if number < geometry.num_people else _thing_material
         color[index], gloss[index], normal[index] = material(geometry, number, own)
+        if number < geometry.num_people:
+            openness[index] = _openness(geometry, number, own)
     points = scene.camera.position.astype(np.float32) + rays * hits.depth[:, None]
     normal = _towards_viewer(normal, rays)
     dark = geometry.caster.in_shadow(points, normal, scene.light.to_lamp)
-    return _lit(scene.light, color, gloss, normal, rays, dark)
+    return _lit(scene.light, color, gloss, normal, rays, dark, openness)
+
+
+def _openness(geometry: SceneGeometry, number: int, hits: Hits) -> np.ndarray:
+    """(S,) share of the light from all sides that reaches a person, dark under arms and chins."""
+    vertices, faces = geometry.meshes[number]
+    normals = vertex_normals(vertices, faces)
+    directions = even_directions(_DIRECTIONS)
+    share = geometry.caster.open_share(vertices, normals, directions)
+    for _ in range(_OPENNESS_SMOOTHING):
+        share = geometry.anatomy.smoothing @ share
+    at = np.einsum("pc,pc->p", share[faces[hits.face]], hits.barycentric)
+    return _LEAST_OPENNESS + (1 - _LEAST_OPENNESS) * at
 
 
 def _thing_material(
@@ -114,9 +137,11 @@ def _thing_material(
     )
     local = np.einsum("pck,pc->pk", thing.local[faces[hits.face]], hits.barycentric)
     normal = _surface_normal(vertices, faces, hits, smooth=thing.smooth)
+    color = thing.pattern.paint(local)
     if worn and thing.fold > 0:
-        normal = _wrinkled(normal, local, np.full(len(local), thing.fold, np.float32))
-    return thing.pattern.paint(local), thing.gloss, normal
+        normal, light = _wrinkled(normal, local, np.full(len(local), thing.fold, np.float32))
+        color = color * light[:, None]
+    return color, thing.gloss, normal
 
 
 def _surface_normal(
@@ -147,16 +172,32 @@ def _person_material(
     points = geometry.anatomy.points(hits.face, hits.barycentric)
     paint = paint_body(look, points, geometry.anatomy)
     normal = _surface_normal(vertices, faces, hits, smooth=True)
-    normal = _wrinkled(normal, points.rest + look.texture_shift, paint.fold)
-    return paint.color, paint.gloss, normal
+    normal, light = _wrinkled(normal, points.rest + look.texture_shift, paint.fold)
+    return paint.color * light[:, None], paint.gloss, normal
 
 
-def _wrinkled(normal: np.ndarray, points: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """Normals (S, 3) of cloth with folds of strength ``fold`` (S,), longer along the body."""
-    at = points * np.array([16.0, 7.0, 16.0], np.float32)
+def _wrinkled(
+    normal: np.ndarray, points: np.ndarray, fold: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Normals (S, 3) of cloth with folds of strength ``fold`` (S,), and light (S,) left in them.
+
+    Soft waves, longer along the body, and between them creases: the lines where a slower field
+    changes its sign are valleys.
+    """
+    at = points * _WAVES
     bend = np.stack([smooth_noise(at), smooth_noise(at + 31.7), smooth_noise(at + 57.1)], axis=1)
-    normal = normal + fold[:, None] * bend
-    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
+    at = points * _CREASES + 11.3
+    field = smooth_noise(at)
+    step = np.float32(0.12)
+    slope = np.stack([smooth_noise(at + step * axis) - field for axis in np.eye(3, dtype="f4")], 1)
+    valley = np.exp(-((field / _CREASE_WIDTH) ** 2))
+    # Height -valley: its slope is 2 field / width^2 * valley * slope of the field, and the surface
+    # leans away from where it rises.
+    lean = (2 / _CREASE_WIDTH * field * valley)[:, None] * slope / step * _CREASES
+    lean *= _CREASE_DEPTH / _CREASES.max()
+    normal = normal + fold[:, None] * (bend - lean)
+    light = 1 - _CREASE_SHADE * np.minimum(fold, 1) * valley
+    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9), light
 
 
 def _lit(
@@ -166,6 +207,7 @@ def _lit(
     normal: np.ndarray,
     rays: np.ndarray,
     dark: np.ndarray,
+    openness: np.ndarray,
 ) -> np.ndarray:
     to_lamp = light.to_lamp.astype(np.float32)
     reaches = 1 - light.shadow * dark.astype(np.float32)
@@ -177,7 +219,7 @@ def _lit(
     half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
     mirror = np.clip((normal * half).sum(axis=1), 0, 1) ** 2
     shine = (mirror**2) ** 2 * ((mirror**2) ** 2) ** 2 * gloss * reaches * 0.5  # to the power of 24
-    light_in = ambient + lamp[:, None] * light.lamp
+    light_in = openness[:, None] * ambient + lamp[:, None] * light.lamp
     return (color * light_in + shine[:, None] * light.lamp).astype(np.float32)
 
 

@@ -11,12 +11,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .anatomy import Anatomy
-from .camera import Camera, look_at
+from .camera import Camera
+from .framing import fit_camera
 from .objects import SceneObject, random_object
 from .person import Person, mirrored_person, moved, sample_person
 
 _VOXEL_M = 0.07
 _CLOSEST_M = 0.45
+# Nearer to somebody than this, the camera has nothing between them: it would hide everything.
+_ROOM_M = 1.7
 
 
 @dataclass(frozen=True)
@@ -80,57 +83,6 @@ def _place_people(
     return people, objects
 
 
-def fit_camera(
-    rng: np.random.Generator, people: list[Person], width: int, height: int, *, whole: bool = False
-) -> Camera:
-    """A camera around the people: all in the frame, one cut by the border, or far away.
-
-    Args:
-        rng: draws direction, lens and framing.
-        people: at least one.
-        width: of the image in px.
-        height: of the image in px.
-        whole: the people fit into the frame in any case.
-    """
-    focus = people[rng.integers(len(people))]
-    draw = 0.0 if whole else rng.random()
-    everybody = np.concatenate([person.shell[::15] for person in people])
-    if draw < 0.6:
-        fitted = everybody
-        target = (fitted.min(axis=0) + fitted.max(axis=0)) / 2
-        fill = rng.uniform(0.7, 1.0)
-    elif draw < 0.85:
-        fitted = focus.shell[::15]
-        target = focus.joints[rng.choice(len(focus.joints))] + rng.normal(0, 0.1, 3)
-        fill = rng.uniform(1.0, 2.1)
-    else:
-        fitted = everybody
-        target = (fitted.min(axis=0) + fitted.max(axis=0)) / 2 + rng.normal(0, 0.3, 3) * [1, 0.3, 1]
-        fill = rng.uniform(0.45, 0.7)
-    yaw = rng.uniform(0, 2 * np.pi)
-    kind = rng.random()
-    degrees = (
-        rng.normal(4, 6)
-        if kind < 0.72
-        else rng.uniform(12, 55)
-        if kind < 0.9
-        else rng.uniform(-22, 0)
-    )
-    pitch = np.radians(degrees)
-    away = np.array([np.cos(pitch) * np.sin(yaw), np.sin(pitch), np.cos(pitch) * np.cos(yaw)])
-    view = np.radians(rng.uniform(22, 68))
-    focal = 0.5 * max(width, height) / np.tan(view / 2)
-    roll = np.radians(rng.normal(0, 3))
-    probe = look_at(target + away, target, roll, focal, width, height)
-    local = (fitted - target) @ probe.rotation.T
-    half = 0.5 * fill * np.array([width, height])
-    distance = float((np.abs(local[:, :2]) * focal / half - local[:, 2:]).max())
-    nearest = float(((everybody - target) @ probe.rotation[2]).min())
-    position = target + away * max(distance, 0.6 - nearest)
-    position[1] = max(position[1], 0.12)
-    return look_at(position, target, roll, focal, width, height)
-
-
 def _things_in_front(
     rng: np.random.Generator, people: list[Person], camera: Camera
 ) -> list[SceneObject]:
@@ -141,6 +93,8 @@ def _things_in_front(
         middle = person.skin.mean(axis=0)
         towards = (camera.position - middle) * [1, 0, 1]
         gap = np.linalg.norm(towards)
+        if gap < _ROOM_M:
+            continue
         towards = towards / max(gap, 1e-6)
         reach = float((person.shell @ towards).max() - middle @ towards)
         step = min(reach + rng.uniform(0.3, 0.9), 0.7 * gap)
