@@ -23,7 +23,7 @@ from .seeds import SPLITS
 SCHEMA = 1
 KIND = "densepose synthetic dataset"
 # Counts up whenever equal settings give other images or annotations than before.
-GENERATOR = 1
+GENERATOR = 2
 NAME = "manifest.json"
 _SMALLEST_IMAGE = 48
 _LARGEST_IMAGE = 2048
