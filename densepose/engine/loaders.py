@@ -19,6 +19,8 @@ from densepose.data.mapper import DensePoseMapper
 from densepose.data.training_records import training_records
 from densepose.evaluation.prediction_file import prediction_paths, read_prediction
 
+from .worker_messages import OneMessage
+
 logger = logging.getLogger(__name__)
 
 
@@ -72,7 +74,7 @@ def build_train_loader(cfg: CfgNode) -> DataLoader:
     return build_detection_train_loader(
         cfg,
         dataset=training_records(cfg),
-        mapper=NamedErrors(DensePoseMapper(cfg, is_train=True)),
+        mapper=OneMessage(NamedErrors(DensePoseMapper(cfg, is_train=True))),
         num_workers=num_workers(cfg.DATALOADER.NUM_WORKERS),
     )
 
@@ -87,7 +89,7 @@ def build_test_loader(cfg: CfgNode, name: str) -> DataLoader:
     return build_detection_test_loader(
         cfg,
         name,
-        mapper=NamedErrors(mapper),
+        mapper=OneMessage(NamedErrors(mapper)),
         num_workers=num_workers(cfg.DATALOADER.NUM_WORKERS),
     )
 
