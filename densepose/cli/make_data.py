@@ -52,6 +52,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--backgrounds", metavar="DIR", help="folder of photos; left out: generated backgrounds")
     add(
+        "--photo-share",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="share of the images with a photo of --backgrounds, the others get generated ones"
+        " (default 1)",
+    )
+    add(
         "--noise-m",
         type=float,
         default=0.0,
@@ -90,6 +98,7 @@ def run(args: Namespace) -> int:
             people=args.people,
             noise_m=args.noise_m,
             backgrounds=args.backgrounds,
+            photo_share=args.photo_share,
             on_progress=show,
         )
     new = args.num_train + args.num_val - first[0]

@@ -239,6 +239,21 @@ def test_photos_become_backgrounds_and_the_splits_share_none(tmp_path):
     assert np.median(border[:, 2]) > np.median(border[:, 0]) + 50
 
 
+def test_photos_and_generated_backgrounds_mix(tmp_path):
+    for number in range(6):
+        red = np.full((90, 120, 3), (0, 0, 200), np.uint8)  # BGR
+        cv2.imwrite(str(tmp_path / f"{number:02d}.png"), red)
+    settings = PictureSettings(0, 64, (1, 1), 0.0, str(tmp_path), photo_share=0.5)
+    is_photo = []
+    for index in range(12):
+        picture = make_picture(settings, "train", index)
+        image = cv2.imdecode(np.frombuffer(picture.jpeg, np.uint8), cv2.IMREAD_COLOR)
+        instance = cv2.imdecode(np.frombuffer(picture.instance_png, np.uint8), cv2.IMREAD_UNCHANGED)
+        blue, green, red = np.median(image[instance == 0], axis=0)
+        is_photo.append(red > 3 * max(blue, green))
+    assert 2 <= sum(is_photo) <= 10
+
+
 def test_a_broken_photo_is_named_with_the_image_it_was_meant_for(tmp_path):
     folder = tmp_path / "photos"
     folder.mkdir()
@@ -246,6 +261,11 @@ def test_a_broken_photo_is_named_with_the_image_it_was_meant_for(tmp_path):
         (folder / f"{number}.jpg").write_bytes(b"not a photo")
     with pytest.raises(ValueError, match=r"train image 1: .*\.jpg: not readable as an image"):
         make_synthetic_dataset(tmp_path / "set", backgrounds=folder, **SETTINGS)
+
+
+def test_a_share_of_photos_out_of_range_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"photo_share must be in \(0, 1\], got 1.5"):
+        make_synthetic_dataset(tmp_path / "set", photo_share=1.5, **SETTINGS)
 
 
 def test_annotator_noise_changes_answers_but_neither_image_nor_truth():

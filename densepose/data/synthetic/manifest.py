@@ -48,6 +48,8 @@ class DatasetSettings:
         described["people"] = list(self.picture.people)
         if self.picture.backgrounds is not None:
             described["backgrounds"] = _photos_sha256(self.picture.backgrounds)
+        if self.picture.photo_share == 1:  # as before there was a choice
+            del described["photo_share"]
         return described
 
 
@@ -95,6 +97,7 @@ def check_settings(settings: DatasetSettings) -> None:
             f"people must be FEWEST-MOST within 1 to {_MOST_PEOPLE}, got {fewest}-{most}",
         ),
         (0 <= picture.noise_m <= 0.5, f"noise_m must be 0 to 0.5 metres, got {picture.noise_m}"),
+        (0 < picture.photo_share <= 1, f"photo_share must be in (0, 1], got {picture.photo_share}"),
     )
     for holds, message in rules:
         if not holds:

@@ -38,6 +38,7 @@ class PictureSettings:
     people: tuple[int, int]
     noise_m: float
     backgrounds: str | None
+    photo_share: float = 1.0  # of the images, where there are photos
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def draw_picture(
     rng = image_rng(settings.seed, split, index)
     anatomy, atlas = load_anatomy(), load_template_atlas()
     scene, geometry = compose(rng, anatomy, settings.image_size, settings.people)
-    if settings.backgrounds is None:
+    if not _has_photo(settings, rng):
         background = random_background(rng, scene.camera)
     else:
         background = photo_background(rng, scene.camera, _photos(settings.backgrounds, split))
@@ -102,6 +103,13 @@ def draw_picture(
     image = develop(render(geometry, background), how, rng)
     truth = geometry.truth(atlas)
     return image, truth, _annotations(settings, truth, rng), how.jpeg_quality
+
+
+def _has_photo(settings: PictureSettings, rng: np.random.Generator) -> bool:
+    """Whether the background of an image is a photo; draws only where both kinds occur."""
+    if settings.backgrounds is None or settings.photo_share >= 1:
+        return settings.backgrounds is not None
+    return bool(rng.random() < settings.photo_share)
 
 
 def _annotations(

@@ -61,6 +61,7 @@ def make_synthetic_dataset(
     people: tuple[int, int] = (1, 3),
     noise_m: float = 0.0,
     backgrounds: str | Path | None = None,
+    photo_share: float = 1.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SyntheticDataset:
     """Make a set, or go on with one that was interrupted.
@@ -79,6 +80,7 @@ def make_synthetic_dataset(
         noise_m: standard deviation of annotators along the surface, metres; the paper has 0.02 to
             0.07.
         backgrounds: folder of photos, split disjointly; None generates backgrounds.
+        photo_share: of the images that have a photo as background; the others a generated one.
         on_progress: called with (finished, all) after every image.
 
     Raises:
@@ -87,7 +89,7 @@ def make_synthetic_dataset(
     """
     root = Path(root)
     photos = str(backgrounds) if backgrounds else None
-    picture = PictureSettings(seed, image_size, tuple(people), noise_m, photos)
+    picture = PictureSettings(seed, image_size, tuple(people), noise_m, photos, photo_share)
     settings = DatasetSettings(picture, num_train, num_val)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
