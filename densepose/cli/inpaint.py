@@ -36,10 +36,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--out", "--output", metavar="DIR", help="folder to write; an interrupted run goes on")
     add(
         "--method",
-        choices=("teacher", "network", "nearest", "smooth"),
+        choices=("teacher", "network", "nearest", "smooth", "truth"),
         default="teacher",
         help="teacher: network corrected by the annotated points (default); network: uncorrected;"
-        " nearest: nearest annotated point; smooth: thin-plate splines in each part",
+        " nearest: nearest annotated point; smooth: thin-plate splines in each part; truth: what"
+        " --truth holds, an upper bound of all teachers",
     )
     add(
         "--scales",

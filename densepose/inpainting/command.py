@@ -40,6 +40,7 @@ from .run import (
     Inpainted,
     Method,
     TeacherMethod,
+    TruthMethod,
     file_sha256,
     has_annotated_people,
     inpaint_dataset,
@@ -80,7 +81,7 @@ def inpaint_command(args: Namespace) -> str:
         )
         lines.append(_told(done, time.monotonic() - start))
         lines.append(f"Pictures: {write_previews(args.out, records)}")
-    if args.truth:
+    if args.truth and args.method != "truth":
         lines += _compare(args, cfg, records, method, surface)
     return "\n".join(lines)
 
@@ -95,6 +96,8 @@ def build_method(args: Namespace, cfg: CfgNode, surface: str) -> tuple[Method, d
     """
     if args.method in BASELINES:
         return BASELINES[args.method], {"method": args.method}
+    if args.method == "truth":
+        return TruthMethod(args.truth), {"method": args.method}
     check_config(cfg)
     if not (is_dp_fcn(cfg) and cfg.MODEL.DP_FCN.CROPS):
         raise ValueError(
@@ -124,7 +127,10 @@ def _check_arguments(args: Namespace, cfg: CfgNode, names: list[str]) -> None:
     if not names:
         raise ValueError("no data set: give --dataset NAME, or a config with DATASETS.TRAIN")
     require_registered(names)
-    if args.method not in BASELINES and not (args.weights or cfg.MODEL.WEIGHTS):
+    if args.method == "truth" and not (args.out and args.truth):
+        raise ValueError("--method truth copies the complete truth: give --truth DIR and --out DIR")
+    needs_weights = args.method in ("teacher", "network")
+    if needs_weights and not (args.weights or cfg.MODEL.WEIGHTS):
         raise ValueError("a teacher needs weights: give --weights FILE; configs/teacher trains one")
 
 

@@ -21,6 +21,7 @@ from densepose.structures.dense_labels import CONFIDENCE_STEPS
 from densepose.structures.grids import UV_STEPS
 from densepose.surface.symmetry import ChartSymmetry
 
+from .accuracy import read_truth
 from .baselines import nearest_point, smooth_in_part
 from .cells import Cells, Guess, Points, cells_of, points_of, sizes_px
 from .refine import RefineSettings, Scores, keep_points, refine
@@ -28,8 +29,17 @@ from .teacher import Averaging, ask
 
 logger = logging.getLogger(__name__)
 
-# (image (3, H, W), people, cells, points) -> what is said about the cells
-Method = Callable[[Any, DensePoseAnnotations, Cells, Points], Guess]
+
+@dataclass(frozen=True)
+class Picture:
+    """The stored image that is inpainted."""
+
+    image_id: int
+    pixels: np.ndarray  # (3, H, W) uint8 in the model's channel order
+
+
+# (picture, people, cells, points) -> what is said about the cells
+Method = Callable[[Picture, DensePoseAnnotations, Cells, Points], Guess]
 
 
 @dataclass(frozen=True)
@@ -43,12 +53,12 @@ class Inpainted:
     without_masks: int  # people with points but without part masks, who cannot be inpainted
 
 
-def nearest(_image: Any, people: DensePoseAnnotations, cells: Cells, points: Points) -> Guess:
+def nearest(_picture: Any, people: DensePoseAnnotations, cells: Cells, points: Points) -> Guess:
     """The nearest annotated point."""
     return nearest_point(cells, points, sizes_px(people))
 
 
-def smooth(_image: Any, people: DensePoseAnnotations, cells: Cells, points: Points) -> Guess:
+def smooth(_picture: Any, people: DensePoseAnnotations, cells: Cells, points: Points) -> Guess:
     """Thin-plate splines."""
     return smooth_in_part(cells, points, sizes_px(people))
 
@@ -73,10 +83,10 @@ class TeacherMethod:
         self.settings = settings
 
     def __call__(
-        self, image: Any, people: DensePoseAnnotations, cells: Cells, points: Points
+        self, picture: Picture, people: DensePoseAnnotations, cells: Cells, points: Points
     ) -> Guess:
-        """Guess of every cell; ``image`` (3, H, W) in the model's channel order."""
-        at_cells, at_points = self.scores(image, people, cells, points)
+        """Guess of every cell."""
+        at_cells, at_points = self.scores(picture.pixels, people, cells, points)
         return refine(cells, points, sizes_px(people), at_cells, at_points, self.settings)
 
     def scores(
@@ -95,6 +105,30 @@ class TeacherMethod:
         )
         count = len(cells.person)
         return asked[slice(0, count)], asked[slice(count, None)]
+
+
+class TruthMethod:
+    """No guess: the complete truth that a synthetic set has beside it."""
+
+    def __init__(self, truth_dir: str | Path) -> None:
+        """Keep the folder; see ``read_truth``."""
+        self.truth_dir = truth_dir
+
+    def __call__(
+        self, picture: Picture, people: DensePoseAnnotations, cells: Cells, points: Points
+    ) -> Guess:
+        """What each cell shows of its person, who is the one seen in most cells of its regions."""
+        iuv, instance = read_truth(self.truth_dir, picture.image_id)
+        height, width = instance.shape
+        column, row = np.floor(cells.place_px).astype(np.int64).T
+        row, column = row.clip(0, height - 1), column.clip(0, width - 1)
+        shown = instance[row, column]
+        seen = np.zeros((len(people), 256), np.int64)
+        np.add.at(seen, (cells.person, shown), 1)
+        seen[:, 0] = 0  # nobody
+        own = (shown > 0) & (shown == seen.argmax(axis=1)[cells.person])
+        part = np.where(own, iuv[row, column, 0], 0).astype(np.int64)
+        return Guess(part, iuv[row, column, 1:] / UV_STEPS, (part > 0).astype(np.float64))
 
 
 def inpaint_dataset(
@@ -145,7 +179,8 @@ def inpaint_image(record: Mapping[str, Any], method: Method, image_format: str) 
     cells = cells_of(people)
     points = points_of(people, cells.map_sizes)
     image = read_record_image(dict(record), image_format).transpose(2, 0, 1)
-    guess = keep_points(cells, points, method(np.ascontiguousarray(image), people, cells, points))
+    picture = Picture(record["image_id"], np.ascontiguousarray(image))
+    guess = keep_points(cells, points, method(picture, people, cells, points))
     part, uv, confidence = to_maps(cells, guess)
     return InpaintedImage(
         image_id=record["image_id"],

@@ -53,14 +53,14 @@ def test_points_are_exact_and_pixels_stay_in_their_masks(records, name: str):
 def test_a_stopped_run_goes_on_and_a_finished_one_does_nothing(records, tmp_path: Path):
     calls = []
 
-    def counting(image, people, cells, points):
-        calls.append(image.shape)
-        return BASELINES["nearest"](image, people, cells, points)
+    def counting(picture, people, cells, points):
+        calls.append(picture.pixels.shape)
+        return BASELINES["nearest"](picture, people, cells, points)
 
-    def stopping(image, people, cells, points):
+    def stopping(picture, people, cells, points):
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return counting(image, people, cells, points)
+        return counting(picture, people, cells, points)
 
     options = {"settings": {"method": "counting"}, "image_format": "RGB"}
     with pytest.raises(KeyboardInterrupt):
