@@ -5,7 +5,8 @@
 
 runs every chart config of the checkout (configs/, HRNet/, evolution/, quick_schedules/) and prints
 a table; ``--report docs/equality_with_detectron2.md`` writes it with date and versions, and a JSON
-file beside it. The status is 1 when a config is out of the limits.
+file beside it. With ``--keep DIR`` it can be stopped and goes on later. The status is 1 when a
+config is out of the limits.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def main() -> int:
         project = project_of(args.detectron2)
         names = chart_configs(project, args.only)
         findings = run_comparison(
-            args.detectron2, names, seed=args.seed, double=args.double, opts=args.opts, tell=tell
+            args.detectron2, names, seed=args.seed, opts=args.opts, keep=args.keep, tell=tell
         )
     except (FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -69,8 +70,13 @@ def parse_arguments() -> argparse.Namespace:
         help="configs with this in their name, for example R_50_FPN_DL; can be repeated",
     )
     add("--seed", type=int, default=0, help="of weights and inputs (default 0)")
-    add("--double", action="store_true", help="in float64: what remains is no rounding")
     add("--report", type=Path, metavar="MD", help="write the table here and a JSON file beside it")
+    add(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="write each config's results here; the same command later goes on where it stopped",
+    )
     add("opts", nargs="*", help="KEY VALUE pairs for both sides, for example a narrower head")
     return parser.parse_args()
 

@@ -12,6 +12,7 @@ from torch import Tensor
 MAP_LIMIT = 1e-4  # largest difference of raw outputs
 RELATIVE_LIMIT = 1e-4  # of losses and gradients
 UV_LIMIT = 1  # steps of 1 / 255
+_DERIVED = ("map_difference", "loss_relative", "passed")
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,13 @@ class Equality:
 
     def to_json(self) -> dict[str, Any]:
         """All numbers as plain values."""
-        derived = ("map_difference", "loss_relative", "passed")
-        return {**asdict(self), **{name: getattr(self, name) for name in derived}}
+        return {**asdict(self), **{name: getattr(self, name) for name in _DERIVED}}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Equality:
+        """The inverse of ``to_json``."""
+        own = {name: value for name, value in values.items() if name not in _DERIVED}
+        return cls(**{**own, "losses": {name: (a, b) for name, (a, b) in own["losses"].items()}})
 
 
 def names_digest(state: Mapping[str, Tensor]) -> str:

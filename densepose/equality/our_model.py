@@ -15,7 +15,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 
-from densepose.benchmark.both_sides.inputs import Picture, make_picture
+from densepose.benchmark.both_sides.inputs import make_picture
 from densepose.benchmark.our_side import annotations_of
 from densepose.config import check_config, load_config
 from densepose.engine.checkpoint import save_checkpoint
@@ -42,19 +42,18 @@ def strict_model(cfg: CfgNode, weights: Path) -> nn.Module:
 
 
 def our_results(model: nn.Module, seed: int) -> dict[str, Tensor]:
-    """As the checkout's side leaves them; ``fast/...`` are the maps with the CPU operators."""
-    picture = _picture(seed)
-    results = _maps(same_batch.predict(model, picture))
-    results |= same_batch.train(
-        model, [picture], [same_batch.target_of(picture, annotations_of(picture))]
-    )
-    return results
+    """As the checkout's side leaves them; the model is trained and in float64 afterwards."""
+    results = _maps(same_batch.predict(model, make_picture(seed, **same_batch.PICTURE)))
+    with same_batch.in_float64(model):
+        batch = same_batch.training_batch(seed, make_picture)
+        targets = [same_batch.target_of(picture, annotations_of(picture)) for picture in batch]
+        return results | same_batch.train(model, batch, targets)
 
 
 def accelerated_maps(model: nn.Module, seed: int) -> dict[str, Tensor]:
     """The maps alone, after ``accelerate``."""
     accelerate(model)
-    found = _maps(same_batch.predict(model, _picture(seed)))
+    found = _maps(same_batch.predict(model, make_picture(seed, **same_batch.PICTURE)))
     return {name: value for name, value in found.items() if name.startswith("map/")}
 
 
@@ -62,8 +61,9 @@ def with_views(cfg: CfgNode, model: nn.Module, table: Tensor, seed: int) -> dict
     """Boxes, scores and maps of TEST.AUG with a left-right map in form of a table."""
     symmetry = ChartSymmetry(flipped_parts(), flipped_coarse(), np.ones((25, 2)), table.numpy())
     looking = DensePoseGeneralizedRCNNWithTTA(cfg, model, symmetry).eval()
+    picture = make_picture(seed, **same_batch.PICTURE)
     with torch.no_grad():
-        (found,) = looking([{"image": _picture(seed).image.to(torch.uint8)}])
+        (found,) = looking([{"image": picture.image.to(torch.uint8)}])
     found = found["instances"]
     return {"boxes": found.pred_boxes.tensor, "scores": found.scores, **_maps(found)}
 
@@ -71,10 +71,6 @@ def with_views(cfg: CfgNode, model: nn.Module, table: Tensor, seed: int) -> dict
 def write_checkpoint(model: nn.Module, cfg: CfgNode, path: Path) -> None:
     """The weights in a checkpoint as training writes them."""
     save_checkpoint(path, {"model": model.state_dict(), "iteration": 0, "config": cfg.dump()})
-
-
-def _picture(seed: int) -> Picture:
-    return make_picture(seed, **same_batch.PICTURE)
 
 
 def _maps(found: Instances) -> dict[str, Tensor]:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from densepose.benchmark.contestants import Contestant
+from densepose.benchmark.contestants import PACKAGE, Contestant
 from densepose.shipped_configs import config_dir
 
 from .compare import Equality, compare_results, names_digest
 from .configs import group_by_model, project_of
+from .kept import KeptResults, sources_digest, versions
 from .our_model import (
     accelerated_maps,
     load_checked,
@@ -27,7 +28,7 @@ from .our_model import (
 )
 from .two_iterations import small_config, train_two_iterations, write_data
 from .views import CONFIG as VIEWS_CONFIG
-from .views import ViewEquality, compare_views, mirror_table
+from .views import TurnError, ViewEquality, compare_turns, compare_views, mirror_table
 
 SERVER = Path(__file__).with_name("upstream_model.py")
 # A key of this package, and addresses: released weights have names here (zoo://...).
@@ -40,6 +41,7 @@ class Findings:
 
     equalities: list[Equality]
     views: list[ViewEquality]
+    turns: list[TurnError]
     two_iterations: dict[str, list[float]]  # config -> total losses
     shipped: dict[str, list[str]]  # config -> keys that differ from ours of the same name
 
@@ -49,37 +51,57 @@ def run_comparison(
     names: Sequence[str],
     *,
     seed: int = 0,
-    double: bool = False,
     opts: Sequence[str] = (),
+    keep: Path | None = None,
     tell: Callable[[str], None] = print,
 ) -> Findings:
     """Compare models, views, configs; train every config for two iterations.
+
+    The results of each config are the same whichever others are compared with it.
 
     Args:
         checkout: folder of a checkout of detectron2.
         names: of its configs, see ``chart_configs``.
         seed: of weights and inputs.
-        double: compute in float64: what remains is no rounding.
         opts: KEY VALUE pairs for both sides.
+        keep: folder in which each config's results outlive a stop, see ``KeptResults``.
         tell: is given a line for each thing done.
     """
     project = project_of(checkout)
     groups = group_by_model(project, names, opts)
-    equalities, views = [], []
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64 if double else torch.float32)
-    try:
-        with Contestant("detectron2", [str(SERVER)], project) as upstream:
-            for number, (name, others) in enumerate(groups.items(), start=1):
-                tell(f"{number}/{len(groups)} {name}")
-                side = Sides(upstream, project, seed=seed, double=double, opts=opts)
-                equalities.append(side.equality(name, others))
-                if name == VIEWS_CONFIG:
-                    views = compare_views(side, tell)
-    finally:
-        torch.set_default_dtype(before)
-    losses = _two_iterations(project, names, opts, tell)
-    return Findings(equalities, views, losses, _shipped(project, names))
+    kept = KeptResults(keep, _state(project, seed, opts))
+    equalities, views, turns = [], [], []
+    with Contestant("detectron2", [str(SERVER)], project) as upstream:
+        sides = Sides(upstream, project, seed=seed, opts=opts)
+        for number, (name, others) in enumerate(groups.items(), start=1):
+            tell(f"{number}/{len(groups)} {name}")
+            values = kept.get("model", name, lambda name=name: sides.equality(name).to_json())
+            equalities.append(replace(Equality.from_json(values), same_models=others))
+        if VIEWS_CONFIG in groups:
+            measure = partial(compare_views, sides, tell)
+            views = kept.get("views", VIEWS_CONFIG, lambda: [asdict(v) for v in measure()])
+            turns = kept.get(
+                "turns", VIEWS_CONFIG, lambda: [asdict(t) for t in compare_turns(sides)]
+            )
+    return Findings(
+        equalities,
+        [ViewEquality(**values) for values in views],
+        [TurnError(**values) for values in turns],
+        _two_iterations(project, names, opts, kept, tell),
+        _shipped(project, names),
+    )
+
+
+def _state(project: Path, seed: int, opts: Sequence[str]) -> dict[str, Any]:
+    """All that a config's results depend on."""
+    return {
+        "sources": sources_digest(PACKAGE),
+        "configs": sources_digest(project / "configs", "*.yaml"),
+        "checkout": sources_digest(project / "densepose"),
+        "versions": versions(),
+        "seed": seed,
+        "opts": list(opts),
+    }
 
 
 class Sides:
@@ -91,14 +113,12 @@ class Sides:
         project: Path,
         *,
         seed: int,
-        double: bool,
         opts: Sequence[str],
     ) -> None:
         """Keep what all configs share; see ``run_comparison``."""
         self.upstream = upstream
         self.project = project
         self.seed = seed
-        self.double = double
         self.opts = list(opts)
 
     def path(self, name: str) -> str:
@@ -108,9 +128,9 @@ class Sides:
     def ask(self, name: str, folder: str, opts: Sequence[str] = (), **work: Any) -> None:
         """Let the checkout's process do some work with a config."""
         case = {"upstream_config": self.path(name), "opts": [*self.opts, *opts], "folder": folder}
-        self.upstream.prepare({**case, "seed": self.seed, "double": self.double, **work})
+        self.upstream.prepare({**case, "seed": self.seed, **work})
 
-    def equality(self, name: str, others: list[str]) -> Equality:
+    def equality(self, name: str) -> Equality:
         """All numbers of one config."""
         with tempfile.TemporaryDirectory(prefix="densepose_equality_") as folder:
             self.ask(name, folder, work="results")
@@ -130,7 +150,6 @@ class Sides:
                 tensors=len(model.state_dict()),
                 names_sha256=names,
                 loads_there=True,  # the request above would have raised
-                same_models=others,
                 **compare_results(ours, theirs, fast),
             )
 
@@ -148,15 +167,23 @@ class Sides:
 
 
 def _two_iterations(
-    project: Path, names: Sequence[str], opts: Sequence[str], tell: Callable[[str], None]
+    project: Path,
+    names: Sequence[str],
+    opts: Sequence[str],
+    kept: KeptResults,
+    tell: Callable[[str], None],
 ) -> dict[str, list[float]]:
     losses = {}
     with tempfile.TemporaryDirectory(prefix="densepose_equality_") as folder:
         data = write_data(Path(folder) / "data")
+
+        def train(name: str) -> list[float]:
+            path = project / "configs" / f"{name}.yaml"
+            return train_two_iterations(small_config(path, data, opts))
+
         for number, name in enumerate(names, start=1):
             tell(f"two iterations {number}/{len(names)} {name}")
-            cfg = small_config(project / "configs" / f"{name}.yaml", data, opts)
-            losses[name] = train_two_iterations(cfg)
+            losses[name] = kept.get("two_iterations", name, partial(train, name))
     return losses
 
 

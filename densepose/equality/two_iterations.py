@@ -18,7 +18,7 @@ from densepose.engine.solver import build_optimizer
 from densepose.engine.step import OptimizationStep
 
 from .our_model import load_checked
-from .same_batch import give_norms_values
+from .same_batch import make_plausible
 
 DATA = "two_iterations"
 ITERATIONS = 2
@@ -61,7 +61,7 @@ def train_two_iterations(cfg: CfgNode) -> list[float]:
         register_from_config(cfg)
     model = build_run_model(cfg).train()
     # Random weights behind frozen norms that do nothing would make activations explode.
-    give_norms_values(model)
+    make_plausible(model)
     step = OptimizationStep.from_config(cfg, model, build_optimizer(cfg, model))
     totals = []
     with EventStorage():

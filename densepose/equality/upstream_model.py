@@ -14,6 +14,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "benchmark"))
 
+import numpy as np  # noqa: E402
 import same_batch  # noqa: E402 - found beside this file
 import torch  # noqa: E402
 import upstream_side  # noqa: E402 - the benchmark's; takes its folder off the path again
@@ -27,10 +28,10 @@ def prepare(case: dict[str, Any]) -> upstream_side.serving.Run:
     """Do the work of a case at once; ``run`` does nothing.
 
     ``work`` "results": make weights, leave them and the results in ``folder``. "load": read
-    the checkpoint ``file`` strictly. "views": predict with test-time augmentation.
+    the checkpoint ``file`` strictly. "views": predict with test-time augmentation. "turn": bring
+    maps of turned boxes back.
     """
-    torch.set_default_dtype(torch.float64 if case["double"] else torch.float32)
-    {"results": _results, "load": _load, "views": _views}[case["work"]](case)
+    {"results": _results, "load": _load, "views": _views, "turn": _turn}[case["work"]](case)
     return dict
 
 
@@ -39,12 +40,8 @@ def _model(case: dict[str, Any]) -> nn.Module:
 
     torch.manual_seed(case["seed"])
     model = build_model(upstream_side.config_of(case))
-    same_batch.give_norms_values(model)
+    same_batch.make_plausible(model)
     return model
-
-
-def _picture(seed: int) -> Any:
-    return upstream_side.inputs.make_picture(seed, **same_batch.PICTURE)
 
 
 def _save(folder: str, name: str, tensors: dict[str, torch.Tensor]) -> None:
@@ -55,14 +52,12 @@ def _save(folder: str, name: str, tensors: dict[str, torch.Tensor]) -> None:
 def _results(case: dict[str, Any]) -> None:
     model = _model(case)
     _save(case["folder"], "weights", model.state_dict())
-    picture = _picture(case["seed"])
-    found = same_batch.predict(model, picture)
-    results = _maps(found)
-    results |= same_batch.train(
-        model,
-        [picture],
-        [same_batch.target_of(picture, upstream_side.annotations_of(picture))],
-    )
+    picture = upstream_side.inputs.make_picture(case["seed"], **same_batch.PICTURE)
+    results = _maps(same_batch.predict(model, picture))
+    with same_batch.in_float64(model):
+        batch = same_batch.training_batch(case["seed"], upstream_side.inputs.make_picture)
+        targets = [same_batch.target_of(p, upstream_side.annotations_of(p)) for p in batch]
+        results |= same_batch.train(model, batch, targets)
     _save(case["folder"], "results", results)
 
 
@@ -113,13 +108,26 @@ def _views(case: dict[str, Any]) -> None:
     symmetry = DensePoseTransformData(tables, torch.device("cpu"))
     cfg = upstream_side.config_of(case)
     looking = DensePoseGeneralizedRCNNWithTTA(cfg, model, symmetry, DensePoseDatasetMapperTTA(cfg))
-    image = _picture(case["seed"]).image.to(torch.uint8)
+    picture = upstream_side.inputs.make_picture(case["seed"], **same_batch.PICTURE)
+    image = picture.image.to(torch.uint8)
     height, width = image.shape[1:]
     with torch.no_grad():
         (found,) = looking([{"image": image, "height": height, "width": width}])
     found = found["instances"]
     boxes = {"boxes": found.pred_boxes.tensor, "scores": found.scores}
     _save(case["folder"], "views", {**boxes, **_maps(found)})
+
+
+def _turn(case: dict[str, Any]) -> None:
+    from detectron2.data.transforms import RotationTransform
+
+    from densepose.modeling.test_time_augmentation import _inverse_rotation
+
+    turn = RotationTransform(*case["size"], case["angle"], expand=True)
+    boxes = np.array(case["boxes"])
+    maps = same_batch.place_maps(turn, boxes, case["side"])
+    around = torch.from_numpy(turn.apply_box(boxes)).float()
+    _save(case["folder"], "turned", {"maps": _inverse_rotation(maps, around, turn)})
 
 
 if __name__ == "__main__":

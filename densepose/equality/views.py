@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from fvcore.transforms.transform import NoOpTransform, TransformList
+from safetensors.torch import load_file
 from torch import Tensor
 
+from detectron2.data.transforms import RotationTransform
+from detectron2.structures import Boxes
+
+from densepose.modeling.views import View, turned_back
+
+from . import same_batch
 from .compare import MAP_LIMIT, UV_LIMIT, compare_decoded, difference
 
 if TYPE_CHECKING:
@@ -56,6 +67,16 @@ class ViewEquality:
         return {**asdict(self), "passed": self.passed}
 
 
+@dataclass(frozen=True)
+class TurnError:
+    """How far off maps of a turned view are read whose cells know their place, in px."""
+
+    angle: int  # degrees
+    box: tuple[float, float]  # width, height in px, upright
+    ours: float  # largest error of an inner cell
+    theirs: float
+
+
 def mirror_table() -> Tensor:
     """(25, 256, 256, 2) left-right map of (u, v) at [part, 255 v, 255 u]; smooth, no mere 1 - u."""
     step = torch.arange(256, dtype=torch.float32) / 255
@@ -83,4 +104,28 @@ def compare_views(sides: Sides, tell: Callable[[str], None]) -> list[ViewEqualit
                 **compare_decoded(ours, theirs),
             )
         )
+    return found
+
+
+def compare_turns(sides: Sides) -> list[TurnError]:
+    """Bring maps back from turned views on both sides; the right answer is known."""
+    size, side, border = (192, 256), 112, 8
+    boxes = np.array([[60.0, 30, 120, 90], [60, 30, 100, 150], [30, 60, 200, 110]])
+    wanted = same_batch.place_maps(NoOpTransform(), boxes, side)
+    found = []
+    for angle in (90, 20):
+        turn = RotationTransform(*size, angle, expand=True)
+        view = View(torch.zeros(3, 1, 1), TransformList([turn]))
+        upright = Boxes(torch.from_numpy(boxes).float())
+        maps = same_batch.place_maps(turn, boxes, side)
+        ours = turned_back(maps, view, upright, view.to_view(upright))
+        with tempfile.TemporaryDirectory(prefix="densepose_equality_") as folder:
+            case = {"angle": angle, "size": size, "boxes": boxes.tolist(), "side": side}
+            sides.ask(CONFIG, folder, work="turn", **case)
+            theirs = load_file(Path(folder) / "turned.safetensors")["maps"]
+        inner = (slice(None), slice(None), *[slice(border, side - border)] * 2)
+        errors = [(m - wanted)[inner].abs().amax(dim=(1, 2, 3)) for m in (ours, theirs)]
+        extents = (boxes[:, 2:] - boxes[:, :2]).tolist()
+        for extent, here, there in zip(extents, *(e.tolist() for e in errors), strict=True):
+            found.append(TurnError(angle, tuple(extent), here, there))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from densepose.equality.compare import Equality, compare_gradients, compare_resu
 from densepose.equality.configs import chart_configs, group_by_model, project_of
 from densepose.equality.report import report
 from densepose.equality.run import Findings
-from densepose.equality.views import ViewEquality, mirror_table
+from densepose.equality.views import TurnError, ViewEquality, mirror_table
 
 
 def results() -> dict[str, torch.Tensor]:
@@ -94,6 +95,11 @@ def test_results_on_one_side_only_are_refused():
         compare(map__u=torch.zeros(3, 4))
 
 
+def test_json_and_back():
+    equality = replace(compare(), same_models=["d"])
+    assert Equality.from_json(json.loads(json.dumps(equality.to_json()))) == equality
+
+
 def test_digest_knows_names_and_shapes():
     a, b = torch.zeros(2, 3), torch.zeros(3, 2)
     assert names_digest({"x": a, "y": b}) == names_digest({"y": b, "x": a + 1})
@@ -135,14 +141,18 @@ def test_a_folder_that_is_no_checkout(tmp_path: Path):
 
 def test_the_report_shows_what_fails():
     view = ViewEquality("two sizes", 4, 0.0, 1e-6, 0.0, 0, 10, 0, 0, expected_to_differ=False)
+    turn = TurnError(20, (40.0, 120.0), 1e-4, 6.78)
     bad = replace(compare(), config="bad", labels_differ=3)
-    findings = Findings([compare(), bad], [view], {"c": [2.0, 1.0]}, {"c": [], "bad": ["SEED"]})
+    findings = Findings(
+        [compare(), bad], [view], [turn], {"c": [2.0, 1.0]}, {"c": [], "bad": ["SEED"]}
+    )
     facts = {"when": "today", "commit": "abc", "python": "3", "versions": {"torch": "2"}}
     text = report(findings, {**facts, "checkout_sha256": "0" * 64, "command": "python x"})
     lines = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
     assert lines["c"].rstrip(" |").endswith("yes")
     assert "3 of 6" in lines["bad"] and lines["bad"].rstrip(" |").endswith("**no**")
     assert "bad differs in SEED" in text and "c (2, 1)" in text and "two sizes" in lines
+    assert "40 x 120" in lines["20 degrees"] and "6.78" in lines["20 degrees"]
     assert view.passed and not replace(view, labels_differ=1).passed
 
 
