@@ -19,7 +19,7 @@ setup(
     packages=[*find_packages(include=["densepose", "densepose.*"]), "densepose.configs"],
     package_dir={"densepose.configs": "configs"},
     package_data={
-        "densepose": ["**/assets/*", "py.typed"],
+        "densepose": ["**/assets/*", "shipped_weights/*", "py.typed"],
         "densepose.configs": ["**/*.yaml"],
     },
     install_requires=requirements("run.txt"),

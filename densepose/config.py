@@ -238,7 +238,7 @@ def _add_training_keys(cfg: CfgNode) -> None:
 
 
 def _add_weights_keys(cfg: CfgNode) -> None:
-    """MODEL.WEIGHTS is a path, ``zoo://NAME``, ``https://...`` or ``detectron2://...``."""
+    """MODEL.WEIGHTS is a path, ``shipped://``, ``zoo://NAME``, ``https://...`` and the like."""
     # Folder with the files of released models; where it is set nothing is fetched. "" is
     # $DENSEPOSE_ZOO_DIR, and without that the cache.
     cfg.MODEL.ZOO_DIR = ""

@@ -69,6 +69,7 @@ def run(args: Namespace) -> int:
     named = None
     if args.config_file:
         named = _under_names_of_model(args, file)
+        notes["config"] = args.config_file.removeprefix("configs/").removesuffix(".yaml")
     elif args.opts:
         raise ValueError(f"--opts {' '.join(args.opts)}: config keys need --config-file")
     done = convert_weights(file, target, named=named, half=args.half, notes=notes)

@@ -71,7 +71,8 @@ def register_from_config(cfg: CfgNode) -> list[str]:
     ("template" or "smpl_27554"); optional are CLASSES (categories to read, default ["person"], or
     all where DATASETS.WHITELISTED_CATEGORIES or CATEGORY_MAPS names the set), TRUTH (default True)
     and ON_BAD (default DATASETS.ON_BAD_RECORD). "~" and environment variables in paths are
-    expanded; relative paths start at the working directory.
+    expanded; a relative path starts at the working directory, or at the folder of all data sets
+    where only that has it.
 
     Raises:
         ValueError: an entry lacks a key, has an unknown one or a name that is taken.
@@ -114,8 +115,8 @@ def _from_entry(
         raise ValueError(f"{where}: the name {entry['NAME']!r} is taken by a built-in data set")
     info = DatasetInfo(
         name=entry["NAME"],
-        annotations=_expand(entry["ANNOTATIONS"]),
-        images=_expand(entry["IMAGES"]),
+        annotations=_located(entry["ANNOTATIONS"]),
+        images=_located(entry["IMAGES"]),
         surface=entry["SURFACE"],
         class_names=tuple(entry.get("CLASSES", () if entry["NAME"] in ruled else ("person",))),
         has_truth=bool(entry.get("TRUTH", True)),
@@ -123,6 +124,12 @@ def _from_entry(
         mend_images=f"correct IMAGES of {where} in the config",
     )
     return info, entry.get("ON_BAD", on_bad)
+
+
+def _located(path: str) -> str:
+    path = _expand(path)
+    below_root = datasets_root() / path
+    return str(below_root) if not Path(path).exists() and below_root.exists() else path
 
 
 def _expand(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .page import change_text
 from .stages import DemoSettings, run_demo
 
-__all__ = ["DemoSettings", "run_demo"]
+__all__ = ["DemoSettings", "change_text", "run_demo"]

@@ -29,6 +29,14 @@ TRAIN, VAL = "demo_train", "demo_val"  # names of the data sets
 NUM_IMAGES = 12
 MIN_SCORE = 0.5
 _COLUMNS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
+_HIGHLIGHTS = {
+    "mean GPS": ("densepose_points", "mean_gps"),
+    "AUC30": ("densepose_points", "auc30"),
+    "right part": ("densepose_points", "part_accuracy"),
+    "GPSm AP": ("densepose_gpsm", "AP"),
+    "GPS AP": ("densepose_gps", "AP"),
+    "box AP": ("bbox", "AP"),
+}
 _DETECTION_COLUMNS = ("AP", "AP50", "AP75", "APm", "APl")
 
 
@@ -45,21 +53,19 @@ def write_page(settings: DemoSettings, seconds: Mapping[str, float], command: st
     """
     folder = Path(settings.folder)
     scores = json.loads((settings.model / "inference" / "metrics.json").read_text())
-    results = scores["results"][VAL]
+    # What is told of: name -> results; the last one is the trained model.
+    results = {"after": scores["results"][VAL]}
+    if settings.weights:
+        before = json.loads((settings.before / "inference" / "metrics.json").read_text())
+        results = {"before": before["results"][VAL], **results}
     history = _history(settings.model / "metrics.json")
-    points = results["densepose_points"]
+    start = "the weights of the package" if settings.weights else "ImageNet weights"
     write_report(
         folder / "index.html",
-        title="DensePose-RCNN, trained from ImageNet weights on synthetic people",
+        title=f"DensePose-RCNN, trained from {start} on synthetic people",
         summary=f"{scores['iteration']} iterations; scores on {settings.num_val} rendered images"
         " with people, clothes and places that the training has not seen.",
-        highlights={
-            "mean GPS": _share(points["mean_gps"]),
-            "AUC30": _share(points["auc30"]),
-            "right part": _share(points["part_accuracy"]),
-            "GPSm AP": _percent(results["densepose_gpsm"]["AP"]),
-            "box AP": _percent(results["bbox"]["AP"]),
-        },
+        highlights={title: _change(results, *where) for title, where in _HIGHLIGHTS.items()},
         curves=_curves(history),
         tables=_tables(results),
         image_rows=list(_image_rows(settings)),
@@ -69,12 +75,30 @@ def write_page(settings: DemoSettings, seconds: Mapping[str, float], command: st
         "settings": {name: str(value) for name, value in asdict(settings).items()},
         "seconds": dict(seconds),
         "iterations": scores["iteration"],
-        "results": results,
+        "results": results["after"],
+        **({"before": results["before"]} if "before" in results else {}),
     }
     temporary = folder / f"scores.{os.getpid()}.tmp"
     temporary.write_text(json.dumps(summary, indent=1) + "\n")
     os.replace(temporary, folder / "scores.json")
     return folder / "index.html"
+
+
+def change_text(settings: DemoSettings) -> str:
+    """One line: what was reached, and from where."""
+    scores = json.loads((Path(settings.folder) / "scores.json").read_text())
+    results = {
+        name: scores[key]
+        for name, key in (("before", "before"), ("after", "results"))
+        if key in scores
+    }
+    return ", ".join(f"{title} {_change(results, *at)}" for title, at in _HIGHLIGHTS.items())
+
+
+def _change(results: Mapping[str, Mapping[str, Any]], task: str, metric: str) -> str:
+    """The figure, or the one before and the one after."""
+    form = _share if task == "densepose_points" else _percent
+    return " → ".join(form(scores[task].get(metric)) for scores in results.values())
 
 
 def _history(path: Path) -> list[dict[str, float]]:
@@ -101,15 +125,20 @@ def _curves(history: list[dict[str, float]]) -> dict[str, dict[str, tuple[list, 
     }
 
 
-def _tables(results: Mapping[str, Mapping[str, float]]) -> list[tuple[str, list, list, str]]:
+def _tables(
+    results: Mapping[str, Mapping[str, Mapping[str, float]]],
+) -> list[tuple[str, list, list, str]]:
+    after = results["after"]
+
     def rows(tables: Mapping[str, str], columns: tuple[str, ...]) -> list[list[str]]:
         return [
-            [title, *(_percent(results[name].get(column)) for column in columns)]
+            [_with(title, when, results), *(_percent(scores[name].get(c)) for c in columns)]
             for name, title in tables.items()
-            if name in results
+            if name in after
+            for when, scores in results.items()
         ]
 
-    points = results.get("densepose_points", {})
+    points = [scores.get("densepose_points", {}) for scores in results.values()]
     dense = {name: title for name, title in TITLES.items() if name.startswith("densepose")}
     coco = {name: title for name, title in TITLES.items() if name not in dense}
     return [
@@ -128,11 +157,18 @@ def _tables(results: Mapping[str, Mapping[str, float]]) -> list[tuple[str, list,
         ),
         (
             "Point by point",
-            ["over all annotated points or people", "share"],
-            [[title, _share(points.get(name))] for name, title in POINT_TITLES.items()],
+            ["over all annotated points or people", *(results if len(points) > 1 else ["share"])],
+            [
+                [title, *(_share(p.get(name)) for p in points)]
+                for name, title in POINT_TITLES.items()
+            ],
             "These move long before average precision does.",
         ),
     ]
+
+
+def _with(title: str, when: str, results: Mapping[str, Any]) -> str:
+    return f"{title}: {when}" if len(results) > 1 else title
 
 
 def _percent(value: float | None) -> str:
@@ -145,7 +181,7 @@ def _share(value: float | None) -> str:
 
 def _image_rows(settings: DemoSettings) -> Iterator[tuple[str, list[tuple[str, np.ndarray]]]]:
     """Held-out images in equal steps through the split: not chosen by how well they came out."""
-    paths = prediction_paths(settings.model / "inference" / VAL / "predictions")
+    paths = prediction_paths(_predictions(settings.model))
     chosen = np.unique(np.linspace(0, len(paths) - 1, NUM_IMAGES).round().astype(int))
     for path in (paths[index] for index in chosen):
         prediction = read_prediction(path)
@@ -154,21 +190,23 @@ def _image_rows(settings: DemoSettings) -> Iterator[tuple[str, list[tuple[str, n
             Image.open(settings.data / "images" / "val" / f"{name}.jpg").convert("RGB")
         )
         truth = np.asarray(Image.open(settings.data / "truth" / "val" / f"{name}_iuv.png"))
-        yield (
-            f"held-out image {prediction.image_id}",
-            [
-                ("image", image),
-                ("truth", draw_truth(image, truth)),
-                ("prediction", draw_prediction(image, prediction, min_score=MIN_SCORE)),
-                ("U, V: truth", draw_truth(image, truth, mode="charts")),
-                (
-                    "U, V: prediction",
-                    draw_prediction(
-                        image, prediction, mode="charts", boxes=False, min_score=MIN_SCORE
-                    ),
-                ),
-            ],
-        )
+        row = [("image", image), ("truth", draw_truth(image, truth))]
+        if settings.weights:
+            shown = read_prediction(_predictions(settings.before) / path.name)
+            row.append(("before", draw_prediction(image, shown, min_score=MIN_SCORE)))
+        row += [
+            ("prediction", draw_prediction(image, prediction, min_score=MIN_SCORE)),
+            ("U, V: truth", draw_truth(image, truth, mode="charts")),
+            (
+                "U, V: prediction",
+                draw_prediction(image, prediction, mode="charts", boxes=False, min_score=MIN_SCORE),
+            ),
+        ]
+        yield f"held-out image {prediction.image_id}", row
+
+
+def _predictions(folder: Path) -> Path:
+    return folder / "inference" / VAL / "predictions"
 
 
 def _facts(

@@ -1,7 +1,7 @@
-"""The demo: synthetic data, a training on CPU, its evaluation and a page, in one folder.
+"""The demo: synthetic people, a training on CPU, scores before and after, a page; in one folder.
 
-Every stage is the verb that a user would call (``make-data``, ``train``); a stage that is finished
-is not repeated, so that an interrupted demo goes on where it stopped.
+Every stage is the verb that a user would call (``make-data``, ``evaluate``, ``train``); a stage
+that is finished is not repeated, so that an interrupted demo goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from densepose.cli import make_data, train
+from densepose.cli import evaluate, make_data, train
 from densepose.shipped_configs import find_config
 from densepose.surface.geodesics import template_geodesics
 
 from .page import TRAIN, VAL, write_page
 
 console = Console(stderr=True)
-CONFIG = "synthetic/efficientnet_lite0_fpn_cpu.yaml"
+FINE_TUNE = "synthetic/fine_tune_cpu.yaml"
+FROM_SCRATCH = "synthetic/efficientnet_lite0_fpn_cpu.yaml"
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,13 @@ class DemoSettings:
     """Where the demo goes and how much it does."""
 
     folder: str | Path
-    minutes: float = 9.5
-    num_train: int = 1600
+    minutes: float = 4.0
+    num_train: int = 600
     num_val: int = 100
     image_size: int = 320
     seed: int = 0
     config_file: str = ""
+    weights: str = "shipped://"  # where the training starts; "" from scratch
 
     @property
     def data(self) -> Path:
@@ -46,9 +48,14 @@ class DemoSettings:
         return Path(self.folder) / name
 
     @property
+    def before(self) -> Path:
+        """Folder of the evaluation of the weights the training starts from."""
+        return Path(self.folder) / "before"
+
+    @property
     def model(self) -> Path:
         """Folder of the training."""
-        return Path(self.folder) / "model"
+        return Path(self.folder) / ("model" if self.weights else "model_from_scratch")
 
 
 def run_demo(settings: DemoSettings) -> Path | None:
@@ -58,27 +65,58 @@ def run_demo(settings: DemoSettings) -> Path | None:
         The page; None when a stage has failed (it has said why).
     """
     Path(settings.folder).mkdir(parents=True, exist_ok=True)
-    times = StageTimes(Path(settings.folder) / "times.json")
-    with times.stage("1 of 4: distances on the body surface", "distances"):
+    stages = 5 if settings.weights else 4
+    times = StageTimes(Path(settings.folder) / f"times_{settings.model.name}.json", stages)
+    with times.stage("distances on the body surface", "distances"):
         template_geodesics()
-    with times.stage("2 of 4: synthetic people", "data"):
+    with times.stage("synthetic people", "data"):
         if _run_verb(make_data, _data_arguments(settings)) != 0:
             return None
-    with times.stage("3 of 4: training and evaluation", "training and evaluation"):
+    if settings.weights:
+        with times.stage("evaluation of the weights to start from", "evaluation before"):
+            command = evaluation_arguments(settings)
+            if not _is_scored(settings.before) and _run_verb(evaluate, command) != 0:
+                return None
+    with times.stage("training and evaluation", "training and evaluation"):
         command = training_arguments(settings)
         if not _is_trained(settings.model) and _run_verb(train, command) != 0:
             return None
-    with times.stage("4 of 4: page", "page"):
+    with times.stage("page", "page"):
         return write_page(settings, times.seconds, "densepose train " + " ".join(command))
 
 
 def _is_trained(folder: Path) -> bool:
     """Whether the training in this folder has come to its end and was scored."""
-    return all((folder / name).is_file() for name in ("model_final.pth", "inference/metrics.json"))
+    return (folder / "model_final.pth").is_file() and _is_scored(folder)
+
+
+def _is_scored(folder: Path) -> bool:
+    return (folder / "inference" / "metrics.json").is_file()
 
 
 def training_arguments(settings: DemoSettings) -> list[str]:
     """Arguments of ``densepose train``, as a user would type them."""
+    keys = {
+        **_common_keys(settings),
+        "SOLVER.MAX_MINUTES": str(settings.minutes),
+        "SOLVER.MAX_ITER": "1000000",  # never reached: the time ends the training
+        "SEED": str(settings.seed),
+        "OUTPUT_DIR": str(settings.model),
+    }
+    return ["--config-file", _config(settings), "--resume", *_pairs(keys)]
+
+
+def evaluation_arguments(settings: DemoSettings) -> list[str]:
+    """Arguments of ``densepose evaluate`` for the weights that the training starts from."""
+    keys = {**_common_keys(settings), "OUTPUT_DIR": str(settings.before)}
+    return ["--config-file", _config(settings), *_pairs(keys)]
+
+
+def _config(settings: DemoSettings) -> str:
+    return find_config(settings.config_file or (FINE_TUNE if settings.weights else FROM_SCRATCH))
+
+
+def _common_keys(settings: DemoSettings) -> dict[str, str]:
     register = [
         {
             "NAME": name,
@@ -92,13 +130,12 @@ def training_arguments(settings: DemoSettings) -> list[str]:
         "DATASETS.REGISTER": repr(register),
         "DATASETS.TRAIN": f"('{TRAIN}',)",
         "DATASETS.TEST": f"('{VAL}',)",
-        "SOLVER.MAX_MINUTES": str(settings.minutes),
-        "SOLVER.MAX_ITER": "1000000",  # never reached: the time ends the training
-        "SEED": str(settings.seed),
-        "OUTPUT_DIR": str(settings.model),
     }
-    pairs = [word for pair in keys.items() for word in pair]
-    return ["--config-file", find_config(settings.config_file or CONFIG), "--resume", *pairs]
+    return {**keys, "MODEL.WEIGHTS": settings.weights} if settings.weights else keys
+
+
+def _pairs(keys: dict[str, str]) -> list[str]:
+    return [word for pair in keys.items() for word in pair]
 
 
 def _data_arguments(settings: DemoSettings) -> list[str]:
@@ -109,7 +146,7 @@ def _data_arguments(settings: DemoSettings) -> list[str]:
         "--image-size": settings.image_size,
         "--seed": settings.seed,
     }
-    return [str(word) for pair in values.items() for word in pair]
+    return _pairs({key: str(value) for key, value in values.items()})
 
 
 def _run_verb(verb: object, arguments: list[str]) -> int:
@@ -121,14 +158,16 @@ def _run_verb(verb: object, arguments: list[str]) -> int:
 class StageTimes:
     """Seconds of each stage, kept over interruptions."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, count: int) -> None:
+        """Read the file if it is there; ``count`` stages are announced."""
+        self.path, self.count, self.number = path, count, 0
         self.seconds: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
 
     @contextmanager
     def stage(self, title: str, name: str) -> Iterator[None]:
         """Announce a stage and add its time, also when it fails."""
-        console.rule(f"[bold]{title}", align="left")
+        self.number += 1
+        console.rule(f"[bold]{self.number} of {self.count}: {title}", align="left")
         start = time.monotonic()
         try:
             yield

@@ -104,8 +104,10 @@ def load_predictor(
     cfg.defrost()
     # One threshold; people below it cost no time in the DensePose branch.
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min_score
+    if not cfg.MODEL.ALLOW_RANDOM_HEAD:
+        cfg.MODEL.TIMM.PRETRAINED = ""  # all of the model comes from MODEL.WEIGHTS
     cfg.freeze()
-    model = build_run_model(cfg)
+    model = build_run_model(cfg, for_inference=True)
     file = read_weights(resolve_weights(cfg.MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR))
     report = load_weights(model, file)
     if not cfg.MODEL.ALLOW_RANDOM_HEAD:

@@ -7,20 +7,22 @@ from pathlib import Path
 from safetensors import safe_open
 
 FOLDER = Path(__file__).parents[1] / "shipped_weights"
+SCHEME = "shipped"  # MODEL.WEIGHTS shipped:// stands for these weights
 CONFIG = "config"  # key in the metadata of the weights: name of the shipped config they belong to
 
 
-def find_shipped_model(folder: str | Path = FOLDER) -> tuple[str, Path]:
+def find_shipped_model(folder: str | Path | None = None) -> tuple[str, Path]:
     """Name of the config and path of the weights in the package.
 
     Args:
-        folder: holds one ``.safetensors`` file whose metadata names its config.
+        folder: holds one ``.safetensors`` file whose metadata names its config; default FOLDER.
 
     Raises:
         FileNotFoundError: this package comes without weights.
         ValueError: there are several, or the config is not named.
     """
-    found = sorted(Path(folder).glob("*.safetensors"))
+    folder = Path(FOLDER if folder is None else folder)
+    found = sorted(folder.glob("*.safetensors"))
     if not found:
         raise FileNotFoundError(
             f"no weights come with this package ({folder} has none): give --config-file FILE and"

@@ -25,6 +25,8 @@ from detectron2.utils.file_io import PathManager
 from densepose.model_zoo.files import fetch, fetch_address
 from densepose.surface.numpy_pickle import load_numpy_pickle
 
+from .shipped_model import SCHEME as SHIPPED
+from .shipped_model import find_shipped_model
 from .weights_look import check_looks_like_weights
 
 # Entry, or metadata, of a file whose names are only the ends of a model's names.
@@ -49,11 +51,13 @@ def resolve_weights(name: str, zoo_dir: str = "") -> Path:
     """The local file of MODEL.WEIGHTS: a path, or an address that is fetched once and kept.
 
     Args:
-        name: a path, ``zoo://NAME`` (see model_zoo), ``https://...`` or one of the addresses that
-            detectron2 knows, like ``detectron2://...``.
+        name: a path, ``zoo://NAME`` (see model_zoo), ``shipped://`` (the weights that come with
+            the package), ``https://...`` or one of the addresses that detectron2 knows, like
+            ``detectron2://...``.
         zoo_dir: MODEL.ZOO_DIR; where it is set, nothing is fetched.
 
     Raises:
+        FileNotFoundError: the package came without weights.
         KeyError: no released model of that name.
         OSError: the address cannot be fetched, or the file is not in ``zoo_dir``.
         ValueError: what came is not a file of weights.
@@ -61,6 +65,8 @@ def resolve_weights(name: str, zoo_dir: str = "") -> Path:
     scheme = urlparse(name).scheme
     if scheme in ("", "file"):
         return Path(name.removeprefix("file://"))
+    if scheme == SHIPPED:
+        return find_shipped_model()[1]
     if scheme == "zoo":
         return fetch(name, zoo_dir)
     if scheme in ("http", "https", "detectron2"):

@@ -90,6 +90,19 @@ def test_paths_are_expanded(tiny_coco: Tiny, monkeypatch: pytest.MonkeyPatch):
     assert len(DatasetCatalog.get("mine")) == 6
 
 
+def test_relative_paths_start_here_or_at_the_folder_of_all_sets(
+    tiny_coco: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tiny_coco[0].parent))
+    paths = {"ANNOTATIONS": "annotations.json", "IMAGES": "images"}
+    register_from_config(config_with(entry(tiny_coco, **paths)))
+    assert MetadataCatalog.get("mine").json_file == str(tiny_coco[0])
+    (tmp_path / "annotations.json").touch()
+    register_from_config(config_with(entry(tiny_coco, NAME="near", **paths)))
+    assert MetadataCatalog.get("near").json_file == str(tmp_path / "annotations.json")
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

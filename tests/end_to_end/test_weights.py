@@ -54,6 +54,8 @@ def test_released_pickles_and_their_conversions_give_the_same_scores(
 ):
     pickled = released_form(trained, tmp_path / "model_final_abcdef.pkl")
     assert run_verb("convert", [str(pickled), "--config-file", QUICK]) == 0
+    named = read_weights(pickled.with_suffix(".safetensors")).extra["config"]
+    assert named == QUICK.removesuffix(".yaml").removeprefix("configs/")
     scores = []
     for weights in (trained, pickled, pickled.with_suffix(".safetensors")):
         output = tmp_path / weights.suffix

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from densepose.engine.weights_file import read_weights
+from densepose.engine import shipped_model
+from densepose.engine.weights_file import read_weights, resolve_weights
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
 
@@ -23,6 +24,14 @@ def test_reads_what_torch_and_safetensors_write(tmp_path: Path):
         torch.testing.assert_close(file.weights, WEIGHTS)
         assert file.name_matching == "exact"
     assert read_weights(tmp_path / "full.pth").extra == {"iteration": 7}
+
+
+def test_shipped_stands_for_the_weights_of_the_package(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(shipped_model, "FOLDER", tmp_path)
+    with pytest.raises(FileNotFoundError, match="no weights come with this package"):
+        resolve_weights("shipped://")
+    save_file(WEIGHTS, tmp_path / "people.safetensors", metadata={"config": "synthetic/x"})
+    assert resolve_weights("shipped://") == tmp_path / "people.safetensors"
 
 
 def test_takes_the_prefix_of_a_parallel_model_off(tmp_path: Path):

@@ -164,7 +164,6 @@ def test_a_video_becomes_a_video(weights, tmp_path, capsys):
 )
 def test_what_is_missing_is_said(photos, tmp_path, capsys, words, message, monkeypatch):
     monkeypatch.setattr("densepose.engine.shipped_model.FOLDER", tmp_path / "none")
-    monkeypatch.setattr(find_shipped_model, "__defaults__", (tmp_path / "none",))
     assert main(["predict", str(photos), "--output", str(tmp_path / "out"), *words]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
