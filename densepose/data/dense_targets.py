@@ -76,14 +76,14 @@ class InpaintedTargets:
 
         Args:
             image_id: of the record.
-            people: annotations with ``id``, ``bbox`` and, where annotated, ``dp_x``.
+            people: annotations with ``id``, ``bbox`` and, where annotated, ``dp_I``.
 
         Raises:
             FileNotFoundError: a person with points is not in the folder, and that is an error.
             ValueError: a file is damaged or belongs to other annotations.
         """
         labels = DenseLabels.empty(len(people), self.grid)
-        wanted = [number for number, person in enumerate(people) if person.get("dp_x")]
+        wanted = [number for number, person in enumerate(people) if person.get("dp_I")]
         if not wanted:
             return labels
         path = image_path(self.folder, image_id)

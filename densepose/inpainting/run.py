@@ -231,7 +231,7 @@ def file_sha256(path: str | Path) -> str:
 
 
 def _has_points(person: Mapping[str, Any]) -> bool:
-    return bool(person.get("dp_x")) and not person.get("iscrowd", 0)
+    return bool(person.get("dp_I")) and not person.get("iscrowd", 0)
 
 
 def has_annotated_people(record: Mapping[str, Any]) -> bool:

@@ -37,7 +37,7 @@ def write(folder: Path, *, ids=(5,), box=BOX, image_id: int = 1) -> InpaintedIma
 
 
 def person(number: int = 5, points: bool = True, box=BOX) -> dict:
-    return {"id": number, "bbox": list(box), **({"dp_x": [1.0]} if points else {})}
+    return {"id": number, "bbox": list(box), **({"dp_x": [1.0], "dp_I": [2]} if points else {})}
 
 
 def test_people_get_the_maps_of_their_annotation(tmp_path: Path):
@@ -68,6 +68,8 @@ def test_a_missing_person_is_an_error_or_counted(tmp_path: Path, caplog):
 def test_people_without_points_need_no_file(tmp_path: Path):
     open_folder(tmp_path, {})
     assert len(InpaintedTargets(tmp_path, grid=GRID)(3, [])) == 0
+    on_vertices = {**person(4, points=False), "dp_x": [1.0], "dp_vertex": [7]}
+    assert not InpaintedTargets(tmp_path, grid=GRID)(3, [on_vertices]).part.any()
     assert not InpaintedTargets(tmp_path, grid=GRID)(3, [person(points=False)]).part.any()
 
 

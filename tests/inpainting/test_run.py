@@ -91,6 +91,12 @@ def test_people_without_masks_are_counted_and_left_out(records, tmp_path: Path):
         assert lacking["id"] not in image.annotation_ids
 
 
+def test_people_with_points_on_vertices_alone_are_no_work(records):
+    person = {"id": 1, "bbox": [0, 0, 9, 9], "dp_x": [5.0], "dp_y": [5.0], "dp_vertex": [3]}
+    assert not has_annotated_people({**records[0], "annotations": [person]})
+    assert has_annotated_people(next(r for r in records if len(r["annotations"]) == 2))
+
+
 def test_an_image_that_is_gone_is_named(records, tmp_path: Path):
     record = {**records[0], "file_name": str(tmp_path / "gone.jpg")}
     with pytest.raises(FileNotFoundError, match="gone.jpg"):
