@@ -162,7 +162,7 @@ class _ImageNames:
     def __init__(self, truth: GroundTruth) -> None:
         self._source = truth.source
         self._images: dict[str, list[tuple[tuple[str, ...], int]]] = defaultdict(list)
-        for image in truth.content["images"]:
+        for image in truth.images:
             # LVIS names its images by their address.
             name = image.get("file_name") or image.get("coco_url")
             if name:

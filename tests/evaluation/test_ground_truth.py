@@ -144,3 +144,25 @@ def test_files_that_are_no_annotations_are_refused(tmp_path):
         GroundTruth.load(path)
     with pytest.raises(FileNotFoundError):
         GroundTruth.load(tmp_path / "absent.json")
+
+
+def test_a_file_is_the_same_as_what_it_holds(tmp_path, caplog):
+    people = [person(7), person(8, image_id=2), person(9), person(7, image_id=2, area=5)]
+    made = content(*people, file_name="a.jpg", ignore_regions_x=[[1, 2]], ignore_regions_y=[[3, 4]])
+    path = tmp_path / "truth.json"
+    # The categories, which say what counts, may come last.
+    path.write_text(json.dumps({k: made[k] for k in ("annotations", "images", "categories")}))
+    for options in ({}, {"repeat_duplicate_ids": False}, {"image_ids": [2]}):
+        one, other = GroundTruth(made, "x", **options), GroundTruth.load(path, **options)
+        assert one.image_ids == other.image_ids
+        assert [one.records(i) for i in (1, 2)] == [other.records(i) for i in (1, 2)]
+        assert one.ignore_polygons(1) == other.ignore_polygons(1)
+        assert [image["id"] for image in one.images] == [image["id"] for image in other.images]
+    assert other.people([1]).annotation_ids.tolist() == [9]  # 7 is the other one of that id
+    assert other.people([2]).annotation_ids.tolist() == [7, 8, 7]
+
+
+@pytest.mark.parametrize("annotation", [5, [1], "x"])
+def test_annotations_that_are_no_objects_are_refused(annotation):
+    with pytest.raises(ValueError, match="annotations must be JSON objects"):
+        GroundTruth({**content(), "annotations": [annotation]}, "truth.json")
