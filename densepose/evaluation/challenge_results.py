@@ -22,6 +22,7 @@ from PIL import Image, UnidentifiedImageError
 from densepose.structures.prediction import ImagePrediction
 
 from .ground_truth import GroundTruth
+from .json_pieces import pieces, read_values
 
 _KEYS = ("image_id", "bbox", "score", "uv_shape", "uv_data")
 
@@ -54,7 +55,10 @@ def write_challenge_results(
 def read_challenge_results(
     path: str | os.PathLike[str], truth: GroundTruth
 ) -> Iterator[ImagePrediction]:
-    """Predictions of a result file, image by image in the order of the file; PNGs one at a time.
+    """Predictions of a result file, image by image in the order of the file.
+
+    The file is looked through once; what belongs to an image is read when it is its turn, so
+    memory holds one image.
 
     Results of categories other than the one ``truth`` evaluates are left out. Sizes of images come
     from ``truth``.
@@ -63,30 +67,33 @@ def read_challenge_results(
         FileNotFoundError: no such file.
         ValueError: not a result file, or an entry is damaged; names the entry.
     """
-    try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a JSON file ({error}); write or copy it again") from error
-    if not isinstance(entries, list):
-        raise ValueError(f"{path}: expected a list of results, got a {type(entries).__name__}")
-    by_image: dict[int, list[tuple[str, Mapping[str, Any]]]] = defaultdict(list)
-    for number, entry in enumerate(entries):
-        name = f"{path}: result {number}"
+    by_image: dict[int, list[tuple[str, tuple[int, int]]]] = defaultdict(list)
+    is_list = False  # an empty object has no piece, an empty list has one
+    for number, piece in enumerate(pieces(path)):
+        is_list = not piece.key
+        if not is_list:
+            break
+        entry, name = piece.value, f"{path}: result {number}"
+        if entry == []:
+            continue  # the list is empty
         missing = [key for key in _KEYS if not isinstance(entry, dict) or key not in entry]
         if missing:
             raise ValueError(f"{name}: no {missing[0]!r}; expected the keys {_KEYS}")
         if entry.get("category_id", truth.category_id) in truth.category_ids:
-            by_image[int(entry["image_id"])].append((name, entry))
+            by_image[int(entry["image_id"])].append((name, (piece.first, piece.last)))
+    if not is_list:
+        raise ValueError(f"{path}: expected a list of results, got a dict")
     for image_id, of_image in by_image.items():
         if image_id not in truth:
             raise ValueError(f"{of_image[0][0]}: image {image_id} is not in {truth.source}")
-        people = [_person(entry, name) for name, entry in of_image]
-        order = np.argsort([-float(entry["score"]) for _, entry in of_image], kind="stable")
+        entries = read_values(path, [span for _, span in of_image])
+        people = [_person(e, name) for e, (name, _) in zip(entries, of_image, strict=True)]
+        order = np.argsort([-float(entry["score"]) for entry in entries], kind="stable")
         yield ImagePrediction(
             image_id=image_id,
             image_size=truth.image_size(image_id),
             boxes_xyxy_px=np.stack([people[i][0] for i in order]),
-            scores=np.array([of_image[i][1]["score"] for i in order], np.float32),
+            scores=np.array([entries[i]["score"] for i in order], np.float32),
             labels=tuple(people[i][1] for i in order),
             uv=tuple(people[i][2] for i in order),
         )

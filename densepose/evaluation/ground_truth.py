@@ -88,6 +88,8 @@ class GroundTruth:
         annotations = _Annotations(lambda numbers: read_values(path, [spans[n] for n in numbers]))
         content: dict[str, Any] = {}
         for piece in pieces(path):
+            if not piece.key:
+                raise ValueError(f"{path}: expected a JSON object, got a list")
             if piece.key not in content:
                 content[piece.key] = []
             if piece.value == []:

@@ -22,33 +22,31 @@ _DECODER = json.JSONDecoder()
 class Piece:
     """A value of the top-level object, or an element of a list that is one."""
 
-    key: str
+    key: str  # "" in a file that is a list
     value: Any  # of an empty list: that list
     first: int  # bytes [first, last) of the file
     last: int
 
 
 def pieces(path: str | Path) -> Iterator[Piece]:
-    """All pieces of a file in its order.
+    """All pieces of a file in its order; the file is an object or a list.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not JSON, or no object at the top level.
+        ValueError: not JSON, or neither an object nor a list.
     """
     with Path(path).open("rb") as file:
         window = _Window(file, str(path))
-        if window.peek() == "[":
-            raise ValueError(f"{path}: expected a JSON object, got a list")
-        window.expect("{")
-        if window.peek() == "}":
-            window.expect("}")
-        else:
-            yield from _entries(window)
+        yield from _elements(window, "") if window.peek() == "[" else _entries(window)
         if window.peek():
             raise window.error("expected the end of the file")
 
 
 def _entries(window: _Window) -> Iterator[Piece]:
+    window.expect("{")
+    if window.peek() == "}":
+        window.expect("}")
+        return
     while True:
         if window.peek() != '"':
             raise window.error("expected a key")

@@ -43,11 +43,19 @@ def test_pieces_are_what_a_whole_reading_gives(tmp_path, monkeypatch, chunk, ind
     assert found == CONTENT and list(found) == list(CONTENT)
 
 
+def test_a_list_is_pieces_without_a_key(tmp_path):
+    path = write(tmp_path / "a.json", ' [ 1, {"a": 2} ] ')
+    assert [(p.key, p.value) for p in pieces(path)] == [("", 1), ("", {"a": 2})]
+    assert [(p.key, p.value) for p in pieces(write(path, "[]"))] == [("", [])]
+    assert list(pieces(write(path, "{ }"))) == []
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "expected '{', at byte 0"),
-        ("[1]", "expected a JSON object, got a list"),
+        ("[1, 2", r"expected '\]', at byte 5"),
+        ("[1] 2", "expected the end of the file, at byte 4"),
         ("<html>", "expected '{', at byte 0"),
         ('{"a": [1, 2', r"expected '\]', at byte 11"),
         ('{"a": [1, {"b": 2]}', "at byte 10"),
