@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from .gps import NUM_PARTS
+from .mistakes import KINDS, kinds_of
 
 # Limits of the two areas of the paper, and the errors at which the curve is kept.
 AUC_LIMITS_M = {"auc10": 0.10, "auc30": 0.30}
@@ -44,6 +45,7 @@ class PointTotals:
     def __init__(self) -> None:
         self._sums = {name: np.zeros(NUM_PARTS + 1) for name in (*_COLUMNS, *AUC_LIMITS_M)}
         self._below = np.zeros(len(RCP_THRESHOLDS_M), np.int64)
+        self._kinds = np.zeros(len(KINDS), np.int64)
 
     def add(
         self,
@@ -72,6 +74,7 @@ class PointTotals:
         columns |= {n: area_under_rcp(distance_m, limit) for n, limit in AUC_LIMITS_M.items()}
         for name, values in columns.items():
             self._sums[name] += np.bincount(part, weights=values, minlength=NUM_PARTS + 1)
+        self._kinds += np.bincount(kinds_of(part, predicted_part, found), minlength=len(KINDS))
         nearest_bin = np.searchsorted(RCP_THRESHOLDS_M, distance_m, side="right")
         counts = np.bincount(nearest_bin, minlength=len(RCP_THRESHOLDS_M) + 1)
         self._below += np.cumsum(counts)[: len(RCP_THRESHOLDS_M)]
@@ -90,6 +93,12 @@ class PointTotals:
             | _shares({name: float(values[part]) for name, values in self._sums.items()})
             for part in range(1, NUM_PARTS + 1)
         ]
+
+    def kinds(self) -> dict[str, float]:
+        """Share of points of each of KINDS; they sum to 1. NaN without points."""
+        total = self._kinds.sum()
+        shares = self._kinds / total if total else np.full(len(KINDS), np.nan)
+        return dict(zip(KINDS, shares.tolist(), strict=True))
 
     def rcp(self) -> np.ndarray:
         """Share of points with an error below each of RCP_THRESHOLDS_M."""

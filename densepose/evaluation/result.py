@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .gps import GLOBAL_KAPPA_M
+from .mistakes import KINDS
 
 SCHEMA = 1
 # What each table measures. Numbers of different rows must not be compared with one another.
@@ -59,7 +60,7 @@ class EvaluationResult:
     max_detections: int  # of an image, in the DensePose tables
     counts: Mapping[str, int]  # images, people, people_with_points, points, detections
     tables: Mapping[str, Mapping[str, float]]
-    points: Mapping[str, float]  # the keys of POINT_TITLES
+    points: Mapping[str, float]  # the keys of POINT_TITLES, and of mistakes.KINDS
     parts: tuple[Mapping[str, float], ...]  # one a part: part, name, points, part_accuracy, ...
     instances: Mapping[str, np.ndarray]  # columns of equal length
     rcp_thresholds_m: np.ndarray  # (K,)
@@ -111,7 +112,7 @@ class EvaluationResult:
             "thresholds": self.thresholds,
             "max_detections": self.max_detections,
             "counts": self.counts,
-            "titles": TITLES | POINT_TITLES,
+            "titles": TITLES | POINT_TITLES | KINDS,
             "tables": self.tables,
             "points": self.points,
             "parts": self.parts,
@@ -151,6 +152,8 @@ class EvaluationResult:
         given = "" if self.protocol == "multi" else ", boxes given"
         title = f"over all annotated points or people{given}"
         lines += ["", *_table([title, "share"], rows, digits=3)]
+        rows = [[title, self.points[name]] for name, title in KINDS.items()]
+        lines += ["", *_table(["where the annotated points went", "share"], rows, digits=3)]
         if parts and self.parts:
             header = ["part", *(name for name in self.parts[0] if name not in ("part", "name"))]
             body = [

@@ -188,6 +188,7 @@ def _point_scores(totals: PointTotals, instances: Mapping[str, np.ndarray]) -> d
         **{name: shares[name] for name in ("auc10", "auc30", "part_accuracy")},
         **{name: shares[name] for name in ("points_on_foreground", "points_of_found_people")},
         "foreground_iou": mean("mask_iou", np.ones(len(measured), bool)),
+        **totals.kinds(),
     }
 
 
