@@ -202,14 +202,22 @@ def weights() -> Iterator[Finding]:
 def released_models() -> Iterator[Finding]:
     """Which of the released models are here, and how to get the others."""
     from densepose.model_zoo import MODELS, local_file
-    from densepose.model_zoo.files import cache_folder, zoo_folder
+    from densepose.model_zoo.files import cache_folder, damage, unfinished, zoo_folder
 
     area, folder = "released models", zoo_folder()
-    paths = {model.name: local_file(model) for model in MODELS}
-    for name, path in paths.items():
-        if path is not None:
-            yield Finding(area, name, OK, f"{path}, {path.stat().st_size / 2**20:.0f} MB")
-    missing = sum(path is None for path in paths.values())
+    for model in MODELS:
+        path, part = local_file(model), unfinished(model)
+        if path is not None and (problem := damage(model)):
+            get = (
+                f"rm {path}" if folder is not None else f"rm {path} && densepose fetch {model.name}"
+            )
+            yield Finding(area, model.name, OPTIONAL, problem, get)
+        elif path is not None:
+            yield Finding(area, model.name, OK, f"{path}, {_megabytes(path)}")
+        elif part is not None and folder is None:
+            detail = f"{_megabytes(part)} fetched so far, in {part}"
+            yield Finding(area, model.name, OPTIONAL, detail, f"densepose fetch {model.name}")
+    missing = sum(local_file(model) is None for model in MODELS)
     place = f"{folder} (DENSEPOSE_ZOO_DIR)" if folder is not None else str(cache_folder())
     mend = "densepose fetch NAME   (densepose fetch lists names and scores)"
     if folder is not None:
@@ -217,6 +225,10 @@ def released_models() -> Iterator[Finding]:
     if missing:
         detail = f"not in {place}" + ("" if folder is not None else "; fetched at first use")
         yield Finding(area, f"{missing} of {len(MODELS)}", OPTIONAL, detail, mend)
+
+
+def _megabytes(path: Path) -> str:
+    return f"{path.stat().st_size / 2**20:.0f} MB"
 
 
 def download_cache() -> Path:

@@ -81,7 +81,7 @@ def download(
     with file_lock(str(path)):
         if path.is_file():
             return None
-        part = path.with_name(f".{path.stem}.part{path.suffix}")
+        part = part_of(path)
         _fetch_all(url, part, on_progress)
         try:
             found = _checked(url, part, check, size_bytes, sha256)
@@ -92,6 +92,11 @@ def download(
         os.replace(part, path)
         _tag_file(part).unlink(missing_ok=True)
         return Downloaded(path, path.stat().st_size, found)
+
+
+def part_of(path: Path) -> Path:
+    """Where a download to ``path`` lies until it is complete."""
+    return path.with_name(f".{path.stem}.part{path.suffix}")
 
 
 def sha256_of(path: Path) -> str:

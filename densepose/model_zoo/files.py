@@ -22,7 +22,7 @@ from iopath.common import get_cache_dir
 from densepose.engine.weights_look import check_looks_like_weights
 from densepose.surface.geodesics import default_cache_dir
 
-from .download import Downloaded, DownloadError, Progress, download, sha256_of
+from .download import Downloaded, DownloadError, Progress, download, part_of, sha256_of
 from .table import ReleasedModel, find
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def fetch(name: str, folder: str = "", *, say: Say = logger.info) -> Path:
         KeyError: no such model.
         FileNotFoundError: it is not in the folder that is set.
         OSError: it cannot be fetched.
-        ValueError: what came is not the file, or the kept file has changed.
+        ValueError: what came is not the file, or the file that is there is damaged.
     """
     model = find(name)
     own = zoo_folder(folder)
@@ -89,6 +89,7 @@ def fetch(name: str, folder: str = "", *, say: Say = logger.info) -> Path:
         path = local_file(model, folder)
         if path is None:
             raise FileNotFoundError(_not_in_folder(model.name, own, _places(model, own), model.url))
+        _check_file(model, path)
         return path
     path = cache_path(model)
     if not path.is_file():
@@ -100,8 +101,25 @@ def fetch(name: str, folder: str = "", *, say: Say = logger.info) -> Path:
         if made is not None:
             _write_origin(model, made)
             say(f"{model.name}: kept in {path}")
-    _check_unchanged(model, path)
+    _check_file(model, path)
     return path
+
+
+def damage(model: ReleasedModel, folder: str = "") -> str:
+    """What is wrong with a model's file on this machine, without reading it all; else nothing."""
+    path = local_file(model, folder)
+    try:
+        if path is not None:
+            _check_file(model, path)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def unfinished(model: ReleasedModel) -> Path | None:
+    """What came of a file before its download stopped; the next ``fetch`` goes on from there."""
+    part = part_of(cache_path(model))
+    return part if part.is_file() else None
 
 
 def fetch_address(address: str, folder: str = "") -> Path:
@@ -232,11 +250,13 @@ def _origin(path: Path) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def _check_unchanged(model: ReleasedModel, path: Path) -> None:
-    """The size alone, which shows a file cut short; ``verify`` compares the hash."""
-    size, wanted = path.stat().st_size, model.size_bytes or _origin(path).get("size_bytes")
-    if wanted and size != wanted:
-        raise ValueError(_changed(model, path, f"it has {size:,} bytes, it had {wanted:,}"))
+def _check_file(model: ReleasedModel, path: Path) -> None:
+    """Damage that shows without reading it all: its size, first and last bytes; cf. ``verify``."""
+    if path == cache_path(model):
+        size, wanted = path.stat().st_size, model.size_bytes or _origin(path).get("size_bytes")
+        if wanted and size != wanted:
+            raise ValueError(_changed(model, path, f"it has {size:,} bytes, it had {wanted:,}"))
+    check_looks_like_weights(path)
 
 
 def _changed(model: ReleasedModel, path: Path, what: str) -> str:

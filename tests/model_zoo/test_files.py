@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from densepose.model_zoo import fetch, find, local_file, verify
-from densepose.model_zoo.files import fetch_address
+from densepose.model_zoo.files import damage, fetch_address, unfinished
 from tests.model_zoo.range_server import RangeServer
 
 NAME = "R_50_FPN_s1x"
@@ -39,7 +39,7 @@ def test_a_model_is_fetched_kept_and_its_licence_told_once(released: RangeServer
 
 def test_a_kept_file_that_changed_is_refused(released: RangeServer, cache: Path):
     path = fetch(NAME)
-    path.write_bytes(WEIGHTS[:-1] + b"!")
+    path.write_bytes(WEIGHTS[:-9] + b"!" + WEIGHTS[-8:])
     fetch(NAME)  # of the same length: only verify reads it all
     with pytest.raises(ValueError, match="has changed: its sha256 is .*densepose fetch R_50"):
         verify(find(NAME))
@@ -91,6 +91,29 @@ def test_a_folder_of_released_files_is_enough(
         monkeypatch.setenv("DENSEPOSE_ZOO_DIR", str(folder))
     assert fetch(NAME, str(folder) if by_key else "") == folder / place
     assert released.requests == []
+
+
+@pytest.mark.parametrize("in_cache", [True, False])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"<html>sign in</html>", "this is a web page"), (WEIGHTS[:-20], "the file is truncated")],
+)
+def test_a_damaged_file_put_there_by_hand_is_refused(
+    cache: Path, tmp_path: Path, content: bytes, message: str, in_cache: bool
+):
+    path = cache / find(NAME).path if in_cache else tmp_path / find(NAME).file_name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = "" if in_cache else str(tmp_path)
+    path.write_bytes(WEIGHTS)
+    assert damage(find(NAME), folder) == ""
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        fetch(NAME, folder)
+    assert message in damage(find(NAME), folder) and str(path) in damage(find(NAME), folder)
+
+
+def test_what_is_not_there_is_not_damaged(cache: Path):
+    assert damage(find(NAME)) == "" and unfinished(find(NAME)) is None
 
 
 def test_with_a_folder_nothing_is_fetched(released: RangeServer, tmp_path: Path):

@@ -52,6 +52,25 @@ def test_fetch_verify_and_the_doctor(
     assert "the kept file has changed" in capsys.readouterr().err
 
 
+def test_the_doctor_tells_damaged_and_unfinished_files(
+    released: RangeServer, cache: Path, capsys: pytest.CaptureFixture[str]
+):
+    stopped = "R_101_FPN_s1x"
+    released.files[find(stopped).path] = bytes(3 * 2**20)
+    released.stop_after = [2**21, 0, 0, 0]
+    assert run_verb("fetch", [stopped]) == 1
+    assert run_verb("fetch", [NAME]) == 0
+    kept = cache / find(NAME).path
+    kept.write_bytes(WEIGHTS[:-3])
+    capsys.readouterr()
+    run_verb("doctor", ["--json"])
+    zoo = {f["name"]: f for f in json.loads(capsys.readouterr().out)}
+    assert zoo[NAME]["status"] == "optional" and "the kept file has changed" in zoo[NAME]["detail"]
+    assert zoo[NAME]["mend"] == f"rm {kept} && densepose fetch {NAME}"
+    assert zoo[stopped]["detail"].startswith("2 MB fetched so far")
+    assert zoo[stopped]["mend"] == f"densepose fetch {stopped}"
+
+
 def test_the_doctor_names_the_folder_that_is_set(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
