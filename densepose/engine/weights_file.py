@@ -8,6 +8,7 @@ nothing else).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from .weights_look import check_looks_like_weights
 
 # Entry, or metadata, of a file whose names are only the ends of a model's names.
 HEURISTICS = "matching_heuristics"
+_REFUSED_BY_TORCH = re.compile(r"GLOBAL (\S+)")
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,13 @@ def _from_torch(path: Path) -> WeightsFile:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on noise the reader fails in all kinds of ways
+        # torch's own words advise to read such a file all the same.
+        if asked := _REFUSED_BY_TORCH.search(str(error)):
+            raise ValueError(
+                f"{path}: asks for {asked[1]}; only tensors and plain containers are read from a"
+                " file of weights, anything else could run code. If you trust where it came from,"
+                " save its model.state_dict() alone there"
+            ) from error
         raise ValueError(
             f"{path}: not a readable file of weights ({_first_line(error)}). It is damaged, or it"
             " holds objects other than tensors, which are not loaded because that would run code"

@@ -76,9 +76,10 @@ def test_runs_no_code_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
         path.write_bytes(pickle.dumps({"model": {"w": Evil()}}))
     else:
         torch.save({"model": {"w": Evil()}}, path)
-    refused = "asks for posix|asks for pathlib|not a readable file of weights"
-    with pytest.raises(ValueError, match=f"evil{suffix}: ({refused})"):
+    refused = r"asks for (posix|pathlib|getattr)\S*; only .* are read from a .*could run code"
+    with pytest.raises(ValueError, match=rf"evil{suffix}: {refused}") as caught:
         read_weights(path)
+    assert "weights_only" not in str(caught.value)
     assert not (tmp_path / "ran-code").exists()
 
 
