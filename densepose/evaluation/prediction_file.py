@@ -111,12 +111,18 @@ class PredictionWriter:
 def prediction_paths(folder: str | Path) -> list[Path]:
     """The prediction files of a folder, by image id.
 
+    Args:
+        folder: of predictions, or what an evaluation or ``densepose predict --save-predictions``
+            wrote, which has them in ``predictions``.
+
     Raises:
         FileNotFoundError: no such folder, or it is no folder of predictions.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder of predictions")
+    if not (folder / MARKER).is_file() and (folder / "predictions" / MARKER).is_file():
+        folder = folder / "predictions"
     if not (folder / MARKER).is_file():
         raise FileNotFoundError(
             f"{folder}: is no folder of predictions, {MARKER} is missing; name the folder that the"

@@ -31,6 +31,13 @@ def same(a: ImagePrediction, b: ImagePrediction) -> bool:
     )
 
 
+def test_the_folder_of_an_evaluation_will_do(tmp_path):
+    PredictionWriter(tmp_path / "inference" / "predictions").write(nobody(4))
+    assert [path.stem for path in prediction_paths(tmp_path / "inference")] == ["000000000004"]
+    with pytest.raises(FileNotFoundError, match="is no folder of predictions"):
+        prediction_paths(tmp_path)
+
+
 def test_what_is_written_is_read_back_in_the_order_of_images(tmp_path):
     made = [*generated_set("noisy", num_images=6).predictions, nobody(12)]
     writer = PredictionWriter(tmp_path / "p")
