@@ -204,7 +204,14 @@ def released_models() -> Iterator[Finding]:
     from densepose.model_zoo import MODELS, local_file
     from densepose.model_zoo.files import cache_folder, damage, unfinished, zoo_folder
 
-    area, folder = "released models", zoo_folder()
+    area = "released models"
+    try:
+        folder = zoo_folder()
+    except FileNotFoundError as error:
+        named = os.environ["DENSEPOSE_ZOO_DIR"]
+        get = f"mkdir -p {named}   (or unset DENSEPOSE_ZOO_DIR)"
+        yield Finding(area, "DENSEPOSE_ZOO_DIR", OPTIONAL, str(error), get)
+        return
     for model in MODELS:
         path, part = local_file(model), unfinished(model)
         if path is not None and (problem := damage(model)):

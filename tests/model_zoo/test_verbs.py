@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from densepose.cli import doctor
 from densepose.cli.__main__ import run_verb
 from densepose.engine.weights_file import read_weights
 from densepose.model_zoo import MODELS, find
@@ -81,6 +82,15 @@ def test_the_doctor_names_the_folder_that_is_set(
     zoo = {f["name"]: f for f in findings if f["area"] == "released models"}
     assert zoo[NAME]["status"] == "ok"
     assert zoo["26 of 27"]["mend"].startswith(f"put the files into {tmp_path}")
+
+
+def test_the_doctor_survives_a_folder_that_is_not_there(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DENSEPOSE_ZOO_DIR", str(tmp_path / "gone"))
+    (found,) = doctor.released_models()
+    assert found.status == doctor.OPTIONAL and "there is no such folder" in found.detail
+    assert found.mend.startswith(f"mkdir -p {tmp_path / 'gone'}")
 
 
 @pytest.mark.parametrize(
