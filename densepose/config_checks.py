@@ -29,6 +29,7 @@ def check_config(cfg: CfgNode) -> None:
     check_dp_fcn(cfg)
     if _has_densepose_branch(cfg):
         if not is_dp_fcn(cfg):
+            _check_boxes(cfg)
             _check_sizes(cfg)
         _check_coarse(cfg)
         _check_confidences(cfg)
@@ -93,6 +94,17 @@ def _check_choices(cfg: CfgNode) -> None:
             raise ValueError(
                 f"{key}={value!r}; allowed: {', '.join(repr(choice) for choice in allowed)}"
             )
+
+
+def _check_boxes(cfg: CfgNode) -> None:
+    looks = cfg.MODEL.ROI_BOX_HEAD.REFINEMENTS
+    if looks < 0:
+        raise ValueError(f"MODEL.ROI_BOX_HEAD.REFINEMENTS={looks} must be 0 or more")
+    if looks and cfg.MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES:
+        raise ValueError(
+            f"MODEL.ROI_BOX_HEAD.REFINEMENTS={looks} and TRAIN_ON_PRED_BOXES both replace"
+            " proposals by the boxes found; switch one of them off"
+        )
 
 
 def _check_sizes(cfg: CfgNode) -> None:

@@ -22,6 +22,7 @@ from detectron2.structures.boxes import matched_pairwise_iou
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
+from .box_refinement import forward_box
 from .decoder import Decoder
 from .keypoints import attach_keypoints, keypoint_losses
 from .matches import MATCH, first_of_each, has_visible_keypoint, light_target
@@ -48,6 +49,7 @@ class DensePoseROIHeads(StandardROIHeads):
         fg_iou_threshold: float = 0.7,
         coarse_by_masks: bool = False,
         rois_per_person: int = 0,
+        box_refinements: int = 0,
         **standard_arguments: Any,
     ) -> None:
         """Keep the parts of the branch.
@@ -63,9 +65,11 @@ class DensePoseROIHeads(StandardROIHeads):
             coarse_by_masks: people with an instance mask but without DensePose annotation train
                 the branch too.
             rois_per_person: proposals of one person that train the branch at most; 0: all.
+            box_refinements: how often the box head looks again at the boxes it has found.
             standard_arguments: of StandardROIHeads.
         """
         super().__init__(**standard_arguments)
+        self.box_refinements = box_refinements
         self.densepose_on = densepose_in_features is not None
         if not self.densepose_on:
             return
@@ -83,6 +87,7 @@ class DensePoseROIHeads(StandardROIHeads):
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
         """Arguments of ``__init__`` from the config and the pyramid's shapes."""
         arguments = super().from_config(cfg, input_shape)
+        arguments["box_refinements"] = cfg.MODEL.ROI_BOX_HEAD.REFINEMENTS
         if cfg.MODEL.DENSEPOSE_ON:
             arguments.update(cls._init_densepose_head(cfg, input_shape))
         return arguments
@@ -131,6 +136,13 @@ class DensePoseROIHeads(StandardROIHeads):
         sampled, losses = super().forward(images, features, proposals, light)
         losses.update(self.losses_of_matches(features, sampled, targets))
         return sampled, losses
+
+    def _forward_box(
+        self, features: dict[str, Tensor], proposals: list[Instances]
+    ) -> dict[str, Tensor] | list[Instances]:
+        if self.box_refinements:
+            return forward_box(self, features, proposals)
+        return super()._forward_box(features, proposals)
 
     def losses_of_matches(
         self, features: Mapping[str, Tensor], sampled: list[Instances], targets: list[Instances]
