@@ -1,7 +1,8 @@
 """The box head looks again at the boxes it has found.
 
-This is Cascade R-CNN (Cai, Vasconcelos, 2018) with one head for all stages. A proposal of the RPN overlaps with its person somehow; a box that the head has found overlaps well,
-and from there it can be found more exactly. The weights are those of a model that looks once.
+This is Cascade R-CNN (Cai, Vasconcelos, 2018) with one head for all stages. A proposal of the RPN
+overlaps with its person somehow; a box that the head has found overlaps well, and from there it can
+be found more exactly. The weights are those of a model that looks once.
 
 Shapes: R proposals of one image.
 """
