@@ -80,7 +80,9 @@ def test_the_wheel_has_all_code_configs_and_assets(wheel):
     expected |= {f"densepose/configs/{p.relative_to(configs)}" for p in configs.rglob("*.yaml")}
     assets = {p.relative_to(ROOT).as_posix() for p in package.glob("*/assets/*")}
     assert any(name.endswith(".npz") for name in assets)
-    assert expected | assets <= set(wheel.namelist())
+    weights = {p.relative_to(ROOT).as_posix() for p in package.glob("shipped_weights/*")}
+    assert any(name.endswith(".safetensors") for name in weights)
+    assert expected | assets | weights <= set(wheel.namelist())
 
 
 def test_the_wheel_brings_the_command_and_nothing_beside_the_package(wheel):

@@ -179,9 +179,16 @@ def surface_files(data_dir: str | None) -> Iterator[Finding]:
 
 
 def weights() -> Iterator[Finding]:
-    """Weights that the shipped configs start from."""
+    """Weights of the package, and those that the shipped configs start from."""
+    from densepose.engine.shipped_model import find_shipped_model
     from densepose.modeling.timm_weights import PRETRAINED_SOURCES, pretrained_path
 
+    try:
+        config, path = find_shipped_model()
+        yield Finding("weights", "of the package", OK, f"{path}, {_megabytes(path)}, for {config}")
+    except (FileNotFoundError, ValueError) as error:
+        get = "install the package again: pip install --force-reinstall --no-deps ."
+        yield Finding("weights", "of the package", OPTIONAL, str(error), get)
     for source, entry in PRETRAINED_SOURCES.items():
         name = f"{entry.timm_name}, ImageNet"
         try:
