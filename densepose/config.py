@@ -193,6 +193,8 @@ def _add_own_model_keys(cfg: CfgNode) -> None:
     # proposals of one person that train the DensePose branch at most; 0: all, as in detectron2.
     # All proposals of a person carry the same points, so a few cost less and teach nearly as much.
     cfg.MODEL.ROI_DENSEPOSE_HEAD.ROIS_PER_PERSON = 0
+    # factor of the body's pixels in loss_densepose_S; above 1 fewer thin limbs become background
+    cfg.MODEL.ROI_DENSEPOSE_HEAD.FOREGROUND_WEIGHT = 1.0
     # How often the box head looks again at the boxes it has found, in training and test; 0: as in
     # detectron2. Needs no other weights.
     cfg.MODEL.ROI_BOX_HEAD.REFINEMENTS = 0

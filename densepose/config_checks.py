@@ -126,6 +126,8 @@ def _check_sizes(cfg: CfgNode) -> None:
 
 def _check_coarse(cfg: CfgNode) -> None:
     head = cfg.MODEL.ROI_DENSEPOSE_HEAD
+    if head.FOREGROUND_WEIGHT <= 0:
+        raise ValueError(f"{HEAD}.FOREGROUND_WEIGHT={head.FOREGROUND_WEIGHT} must be above 0")
     if head.COARSE_SEGM_TRAINED_BY_MASKS and head.NUM_COARSE_SEGM_CHANNELS == 15:
         raise ValueError(
             f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS is on but NUM_COARSE_SEGM_CHANNELS="

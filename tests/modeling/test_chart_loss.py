@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -223,3 +224,22 @@ def test_likelihood_gradients():
     assert torch.autograd.gradcheck(
         lambda r, s, d: anisotropic_uv_loss(r, s, d, 0.01), (residual, raw, direction)
     )
+
+
+def test_weighted_foreground_moves_the_best_log_odds_by_the_logarithm():
+    """One map of one logit everywhere: the loss is least where its gradient is 0."""
+    people, output = random_people(2), random_output(2, coarse=2)
+    boxes = people.boxes_xyxy_px
+    body = (coarse_targets(boxes, people, 28) > 0).double().mean()
+    best = []
+    for weight in (1.0, 4.0):
+        log_odds = torch.log(weight * body / (1 - body)).requires_grad_()
+        maps = torch.zeros(2, 2, 28, 28, dtype=torch.float64)
+        maps = torch.stack([maps[:, 0], maps[:, 1] + log_odds], dim=1)
+        shown = replace(output, coarse_logits=maps, upscale=1)
+        loss = DensePoseChartLoss(foreground_weight=weight)
+        value = loss._coarse_losses(shown, (), boxes, people).mean()
+        (slope,) = torch.autograd.grad(value, log_odds)
+        assert slope.abs().item() < 1e-9
+        best.append(log_odds.item())
+    assert best[1] - best[0] == pytest.approx(math.log(4))

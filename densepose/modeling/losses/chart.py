@@ -43,6 +43,7 @@ class DensePoseChartLoss:
         uv_weight: float = 0.01,
         uv_reduction: str = "sum",
         coarse_by_masks: bool = False,
+        foreground_weight: float = 1.0,
         region_weight: float = 0.0,
         dense: DenseWeights | None = None,
     ) -> None:
@@ -54,6 +55,8 @@ class DensePoseChartLoss:
             uv_weight: of the UV loss.
             uv_reduction: "sum" or "mean" over points.
             coarse_by_masks: coarse targets are instance masks instead of annotated part masks.
+            foreground_weight: factor of the body's pixels in the coarse loss. At its optimum,
+                log-odds of the body are raised by the logarithm of this.
             region_weight: of the mean, over pixels with an annotated region, of ``region_nll``.
             dense: of inpainted annotations; None uses none.
         """
@@ -62,6 +65,7 @@ class DensePoseChartLoss:
         self.uv_weight = uv_weight
         self.uv_reduction = uv_reduction
         self.coarse_by_masks = coarse_by_masks
+        self.foreground_weight = foreground_weight
         self.region_weight = region_weight
         self.dense = dense
 
@@ -75,6 +79,7 @@ class DensePoseChartLoss:
             "uv_weight": head.POINT_REGRESSION_WEIGHTS,
             "uv_reduction": head.UV_LOSS_REDUCTION,
             "coarse_by_masks": head.COARSE_SEGM_TRAINED_BY_MASKS,
+            "foreground_weight": head.FOREGROUND_WEIGHT,
             "region_weight": head.REGION_WEIGHT,
             "dense": DenseWeights(
                 head.INPAINTED.PART_WEIGHT,
@@ -215,7 +220,10 @@ class DensePoseChartLoss:
             logits = F.interpolate(
                 logits, scale_factor=output.upscale, mode="bilinear", align_corners=False
             )
-        return F.cross_entropy(logits, labels, reduction="none")
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        if self.foreground_weight == 1:
+            return losses
+        return torch.where(labels > 0, losses * self.foreground_weight, losses)
 
 
 def foreground(points: PointTargets) -> PointTargets:
