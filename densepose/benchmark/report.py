@@ -69,7 +69,7 @@ def write_json(path: Path, measurements: Sequence[Measurement], **settings: Any)
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "command": shlex.join(sys.argv),
         "machine": machine(),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions_of(PACKAGES)},
         "commit": commit_of_sources(),
         **settings,
         "measurements": [measurement.to_json() for measurement in measurements],
@@ -99,9 +99,10 @@ def machine() -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions_of(packages: Sequence[str]) -> dict[str, str]:
+    """Name -> version of those packages that are installed."""
     found = {}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

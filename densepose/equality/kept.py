@@ -6,9 +6,10 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from densepose.benchmark.report import versions_of
 
 PACKAGES = ("torch", "torchvision", "sal-detectron2", "detectron2", "timm", "numpy")
 
@@ -56,10 +57,4 @@ def sources_digest(folder: Path, pattern: str = "*.py") -> str:
 
 def versions() -> dict[str, str]:
     """Of the packages that the numbers depend on."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return versions_of(PACKAGES)

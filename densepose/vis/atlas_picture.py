@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from densepose.surface.mesh import face_normals
 from densepose.surface.template import PART_NAMES
 
 from .colors import PART_COLORS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLUMNS, ROWS = 6, 4
 
@@ -73,7 +77,11 @@ def draw_atlas(
         axis.set_title(title, fontsize=9, color="red" if fold else "black")
         axis.add_patch(_swatch(color))
     charts.colorbar(drawn, ax=axes, shrink=0.5, label="log2 of the area factor", extend="max")
-    path = Path(path)
+    _save(figure, Path(path), dpi)
+
+
+def _save(figure: Figure, path: Path, dpi: int) -> None:
+    """The file is there whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         figure.savefig(temporary, dpi=dpi, format="png")
