@@ -31,7 +31,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         " detectron2's project (.pkl, .pth)",
     )
     add("--annotations", "--gt", metavar="JSON", help="annotation file of these images")
-    add("--surface", default="template", help="template (default) or smpl_27554")
+    add(
+        "--surface",
+        default="template",
+        help="template (default), smpl_27554 (smpl_V: such files of a mesh of V vertices), or a"
+        " file of densepose build-surface",
+    )
     add("--surface-dir", metavar="DIR", help="folder of the official evaluation files")
     add(
         "--quirks",

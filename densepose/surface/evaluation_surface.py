@@ -7,6 +7,7 @@ project's own template. Evaluation asks both the same two questions.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +18,7 @@ from .charts import load_template_atlas
 from .geodesics import template_geodesics
 
 SURFACES = ("template", "smpl_27554")
+_OFFICIAL = re.compile(r"smpl_(?P<vertices>[1-9]\d{0,6})")
 
 
 class VertexLookup(Protocol):
@@ -69,8 +71,9 @@ def load_evaluation_surface(
     """Make the surface called ``name`` ready for look-ups.
 
     Args:
-        name: "template" (distances are computed once, into the cache), "smpl_27554", or the path
-            of a file that densepose build-surface made (.npz).
+        name: "template" (distances are computed once, into the cache), "smpl_27554", "smpl_V" for
+            files of the official form of another mesh with V vertices, or the path of a file that
+            densepose build-surface made (.npz).
         data_dir: folder of the official evaluation files; needed for "smpl_27554".
         cache_dir: where computed distances are kept; see :func:`template_geodesics`.
         progress: show a progress bar while computing.
@@ -87,16 +90,16 @@ def load_evaluation_surface(
     if name == "template":
         distances = template_geodesics(cache_dir, progress)
         return EvaluationSurface(name, load_template_atlas(), distances)
-    if name == "smpl_27554":
+    if official := _OFFICIAL.fullmatch(name):
         if data_dir is None:
             raise ValueError(
-                "surface 'smpl_27554' needs data_dir, the folder with SMPL_subdiv.mat,"
+                f"surface {name!r} needs data_dir, the folder with SMPL_subdiv.mat,"
                 " SMPL_SUBDIV_TRANSFORM.mat and Pdist_matrix.pkl"
             )
         # Imported here because that module builds an EvaluationSurface.
         from .official import load_official_surface
 
-        return load_official_surface(data_dir)
+        return load_official_surface(data_dir, num_vertices=int(official["vertices"]))
     raise ValueError(
         f"unknown surface {name!r}; expected one of {', '.join(SURFACES)}, or a file of densepose"
         " build-surface (.npz)"

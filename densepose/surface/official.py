@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
-from .distance_files import Progress, convert_distances, no_progress
+from .distance_files import Progress, convert_distances, no_progress, num_vertices_of
 from .evaluation_surface import EvaluationSurface
 from .file_kind import refuse_wrong_kind
 from .geodesics import GeodesicDistances, default_cache_dir
@@ -118,7 +118,8 @@ def load_official_surface(
 
     Args:
         data_dir: folder of the files.
-        num_vertices: vertices of the mesh; only stand-in files for tests have another number.
+        num_vertices: vertices of the mesh; another number for files of this form that describe
+            another mesh, such as ``prepare-evaluation --export-template`` writes.
         cache_dir: where to keep the result if not beside the files.
 
     Raises:
@@ -128,8 +129,23 @@ def load_official_surface(
     folder = Path(data_dir)
     charts = read_charts(folder / CHARTS_FILE, folder / VERTEX_FILE, num_vertices)
     path = converted_distances(folder, num_vertices, None if cache_dir is None else Path(cache_dir))
+    _check_mesh(path, num_vertices)
     name = SURFACE_NAME if num_vertices == NUM_VERTICES else f"smpl_{num_vertices}"
     return EvaluationSurface(name, charts, GeodesicDistances.open(path, num_vertices))
+
+
+def _check_mesh(path: Path, num_vertices: int) -> None:
+    """Refuse the distances of another mesh, and say how it would be named."""
+    try:
+        size = np.load(path, mmap_mode="r", allow_pickle=False).size
+    except (ValueError, EOFError):
+        return  # damaged: opening it says so
+    found = num_vertices_of(size)
+    if found not in (None, num_vertices):
+        raise ValueError(
+            f"{path}: distances of a mesh of {found} vertices, the surface smpl_{num_vertices} has"
+            f" {num_vertices}; to score on the mesh of this folder name the surface smpl_{found}"
+        )
 
 
 def read_charts(

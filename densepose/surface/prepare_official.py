@@ -144,8 +144,12 @@ def _read_charts(folder: Path) -> tuple[str, str]:
     """Both files of the chart vertices: one means nothing without the other."""
     charts = read_charts(folder / CHARTS_FILE, folder / VERTEX_FILE, num_vertices=None)
     count = int(charts.mesh_vertex.max()) + 1
-    note = "" if count == NUM_VERTICES else f"another mesh than the official {NUM_VERTICES}"
+    note = "" if count == NUM_VERTICES else _another_mesh(count)
     return f"{len(charts.uv)} chart vertices of {count} mesh vertices", note
+
+
+def _another_mesh(count: int) -> str:
+    return f"another mesh than the official {NUM_VERTICES}: score with --surface smpl_{count}"
 
 
 def _convert_distances(folder: Path, on_progress: Progress) -> tuple[str, str]:
@@ -158,7 +162,7 @@ def _convert_distances(folder: Path, on_progress: Progress) -> tuple[str, str]:
         )
     width = distances.dtype.itemsize
     converted_distances(folder, count, on_progress=lambda n: on_progress(n * width))
-    note = "" if count == NUM_VERTICES else f"another mesh than the official {NUM_VERTICES}"
+    note = "" if count == NUM_VERTICES else _another_mesh(count)
     return f"{distances.size:,} distances of {count} vertices, {distances.dtype}", note
 
 

@@ -9,6 +9,7 @@ import pytest
 from scipy.io import savemat
 from scipy.spatial.distance import cdist
 
+from densepose.surface.evaluation_surface import load_evaluation_surface
 from densepose.surface.official import (
     CHARTS_FILE,
     CONVERTED_FILE,
@@ -183,3 +184,13 @@ def test_export_needs_all_distances(tmp_path):
             mesh_vertex=np.arange(3),
             distances_m=np.zeros(1, np.float32),
         )
+
+
+def test_files_of_another_mesh_are_named_by_its_vertices(stand_in):
+    folder = stand_in["folder"]
+    load(stand_in)  # converts
+    surface = load_evaluation_surface("smpl_70", folder)
+    assert surface.name == "smpl_70"
+    assert surface.distance_m([0], [1])[0] == stand_in["distances_m"][0]
+    with pytest.raises(ValueError, match=r"mesh of 70 vertices.* name the surface smpl_70"):
+        load_evaluation_surface("smpl_27554", folder)
