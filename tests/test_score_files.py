@@ -94,6 +94,14 @@ def test_a_json_file_gets_the_scores_alone(files):
     assert [path.name for path in target.parent.iterdir()] == ["scores.json"]
 
 
+def test_predictions_are_written_as_results_of_the_challenge(files, capsys):
+    target = Path(files["out"]) / "results.json"
+    assert evaluate(files, "--results-json", str(target)) == 0
+    people = sum(len(prediction) for prediction in MADE.predictions)
+    assert f"Result file: {target}, {people} people" in capsys.readouterr().out
+    assert target.read_bytes() == Path(files["results"]).read_bytes()
+
+
 def test_options_reach_the_evaluation(files):
     target = Path(files["out"]) / "scores.json"
     words = ["--quirks", "fixed", "--oracle", "part", "--protocol", "single", "--paper-kappa"]

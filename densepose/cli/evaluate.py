@@ -15,6 +15,7 @@ predictions on disk    densepose evaluate --predictions output/inference/NAME --
 with pictures          densepose evaluate --predictions P --gt G --images DIR --output scores
 on DensePose-COCO      densepose evaluate --predictions results.json --gt minival.json \\
                            --surface smpl_27554 --surface-dir DIR
+for other evaluators   densepose evaluate --predictions P --gt G --results-json results.json
 what parts could gain  densepose evaluate --predictions P --gt G --oracle part
 """
 

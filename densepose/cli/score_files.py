@@ -72,6 +72,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="PATH",
         help="a .json file for all scores, or a folder for scores, table, RCP curve and pictures",
     )
+    add(
+        "--results-json",
+        metavar="FILE",
+        help="write the predictions as a result file of the COCO challenge, for other evaluators",
+    )
 
 
 def score_files(args: Namespace) -> int:
@@ -84,6 +89,8 @@ def score_files(args: Namespace) -> int:
         print(result.to_table())
         if args.output:
             print(f"Scores: {_write(result, args)}")
+        if args.results_json:
+            print(f"Result file: {args.results_json}, {_write_results(args)} people")
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -143,6 +150,17 @@ def _write(result: EvaluationResult, args: Namespace) -> Path:
         draw_rcp(output / CURVE, result.rcp_thresholds_m, {title: result.rcp})
         _write_worst(output / WORST, result, args)
     return output
+
+
+def _write_results(args: Namespace) -> int:
+    """The predictions as a result file of the challenge; returns how many people it has."""
+    from densepose.evaluation.challenge_results import write_challenge_results
+    from densepose.evaluation.evaluate import opened_predictions
+    from densepose.evaluation.ground_truth import GroundTruth
+
+    Path(args.results_json).parent.mkdir(parents=True, exist_ok=True)
+    predictions = opened_predictions(args.predictions, GroundTruth.load(args.annotations))
+    return write_challenge_results(args.results_json, predictions)
 
 
 def _write_worst(path: Path, result: EvaluationResult, args: Namespace) -> None:

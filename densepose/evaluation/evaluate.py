@@ -71,7 +71,7 @@ def evaluate_densepose(
         repeat_duplicate_ids=chosen.quirks == "upstream",
     )
     run = RunningScores(truth, surface, chosen)
-    for chunk in _chunks(_all_images(truth, _opened(predictions, truth))):
+    for chunk in _chunks(_all_images(truth, opened_predictions(predictions, truth))):
         run.add(chunk)
         on_progress(len(chunk), len(truth.image_ids))
     return run.result()
@@ -111,10 +111,18 @@ def predictions_of_images(
         known = {path.stem: path for path in prediction_paths(predictions)}
         names = {image_id: f"{image_id:012d}" for image_id in image_ids}
         return {k: read_prediction(known[name]) for k, name in names.items() if name in known}
-    return {p.image_id: p for p in _opened(predictions, truth) if p.image_id in image_ids}
+    return {
+        p.image_id: p for p in opened_predictions(predictions, truth) if p.image_id in image_ids
+    }
 
 
-def _opened(predictions: Predictions, truth: GroundTruth) -> Iterable[ImagePrediction]:
+def opened_predictions(predictions: Predictions, truth: GroundTruth) -> Iterable[ImagePrediction]:
+    """The predictions of a folder, a result file or a dump, image by image; others as they are.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ValueError: a file is damaged.
+    """
     if not isinstance(predictions, (str, os.PathLike)):
         return predictions
     path = Path(predictions)
