@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-HELP = "make synthetic people, teach them to the shipped weights, show before and after on a page"
+HELP = "teach the shipped weights the look of a night camera, show before and after on a page"
 EXAMPLE = """\
 densepose demo
 densepose demo --minutes 30 --num-train 4000 --output output/longer
@@ -44,6 +44,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="start from ImageNet weights instead of those of the package",
     )
     add(
+        "--camera",
+        choices=("photo", "night"),
+        help="look of the images, see make-data (default night, from scratch photo)",
+    )
+    add(
         "--config-file",
         default="",
         metavar="FILE",
@@ -66,6 +71,7 @@ def run(args: Namespace) -> int:
         seed=args.seed,
         config_file=args.config_file,
         weights="" if scratch else "shipped://",
+        camera=args.camera or ("photo" if scratch else "night"),
     )
     page = run_demo(settings)
     if page is None:

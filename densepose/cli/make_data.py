@@ -11,6 +11,7 @@ HELP = "make a synthetic DensePose-COCO set of rendered people, no download need
 EXAMPLE = """\
 densepose make-data --out datasets/densepose_synthetic
 densepose make-data --out crowd --num-train 500 --num-val 50 --people 2-4 --backgrounds photos/
+densepose make-data --out night --camera night --num-train 500   # another domain to fine-tune to
 densepose make-data --out sloppy --noise-m 0.04   # annotators 4 cm off, as in the paper"""
 
 
@@ -60,6 +61,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         " (default 1)",
     )
     add(
+        "--camera",
+        choices=("photo", "night"),
+        default="photo",
+        help="night: grey, grainy pictures in the light of an infrared lamp (default photo)",
+    )
+    add(
         "--noise-m",
         type=float,
         default=0.0,
@@ -99,6 +106,7 @@ def run(args: Namespace) -> int:
             noise_m=args.noise_m,
             backgrounds=args.backgrounds,
             photo_share=args.photo_share,
+            camera=args.camera,
             on_progress=show,
         )
     new = args.num_train + args.num_val - first[0]

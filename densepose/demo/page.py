@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TRAIN, VAL = "demo_train", "demo_val"  # names of the data sets
 NUM_IMAGES = 12
 MIN_SCORE = 0.5
+_CAMERAS = {"photo": "", "night": " of a night camera"}
 _COLUMNS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 _HIGHLIGHTS = {
     "mean GPS": ("densepose_points", "mean_gps"),
@@ -64,7 +65,8 @@ def write_page(settings: DemoSettings, seconds: Mapping[str, float], command: st
         folder / "index.html",
         title=f"DensePose-RCNN, trained from {start} on synthetic people",
         summary=f"{scores['iteration']} iterations; scores on {settings.num_val} rendered images"
-        " with people, clothes and places that the training has not seen.",
+        f"{_CAMERAS[settings.camera]}, with people, clothes and places that the training has not"
+        " seen.",
         highlights={title: _change(results, *where) for title, where in _HIGHLIGHTS.items()},
         curves=_curves(history),
         tables=_tables(results),
@@ -221,7 +223,7 @@ def _facts(
     pace = f", {np.median(steps):.2f} s each (median)" if steps else ""
     return {
         "data": f"synthetic, {settings.num_train} images to train on, {settings.num_val} held out,"
-        f" {settings.image_size} px, seed {settings.seed}",
+        f" {settings.image_size} px, camera {settings.camera}, seed {settings.seed}",
         "people and points": str(manifest.get("counts", "")),
         "training": f"{scores['iteration']} iterations{pace}",
         "time": ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items()),

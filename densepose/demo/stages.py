@@ -40,12 +40,13 @@ class DemoSettings:
     seed: int = 0
     config_file: str = ""
     weights: str = "shipped://"  # where the training starts; "" from scratch
+    camera: str = "night"  # of the images, as for make-data: one that the weights have not seen
 
     @property
     def data(self) -> Path:
         """Folder of the synthetic set; another one for other settings."""
-        name = f"data_{self.num_train}_{self.num_val}_{self.image_size}px_seed{self.seed}"
-        return Path(self.folder) / name
+        size = f"{self.num_train}_{self.num_val}_{self.image_size}px"
+        return Path(self.folder) / f"data_{self.camera}_{size}_seed{self.seed}"
 
     @property
     def before(self) -> Path:
@@ -145,6 +146,7 @@ def _data_arguments(settings: DemoSettings) -> list[str]:
         "--num-val": settings.num_val,
         "--image-size": settings.image_size,
         "--seed": settings.seed,
+        "--camera": settings.camera,
     }
     return _pairs({key: str(value) for key, value in values.items()})
 

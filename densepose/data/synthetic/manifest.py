@@ -17,7 +17,7 @@ import densepose
 from densepose.surface import charts, template
 
 from .photo_background import photo_files
-from .picture import PictureSettings
+from .picture import CAMERAS, PictureSettings
 from .seeds import SPLITS
 
 SCHEMA = 1
@@ -48,8 +48,11 @@ class DatasetSettings:
         described["people"] = list(self.picture.people)
         if self.picture.backgrounds is not None:
             described["backgrounds"] = _photos_sha256(self.picture.backgrounds)
-        if self.picture.photo_share == 1:  # as before there was a choice
+        # As before there was a choice: sets that were made then are recognised.
+        if self.picture.photo_share == 1:
             del described["photo_share"]
+        if self.picture.camera == "photo":
+            del described["camera"]
         return described
 
 
@@ -97,6 +100,10 @@ def check_settings(settings: DatasetSettings) -> None:
             f"people must be FEWEST-MOST within 1 to {_MOST_PEOPLE}, got {fewest}-{most}",
         ),
         (0 <= picture.noise_m <= 0.5, f"noise_m must be 0 to 0.5 metres, got {picture.noise_m}"),
+        (
+            picture.camera in CAMERAS,
+            f"camera must be one of {', '.join(CAMERAS)}, got {picture.camera!r}",
+        ),
         (0 < picture.photo_share <= 1, f"photo_share must be in (0, 1], got {picture.photo_share}"),
     )
     for holds, message in rules:

@@ -64,7 +64,8 @@ def develop(linear: np.ndarray, how: Photograph, rng: np.random.Generator) -> np
     grey = (image @ np.full(3, 1 / 3, np.float32))[..., None]
     image = grey + np.float32(how.saturation) * (image - grey)
     image = 0.5 + np.float32(how.contrast) * (image - 0.5)
-    image += np.float32(how.noise) * rng.standard_normal(image.shape, dtype=np.float32)
+    grains = grey.shape if how.saturation == 0 else image.shape  # a grey sensor has one of all
+    image += np.float32(how.noise) * rng.standard_normal(grains, dtype=np.float32)
     return (np.clip(image, 0, 1) * _UINT8_MAX + 0.5).astype(np.uint8)
 
 

@@ -17,6 +17,7 @@ from .annotator_noise import SurfaceNoise
 from .background import random_background
 from .framing import fit_camera
 from .geometry import SceneGeometry
+from .night_camera import in_the_dark, infrared, infrared_light, night_photograph
 from .photo_background import light_of_photo, photo_background, photo_files
 from .photograph import develop, encode_jpeg, encode_png, sample_photograph
 from .render import render
@@ -24,6 +25,7 @@ from .scene import Scene, sample_scene
 from .seeds import image_rng
 from .truth import Truth
 
+CAMERAS = ("photo", "night")
 # Somebody seen in fewer pixels of a picture of 320 x 320 is taken out rather than annotated as a
 # speck.
 _LEAST_SHARE = 120 / 320**2
@@ -39,6 +41,7 @@ class PictureSettings:
     noise_m: float
     backgrounds: str | None
     photo_share: float = 1.0  # of the images, where there are photos
+    camera: str = "photo"  # one of CAMERAS
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,11 @@ def draw_picture(
         background = photo_background(rng, scene.camera, _photos(settings.backgrounds, split))
         geometry.scene = replace(scene, light=light_of_photo(scene.light, background.color))
     how = sample_photograph(rng)
-    image = develop(render(geometry, background), how, rng)
+    if settings.camera == "night":
+        geometry.scene = replace(scene, light=infrared_light(rng, scene.camera))
+        background, how = in_the_dark(rng, background), night_photograph(rng, how)
+    linear = render(geometry, background)
+    image = develop(infrared(linear) if settings.camera == "night" else linear, how, rng)
     truth = geometry.truth(atlas)
     return image, truth, _annotations(settings, truth, rng), how.jpeg_quality
 

@@ -62,6 +62,7 @@ def make_synthetic_dataset(
     noise_m: float = 0.0,
     backgrounds: str | Path | None = None,
     photo_share: float = 1.0,
+    camera: str = "photo",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SyntheticDataset:
     """Make a set, or go on with one that was interrupted.
@@ -81,6 +82,7 @@ def make_synthetic_dataset(
             0.07.
         backgrounds: folder of photos, split disjointly; None generates backgrounds.
         photo_share: of the images that have a photo as background; the others a generated one.
+        camera: "photo", or "night" for grey and grainy pictures in the light of an infrared lamp.
         on_progress: called with (finished, all) after every image.
 
     Raises:
@@ -89,7 +91,7 @@ def make_synthetic_dataset(
     """
     root = Path(root)
     photos = str(backgrounds) if backgrounds else None
-    picture = PictureSettings(seed, image_size, tuple(people), noise_m, photos, photo_share)
+    picture = PictureSettings(seed, image_size, tuple(people), noise_m, photos, photo_share, camera)
     settings = DatasetSettings(picture, num_train, num_val)
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
