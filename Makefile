@@ -28,7 +28,7 @@ setup: python  ## make the environment (done by itself before demo and test)
 install-dev: python  ## setup, plus what baking the body again needs
 	@$(PYTHON) tools/setup_env.py --venv "$(VENV)" --bake
 
-demo: setup  ## synthetic data, a training on CPU, its evaluation and a report
+demo: setup  ## teach the shipped weights a night camera on synthetic people; a page with before and after
 	@$(BIN)/densepose demo $(ARGS)
 
 test: setup lint  ## style, import directions and all tests; warnings are errors

@@ -36,8 +36,7 @@ def check_config(cfg: CfgNode) -> None:
 
 
 def _check_names(cfg: CfgNode) -> None:
-    # Not at the top: the package's config must be importable while a model file is being written
-    # or debugged.
+    # Not at the top: the package's config must be importable where a model file is broken.
     from densepose import modeling
 
     modeling.register_all()

@@ -9,7 +9,7 @@ from .config_bootstrap import check_bootstrap
 
 def check_data_keys(cfg: CfgNode) -> None:
     """Raise ``ValueError`` for categories, bootstrap sets and evaluation keys that cannot apply."""
-    # Not at the top, as in config_checks: configs are read also while the data room is worked on.
+    # Not at the top, as in config_checks: reading a config does not need the data room.
     from densepose.data.category_maps import rules_from_config
 
     rules_from_config(cfg)

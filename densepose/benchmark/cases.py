@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 R50 = "densepose_rcnn_R_50_FPN_s1x"
 DEMO = "synthetic/efficientnet_lite0_fpn_cpu"
 NEAR_PERSON, ANYWHERE = "near", "anywhere"

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from densepose.shipped_configs import find_config
+
 from . import cases, contestants, generated_files
 from .contestants import Contestant
 from .measure import Measurement, measure
@@ -91,7 +93,7 @@ def _files(
         folder = Path(name)
         told = {
             **asdict(case),
-            "config": str(cases.CONFIGS / f"{case.config}.yaml"),
+            "config": find_config(case.config),
             "weights": str(folder / "weights.safetensors"),
             "folder": str(folder / "data"),
         }

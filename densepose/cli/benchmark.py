@@ -22,8 +22,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="STAGE",
-        help="cases with this in their name: inference, training, demo, loading, evaluation,"
-        " 20 people ...; can be repeated",
+        help="cases with this in their name: inference, training, demo, loading, chart output,"
+        " evaluation, surface, 20 people ...; can be repeated",
     )
     add("--quick", action="store_true", help="small models and images: does it run at all?")
     add("--rounds", type=int, default=5, metavar="N", help="runs that count (default 5)")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from densepose.engine.weights_file import WeightsFile
 
-HELP = "write weights (.pkl, .pth, .safetensors, zoo://NAME) as safetensors or .pth"
+HELP = "write weights (.pkl, .pth, .safetensors, zoo://NAME, shipped://) as safetensors or .pth"
 EXAMPLE = """\
 a released pickle        densepose convert model_final_162be9.pkl R_50_FPN_s1x.safetensors
 a model of the zoo       densepose convert zoo://R_50_FPN_DL_WC1M_s1x
@@ -24,7 +24,11 @@ under the model's names  densepose convert DensePose_ResNet50_FPN_s1x-e2e.pkl R5
 def add_arguments(parser: ArgumentParser) -> None:
     """Add source, target and form."""
     add = parser.add_argument
-    add("source", metavar="SOURCE", help="file, zoo://NAME, https://... or detectron2://...")
+    add(
+        "source",
+        metavar="SOURCE",
+        help="file, shipped://, zoo://NAME, https://... or detectron2://...",
+    )
     add(
         "target",
         nargs="?",
@@ -78,10 +82,13 @@ def run(args: Namespace) -> int:
 
 
 def _target(args: Namespace) -> Path:
+    from densepose.engine.weights_file import resolve_weights
+
     if args.target:
         target = Path(args.target)
     elif "://" in args.source:
-        target = Path(Path(args.source.partition("://")[2]).stem + ".safetensors")
+        name = Path(args.source.partition("://")[2]).stem or resolve_weights(args.source).stem
+        target = Path(f"{name}.safetensors")
     else:
         target = Path(args.source).with_suffix(".safetensors")
     if target.exists() and not args.overwrite:

@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Evaluate; returns the exit status."""
-    if args.predictions or args.annotations:
+    if score_files.is_asked_for(args):
         return score_files.score_files(args)
     # Not at the top: `densepose --help` should not wait for torch and detectron2.
     from densepose.engine.logs import quiet_libraries

@@ -43,7 +43,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--output", "--out", required=True, metavar="DIR", help="folder to write; goes on in it")
     add("--config-file", default="", metavar="FILE", help="YAML file of the model")
-    add("--weights", metavar="FILE", help="weights, or zoo://NAME; default: those of the package")
+    add(
+        "--weights",
+        metavar="FILE",
+        help="weights, or zoo://NAME; default: shipped://, the package's",
+    )
     add(
         "--min-score",
         type=share,

@@ -81,20 +81,32 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def score_files(args: Namespace) -> int:
     """Evaluate and write what is asked for; returns the exit status."""
-    if not (args.predictions and args.annotations):
-        print("error: --predictions and --annotations belong together", file=sys.stderr)
-        return 2
-    try:
-        result = _evaluate(args)
-        print(result.to_table())
-        if args.output:
-            print(f"Scores: {_write(result, args)}")
-        if args.results_json:
-            print(f"Result file: {args.results_json}, {_write_results(args)} people")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    result = _evaluate(args)
+    print(result.to_table())
+    if args.output:
+        print(f"Scores: {_write(result, args)}")
+    if args.results_json:
+        print(f"Result file: {args.results_json}, {_write_results(args)} people")
     return 0
+
+
+def is_asked_for(args: Namespace) -> bool:
+    """Whether these arguments are for files, not for a model.
+
+    Raises:
+        ValueError: one of the two files is missing.
+    """
+    parser = ArgumentParser()
+    add_arguments(parser)
+    usual = vars(parser.parse_args([]))
+    given = [name for name, value in usual.items() if getattr(args, name) != value]
+    if given and not (args.predictions and args.annotations):
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ValueError(
+            f"{flags}: for predictions on disk, which need both --predictions and --annotations;"
+            " a model is scored by its config, see the keys DENSEPOSE_EVALUATION"
+        )
+    return bool(given)
 
 
 def _evaluate(args: Namespace) -> EvaluationResult:

@@ -108,7 +108,7 @@ def _builtin_coco() -> Iterable[DatasetInfo]:
 def _builtin_animals() -> Iterable[DatasetInfo]:
     """The sets of Sanakoyeu et al., CVPR 2020: boxes and masks to learn from, chimpanzees to test.
 
-    Videos of chimpanzees are no annotated set, see ``data.bootstrap.video_sets``.
+    Videos of chimpanzees are no annotated set, see ``data.bootstrap.videos``.
     """
     things = tuple(entry["name"] for entry in COCO_CATEGORIES if entry["isthing"])
     for split in ("train", "val", "val_100"):

@@ -51,12 +51,14 @@ class DemoSettings:
     @property
     def before(self) -> Path:
         """Folder of the evaluation of the weights the training starts from."""
-        return Path(self.folder) / "before"
+        return self.data.with_name(self.data.name.replace("data", "before", 1))
 
     @property
     def model(self) -> Path:
-        """Folder of the training."""
-        return Path(self.folder) / ("model" if self.weights else "model_from_scratch")
+        """Folder of the training; another one for other data, another time or another start."""
+        start = "model" if self.weights else "model_from_scratch"
+        name = self.data.name.replace("data", start, 1)
+        return self.data.with_name(f"{name}_{self.minutes:g}min")
 
 
 def run_demo(settings: DemoSettings) -> Path | None:

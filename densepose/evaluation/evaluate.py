@@ -41,8 +41,8 @@ def evaluate_densepose(
 ) -> EvaluationResult:
     """Score predictions by GPS, GPSm and mask IoU, over points and parts, and by box and mask AP.
 
-    Every image of the annotation file counts; one without prediction has no detections. Memory
-    grows with the annotation file and a few hundred bytes a person, not with the predictions.
+    Every image of the annotation file counts; one without prediction has no detections. Files are
+    read piece by piece: memory grows by a few hundred bytes a person.
 
     Args:
         ground_truth: path or content of a file in DensePose-COCO format.

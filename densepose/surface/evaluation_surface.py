@@ -101,8 +101,8 @@ def load_evaluation_surface(
 
         return load_official_surface(data_dir, num_vertices=int(official["vertices"]))
     raise ValueError(
-        f"unknown surface {name!r}; expected one of {', '.join(SURFACES)}, or a file of densepose"
-        " build-surface (.npz)"
+        f"unknown surface {name!r}; expected one of {', '.join(SURFACES)}, smpl_V for files of that"
+        " form of a mesh of V vertices, or a file of densepose build-surface (.npz)"
     )
 
 

@@ -10,7 +10,7 @@ Pdist_matrix.pkl            {"Pdist_matrix": (V (V - 1) / 2, 1)}: distances in m
                             triangle row by row
 ==========================  =====================================================================
 
-The distances are converted once to a float32 array that is mapped into memory.
+The distances are converted once to a float32 array, out of which single values are read.
 """
 
 from __future__ import annotations

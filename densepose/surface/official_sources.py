@@ -1,7 +1,6 @@
 """The official files: what each is for, where it is to be had, under which licence.
 
-Nothing is fetched by this project. Sizes and hashes stand here only where a file was at hand to
-measure; ``None`` means that nobody has.
+Nothing is fetched by this project. Sizes and hashes that are not known are ``None``.
 """
 
 from __future__ import annotations

@@ -149,7 +149,8 @@ def _read_charts(folder: Path) -> tuple[str, str]:
 
 
 def _another_mesh(count: int) -> str:
-    return f"another mesh than the official {NUM_VERTICES}: score with --surface smpl_{count}"
+    options = f"--surface smpl_{count} --surface-dir DIR"
+    return f"another mesh than the official {NUM_VERTICES}: evaluate with {options}"
 
 
 def _convert_distances(folder: Path, on_progress: Progress) -> tuple[str, str]:

@@ -51,7 +51,7 @@ def test_every_file_is_checked_converted_and_noted(folder, capsys):
     assert "9 files checked, 0 cannot be used; ready for evaluation" in told
     assert (
         "23,220 distances of 216 vertices, float32 (another mesh than the official 27554:"
-        " score with --surface smpl_216)" in told
+        " evaluate with --surface smpl_216 --surface-dir DIR)" in told
     )
     assert (folder / "Pdist_matrix.float32.npy").is_file()
     assert (folder / "meshes/geodists/geodists_patchwork_216.float32.npy").is_file()
