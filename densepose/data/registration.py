@@ -70,9 +70,9 @@ def register_from_config(cfg: CfgNode) -> list[str]:
     An entry is a mapping with NAME, ANNOTATIONS (path of the JSON), IMAGES (folder) and SURFACE
     ("template", "smpl_27554" or a file of densepose build-surface); optional are CLASSES
     (categories to read, default ["person"], or all where DATASETS.WHITELISTED_CATEGORIES or
-    CATEGORY_MAPS names the set), TRUTH (default True) and ON_BAD (default DATASETS.ON_BAD_RECORD). "~" and environment variables in paths are
-    expanded; a relative path starts at the working directory, or at the folder of all data sets
-    where only that has it.
+    CATEGORY_MAPS names the set), TRUTH (default True) and ON_BAD (default
+    DATASETS.ON_BAD_RECORD). "~" and environment variables in paths are expanded; a relative path
+    starts at the working directory, or at the folder of all data sets where only that has it.
 
     Raises:
         ValueError: an entry lacks a key, has an unknown one or a name that is taken.
