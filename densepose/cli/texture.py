@@ -69,7 +69,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Take or put; one line at the end says what was written."""
-    photo = _read_photo(args.photo)
+    from densepose.prediction.photos import read_photo
+
+    photo = read_photo(args.photo)
     iuv = _read_iuv(args)
     if iuv.shape != photo.shape:
         raise ValueError(
@@ -122,17 +124,6 @@ def _put(args: Namespace, photo: np.ndarray, iuv: np.ndarray) -> int:
     covered = (tiles[..., 3] > 0)[iuv[iuv[..., 0] > 0][:, 0] - 1].any(axis=(1, 2)).mean()
     print(f"{args.out}: {100 * covered:.0f}% of the people's pixels lie on parts with a texture")
     return 0
-
-
-def _read_photo(path: Path) -> np.ndarray:
-    import numpy as np
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as opened:
-            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: not a readable picture") from error
 
 
 def _read_iuv(args: Namespace) -> np.ndarray:

@@ -89,7 +89,7 @@ def test_an_iuv_picture_of_either_order(files, order):
         (("put", "photo.png", NPZ), "put needs --texture"),
         (("put", "photo.png", NPZ, "--texture", "photo.png"), "a texture holds 6 x 4"),
         (("take", "photo.png", NPZ, "--texture", "t.png"), "--texture is for put"),
-        (("take", "text.png", NPZ), "text.png: not a readable picture"),
+        (("take", "text.png", NPZ), "text.png: not a picture that can be read"),
         (("take", "absent.png", NPZ), "absent.png"),
     ],
 )
