@@ -50,11 +50,11 @@ def test_values_and_gradients_equal_the_direct_convolution(size, layout):
     got = winograd_conv2d(*leaves)
     exact = [t.double().requires_grad_() for t in (x, weight, bias)]
     want = F.conv2d(*exact, padding=1)
-    assert largest_relative(got, want) < 2e-5
+    assert largest_relative(got, want) < 6e-6
     got_grads = torch.autograd.grad(got, leaves, upstream)
     want_grads = torch.autograd.grad(want, exact, upstream.double())
     for ours, theirs in zip(got_grads, want_grads, strict=True):
-        assert largest_relative(ours, theirs) < 3e-5
+        assert largest_relative(ours, theirs) < 8e-6
 
 
 def test_a_filter_that_copies_gives_the_input_back():
@@ -68,7 +68,7 @@ def test_a_weight_by_hand():
     # A filter with a single 1 in its corner: G[:, 0] outer G[:, 0].
     weight = torch.zeros(1, 1, 3, 3)
     weight[0, 0, 0, 0] = 1.0
-    first = torch.tensor([1 / 4, -1 / 6, -1 / 6, 1 / 24, 1 / 24, 0])
+    first = torch.tensor([1, -2 / 3, -2 / 3, 1 / 6, 1 / 6, 0])
     got = unpacked(transform_weight(weight), 1).view(6, 6)
     torch.testing.assert_close(got, torch.outer(first, first))
 
@@ -102,11 +102,11 @@ def test_parts_of_larger_tensors_need_no_copy_by_the_caller(layout):
     weight = torch.randn(12, 20, 3, 3, generator=g)[:, ::2][:, :8]
     leaves = [x.clone().requires_grad_(), weight.clone().requires_grad_()]
     want = F.conv2d(*leaves, padding=1)
-    assert largest_relative(winograd_conv2d(x, weight), want) < 2e-5
+    assert largest_relative(winograd_conv2d(x, weight), want) < 6e-6
     # A gradient that is one number seen everywhere, as that of a sum is.
     grads = torch.autograd.grad(winograd_conv2d(*leaves).sum(), leaves)
     for ours, theirs in zip(grads, torch.autograd.grad(want.sum(), leaves), strict=True):
-        assert largest_relative(ours, theirs) < 3e-5
+        assert largest_relative(ours, theirs) < 8e-6
 
 
 FALL_BACK = {
