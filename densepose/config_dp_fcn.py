@@ -40,7 +40,9 @@ def add_inpainted_keys(cfg: CfgNode) -> None:
     cfg.DATASETS.ON_MISSING_INPAINTED = "error"
     cfg.MODEL.ROI_DENSEPOSE_HEAD.INPAINTED = inpainted = CfgNode()
     inpainted.PART_WEIGHT = 1.0  # of loss_densepose_dense_I, cross-entropy of the part
-    inpainted.UV_WEIGHT = 1.0  # of loss_densepose_dense_U and _V, smooth L1 in the teacher's part
+    # Of loss_densepose_dense_U and _V, smooth L1 in the part: a mean of small values, with
+    # 1.0 U and V learn next to nothing beside the parts.
+    inpainted.UV_WEIGHT = 4.0
     # Factor of loss_densepose_I, _U and _V at annotated points while dense targets are used;
     # 0: dense targets alone, 1: both in full.
     inpainted.POINTS_WEIGHT = 1.0

@@ -252,7 +252,7 @@ class DensePoseFCN(nn.Module):
         sizes = torch.tensor([(0, 0, i.shape[2], i.shape[1]) for i in images], device=self.device)
         known = (known | is_body) & inside_boxes(windows, sizes, (height, width))
         logits = output.coarse_logits.to(torch.promote_types(zeros.dtype, torch.float32))
-        coarse = F.cross_entropy(logits, is_body.long(), reduction="none")[known]
+        coarse = self.losses.coarse_cross_entropy(logits, is_body.long())[known]
         return self.losses.losses(
             output, half_a_cell_later(windows, full), people, coarse, map_of_person=image
         )

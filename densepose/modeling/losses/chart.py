@@ -220,6 +220,10 @@ class DensePoseChartLoss:
             logits = F.interpolate(
                 logits, scale_factor=output.upscale, mode="bilinear", align_corners=False
             )
+        return self.coarse_cross_entropy(logits, labels)
+
+    def coarse_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(N, C, H, W) logits, (N, H, W) labels -> (N, H, W), the body's pixels weighted."""
         losses = F.cross_entropy(logits, labels, reduction="none")
         if self.foreground_weight == 1:
             return losses
