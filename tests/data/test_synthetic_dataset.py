@@ -266,6 +266,8 @@ def test_a_broken_photo_is_named_with_the_image_it_was_meant_for(tmp_path):
 def test_a_share_of_photos_out_of_range_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"photo_share must be in \(0, 1\], got 1.5"):
         make_synthetic_dataset(tmp_path / "set", photo_share=1.5, **SETTINGS)
+    with pytest.raises(ValueError, match="photo_share 0.5 needs backgrounds"):
+        make_synthetic_dataset(tmp_path / "set", photo_share=0.5, **SETTINGS)
 
 
 def test_annotator_noise_changes_answers_but_neither_image_nor_truth():

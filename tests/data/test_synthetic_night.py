@@ -22,7 +22,7 @@ def test_the_people_are_the_same_the_picture_is_grey_and_darker(index):
     at_night, night_truth, _, quality = draw_picture(NIGHT, "train", index)
     assert np.array_equal(day_truth.instance, night_truth.instance)
     assert np.array_equal(day_truth.iuv_image(), night_truth.iuv_image())
-    assert at_night.mean() < 0.6 * by_day.mean()
+    assert at_night.mean() < 0.85 * by_day.mean()
     assert (at_night == at_night[..., :1]).all() and not (by_day == by_day[..., :1]).all()
     assert 40 <= quality < 75
 

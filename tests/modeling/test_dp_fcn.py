@@ -59,9 +59,9 @@ def test_people_without_annotation_train_nothing(which, request):
 def test_the_body_of_whole_images_can_weigh_more(whole, monkeypatch):
     people = target(2, seed=2)
     found = []
-    for weight in (1.0, 11.0, 21.0):
+    for weight in (1.0, 1e5, 2e5 - 1):  # it starts out sure that everything is body
         monkeypatch.setattr(whole.losses, "foreground_weight", weight)
-        found.append({name: float(value) for name, value in train_step(whole, people).items()})
+        found.append({k: value.item() for k, value in train_step(whole, people).items()})
     once, more, most = (losses["loss_densepose_S"] for losses in found)
     assert most - once == pytest.approx(2 * (more - once), rel=1e-3) and more > once
     assert found[0]["loss_densepose_I"] == pytest.approx(found[2]["loss_densepose_I"])

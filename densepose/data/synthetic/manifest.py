@@ -104,11 +104,11 @@ def check_settings(settings: DatasetSettings) -> None:
             picture.camera in CAMERAS,
             f"camera must be one of {', '.join(CAMERAS)}, got {picture.camera!r}",
         ),
+        (0 < picture.photo_share <= 1, f"photo_share must be in (0, 1], got {picture.photo_share}"),
         (
             picture.photo_share == 1 or picture.backgrounds is not None,
             f"photo_share {picture.photo_share} needs backgrounds, a folder of photos",
         ),
-        (0 < picture.photo_share <= 1, f"photo_share must be in (0, 1], got {picture.photo_share}"),
     )
     for holds, message in rules:
         if not holds:
