@@ -54,6 +54,11 @@ def is_dp_fcn(cfg: CfgNode) -> bool:
     return cfg.MODEL.META_ARCHITECTURE == "DensePoseFCN"
 
 
+def has_given_boxes(cfg: CfgNode) -> bool:
+    """Whether people are predicted for their annotated boxes, the paper's single-person setting."""
+    return is_dp_fcn(cfg) and cfg.MODEL.DP_FCN.PEOPLE == "ground_truth"
+
+
 def dp_fcn_choices(cfg: CfgNode) -> list[tuple[str, object, tuple[object, ...]]]:
     """Keys, their values and the values that are allowed."""
     return [

@@ -6,7 +6,6 @@ Shapes: N people, G = side of the dense labels. Affine maps as in ``person_annot
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,6 @@ from densepose.structures.grids import UV_STEPS
 
 from .inpainted import InpaintedImage, image_path, read_inpainted, read_marker
 from .person_annotations import inverse_of, is_mirrored, sample_masks
-from .registration import datasets_root
 
 if TYPE_CHECKING:
     from densepose.surface.symmetry import ChartSymmetry
@@ -30,18 +28,6 @@ logger = logging.getLogger(__name__)
 ON_MISSING = ("error", "count")
 # px by which the box of a file may differ from the annotation's: float32 and text.
 _BOX_TOLERANCE_PX = 0.05
-
-
-def find_inpainted(name: str) -> Path:
-    """DATASETS.INPAINTED as a path.
-
-    "~" and variables are expanded; a relative path starts at the working folder if it exists there,
-    else at the folder of all data sets.
-    """
-    path = Path(os.path.expandvars(os.path.expanduser(name)))
-    if path.is_absolute() or path.exists():
-        return path
-    return datasets_root() / path
 
 
 class InpaintedTargets:
@@ -69,21 +55,29 @@ class InpaintedTargets:
         self.settings = read_marker(folder)
         self.on_missing = on_missing
         self.grid = grid
-        self.missing = 0  # people without inpainted annotation so far, in this process
+        # People so far, in this process, who have points but
+        self.missing = 0  # no inpainted annotation
+        self.without_masks = 0  # no part masks either, so that nothing can be inpainted
 
     def __call__(self, image_id: int, people: Sequence[dict[str, Any]]) -> DenseLabels:
         """Labels over the annotated boxes of N people, in the frame of the stored image.
 
         Args:
             image_id: of the record.
-            people: annotations with ``id``, ``bbox`` and, where annotated, ``dp_I``.
+            people: annotations with ``id``, ``bbox`` and, where annotated, ``dp_I`` and
+                ``dp_masks``. Nothing is known of people with points but without masks, who cannot
+                be inpainted; this is told once and counted.
 
         Raises:
-            FileNotFoundError: a person with points is not in the folder, and that is an error.
+            FileNotFoundError: a person with points and masks is not in the folder, and that is an
+                error.
             ValueError: a file is damaged or belongs to other annotations.
         """
         labels = DenseLabels.empty(len(people), self.grid)
-        wanted = [number for number, person in enumerate(people) if person.get("dp_I")]
+        annotated = [number for number, person in enumerate(people) if person.get("dp_I")]
+        wanted = [number for number in annotated if people[number].get("dp_masks")]
+        if len(wanted) < len(annotated):
+            self._tell_without_masks(image_id, len(annotated) - len(wanted))
         if not wanted:
             return labels
         path = image_path(self.folder, image_id)
@@ -105,6 +99,16 @@ class InpaintedTargets:
                 labels.uv[number, axis] = torch.from_numpy(image.uv[found][axis][chosen])
             labels.confidence[number] = torch.from_numpy(image.confidence[found][chosen])
         return labels
+
+    def _tell_without_masks(self, image_id: int, number: int) -> None:
+        if not self.without_masks:
+            logger.warning(
+                "image %d: %d people have points but no part masks and cannot be inpainted; such"
+                " people are trained on their points alone",
+                image_id,
+                number,
+            )
+        self.without_masks += number
 
     def _tell_missing(self, path: Path, person: dict[str, Any]) -> None:
         what = f"{path}: annotation {person.get('id')} has points but no inpainted annotation"

@@ -17,7 +17,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Boxes, Instances, Keypoints
 
 from .augmentation import augmentations_from_config
-from .dense_targets import InpaintedTargets, find_inpainted, move_labels
+from .dense_targets import InpaintedTargets, move_labels
 from .flip_symmetry import symmetry_from_config
 from .instance_masks import image_masks
 from .person_annotations import (
@@ -27,6 +27,7 @@ from .person_annotations import (
     move_boxes,
     pack_annotations,
 )
+from .registration import find_data
 
 if TYPE_CHECKING:
     from densepose.surface.symmetry import ChartSymmetry
@@ -111,7 +112,7 @@ class DensePoseMapper:
             settings["symmetry"] = symmetry_from_config(cfg)
         if is_train and cfg.MODEL.DENSEPOSE_ON and cfg.DATASETS.INPAINTED:
             missing = cfg.DATASETS.ON_MISSING_INPAINTED
-            folder = find_inpainted(cfg.DATASETS.INPAINTED)
+            folder = find_data(cfg.DATASETS.INPAINTED)
             settings["inpainted"] = InpaintedTargets(folder, on_missing=missing)
         if cfg.MODEL.META_ARCHITECTURE == "DensePoseFCN":
             fcn = cfg.MODEL.DP_FCN

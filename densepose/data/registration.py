@@ -47,6 +47,18 @@ def datasets_root(root: str | Path | None = None) -> Path:
     return Path(root if root is not None else os.environ.get("DETECTRON2_DATASETS", "datasets"))
 
 
+def find_data(name: str | os.PathLike[str]) -> Path:
+    """A folder of data, DATASETS.INPAINTED for one, as a path.
+
+    "~" and variables are expanded; a relative path starts at the working folder if it exists there,
+    else at the folder of all data sets.
+    """
+    path = Path(_expand(os.fspath(name)))
+    if path.is_absolute() or path.exists():
+        return path
+    return datasets_root() / path
+
+
 def smpl_dir(cfg: CfgNode) -> Path:
     """Folder of the official files of the SMPL surface: DATASETS.SMPL_DIR or the default one."""
     configured = cfg.DATASETS.get("SMPL_DIR", "")

@@ -16,7 +16,7 @@ from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import EvaluationSurface
 
 from .evaluate import evaluate_densepose
-from .matching import MAX_DETECTIONS, Quirks
+from .matching import MAX_DETECTIONS, Protocol, Quirks
 from .prediction_file import PredictionWriter, prediction_paths
 from .result import EvaluationResult
 
@@ -49,6 +49,7 @@ class DensePoseEvaluator(DatasetEvaluator):
         min_threshold: float = 0.5,
         max_detections: int = MAX_DETECTIONS,
         detection_scores: bool = True,
+        protocol: Protocol = "multi",
         image_ids: Collection[int] | None = None,
         category_id: int | Collection[int] | None = None,
     ) -> None:
@@ -64,6 +65,7 @@ class DensePoseEvaluator(DatasetEvaluator):
             min_threshold: smallest similarity threshold.
             max_detections: detections of an image that count for the DensePose tables.
             detection_scores: score boxes and masks too.
+            protocol: "single" for predictions that are made for the annotated boxes.
             image_ids: score these images only.
             category_id: see ``evaluate_densepose``.
         """
@@ -76,6 +78,7 @@ class DensePoseEvaluator(DatasetEvaluator):
             "min_threshold": min_threshold,
             "max_detections": max_detections,
             "detection_scores": detection_scores,
+            "protocol": protocol,
             "image_ids": image_ids,
             "category_id": category_id,
         }

@@ -1,7 +1,8 @@
 """How right inpainted annotations are, where the truth of every pixel is known.
 
 A synthetic set has the truth beside it (data/synthetic/writer.py). Compared are pixels that show
-the person and lie in an annotated region; where nothing was inpainted the error is infinite.
+the person; where nothing was inpainted, outside of the annotated regions say, the error is
+infinite.
 
 Shapes: Q pixels of a person. Units: metres along the template surface.
 """
@@ -13,6 +14,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -85,6 +87,27 @@ class ErrorTotals:
         ]
 
 
+class PairedDifference:
+    """Mean difference of a score between two methods over people, and its standard error."""
+
+    def __init__(self) -> None:
+        self._people, self._sum, self._squares = 0, 0.0, 0.0
+
+    def add(self, difference: float) -> None:
+        """Count one person."""
+        self._people += 1
+        self._sum += difference
+        self._squares += difference**2
+
+    def scores(self) -> dict[str, float]:
+        """people, mean, and the mean's standard_error, which takes two people."""
+        n = self._people
+        mean = self._sum / n if n else float("nan")
+        variance = max(self._squares / n - mean**2, 0.0) * n / (n - 1) if n > 1 else float("nan")
+        error = (variance / n) ** 0.5 if n > 1 else float("nan")
+        return {"people": n, "mean": mean, "standard_error": error}
+
+
 def compare(
     records: Sequence[Mapping[str, Any]],
     truth_dir: str | Path,
@@ -92,8 +115,9 @@ def compare(
     surface: EvaluationSurface,
     *,
     pixels_per_person: int = PIXELS_PER_PERSON,
+    judged: str | None = None,
     track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
-) -> dict[str, ErrorTotals]:
+) -> tuple[dict[str, ErrorTotals], dict[str, PairedDifference]]:
     """Errors of several methods on the same pixels.
 
     Args:
@@ -102,12 +126,14 @@ def compare(
         methods: by name, record -> what was inpainted.
         surface: of the annotations.
         pixels_per_person: at most.
+        judged: the method that is compared with each other one, person by person.
         track: passes (items, their number) on and shows how many are done.
 
     Raises:
         FileNotFoundError: an image has no truth.
     """
     totals = {name: ErrorTotals() for name in methods}
+    pairs = {name: PairedDifference() for name in methods if judged and name != judged}
     for record in track(records, len(records)):
         iuv, instance = read_truth(truth_dir, record["image_id"])
         made = {name: method(record) for name, method in methods.items()}
@@ -117,12 +143,16 @@ def compare(
             pixels = pixels_of(any_image, person, iuv, instance, rng, pixels_per_person)
             if pixels is None:
                 continue
+            auc10 = {}
             for name, image in made.items():
                 part = image.part[person][pixels.row, pixels.column].astype(np.int64)
                 uv = image.uv[person][:, pixels.row, pixels.column].T / UV_STEPS
                 distance = distance_m(surface, pixels.part, pixels.uv, part, uv)
                 totals[name].add(pixels.part, part, distance)
-    return totals
+                auc10[name] = float(np.clip(1 - distance / 0.1, 0, 1).mean())
+            for name, pair in pairs.items():
+                pair.add(auc10[judged] - auc10[name])
+    return totals, pairs
 
 
 def distance_m(
@@ -192,7 +222,6 @@ def pixels_of(
     column = np.floor((x + 0.5 - x0) / (x1 - x0) * columns).astype(np.int64)
     inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
     y, x, row, column = y[inside], x[inside], row[inside], column[inside]
-    # Every method leaves the same cells out: those in no annotated region.
     own = instance[y, x]
     annotated = (image.part[person][row, column] > 0) & (own > 0)
     if not annotated.any():
@@ -209,8 +238,12 @@ def pixels_of(
     )
 
 
-def to_table(totals: Mapping[str, ErrorTotals]) -> str:
-    """A Markdown table of all methods."""
+def to_table(
+    totals: Mapping[str, ErrorTotals],
+    judged: str | None = None,
+    pairs: Mapping[str, PairedDifference] = MappingProxyType({}),
+) -> str:
+    """A Markdown table of all methods, and what ``compare`` says of the judged one."""
     lines = [
         "| method | right part | median error | AUC10 | AUC30 | pixels |",
         "| ------ | ---------: | -----------: | ----: | ----: | -----: |",
@@ -221,17 +254,29 @@ def to_table(totals: Mapping[str, ErrorTotals]) -> str:
             f"| {name} | {s['part_accuracy']:.4f} | {100 * s['median_m']:.2f} cm |"
             f" {s['auc10']:.4f} | {s['auc30']:.4f} | {s['pixels']:,} |"
         )
+    if pairs:
+        lines.append("")
+    for name, pair in pairs.items():
+        s = pair.scores()
+        lines.append(
+            f"AUC10 of a person, {judged} less {name}: {s['mean']:+.4f} +-"
+            f" {s['standard_error']:.4f} (standard error of {s['people']:,} people)"
+        )
     return "\n".join(lines) + "\n"
 
 
 def write_accuracy(
-    path: str | Path, totals: Mapping[str, ErrorTotals], about: Mapping[str, Any]
+    path: str | Path,
+    totals: Mapping[str, ErrorTotals],
+    pairs: Mapping[str, PairedDifference],
+    about: Mapping[str, Any],
 ) -> None:
     """Scores of all methods, and of each part, as JSON; the file is there whole or not at all."""
     content = {
         "schema": SCHEMA,
         **about,
         "methods": {n: {"all": t.scores(), "parts": t.parts()} for n, t in totals.items()},
+        "auc10_of_a_person_less_that_of": {name: pair.scores() for name, pair in pairs.items()},
     }
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

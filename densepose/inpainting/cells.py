@@ -76,7 +76,11 @@ def sizes_px(people: DensePoseAnnotations) -> np.ndarray:
 
 
 def cells_of(people: DensePoseAnnotations) -> Cells:
-    """The cells inside the annotated regions; maps have one cell a px, but at most MAX_CELLS."""
+    """The cells inside the annotated regions; maps have one cell a px, but at most MAX_CELLS.
+
+    A cell of no region that an annotated point lies in belongs to the region of the point's part,
+    so that every point has a cell.
+    """
     boxes = people.boxes_xyxy_px.double().numpy()
     spans = np.ceil(boxes[:, [3, 2]] - boxes[:, [1, 0]]).astype(np.int64)
     map_sizes = spans.clip(1, MAX_CELLS).reshape(-1, 2)
@@ -87,6 +91,10 @@ def cells_of(people: DensePoseAnnotations) -> Cells:
     share = np.stack([(index % columns + 0.5) / columns, (index // columns + 0.5) / rows], axis=1)
     at = (share * ANNOTATION_GRID).astype(np.int64)
     region = people.coarse.numpy()[person, at[:, 1], at[:, 0]].astype(np.int64)
+    points = points_of(people, map_sizes)
+    cell_of_point = (count.cumsum() - count)[points.person] + points.index
+    uncovered = region[cell_of_point] == 0
+    region[cell_of_point[uncovered]] = points.region[uncovered]
     inside = region > 0
     person, index, share = person[inside], index[inside], share[inside]
     low, high = boxes[person, :2], boxes[person, 2:]

@@ -17,6 +17,7 @@ from densepose.config_dp_fcn import is_dp_fcn
 from densepose.data.flip_symmetry import load_symmetry
 from densepose.data.inpainted import InpaintedImage, image_path, read_inpainted
 from densepose.data.registration import (
+    find_data,
     register_builtin,
     register_from_config,
     require_registered,
@@ -97,7 +98,7 @@ def build_method(args: Namespace, cfg: CfgNode, surface: str) -> tuple[Method, d
     if args.method in BASELINES:
         return BASELINES[args.method], {"method": args.method}
     if args.method == "truth":
-        return TruthMethod(args.truth), {"method": args.method}
+        return TruthMethod(find_data(args.truth)), {"method": args.method}
     check_config(cfg)
     if not (is_dp_fcn(cfg) and cfg.MODEL.DP_FCN.CROPS):
         raise ValueError(
@@ -163,17 +164,22 @@ def _compare(
         asked[args.method] = lambda record: read_inpainted(image_path(args.out, record["image_id"]))
     else:
         asked[args.method] = partial(inpaint_image, method=method, image_format=image_format)
-    totals = compare(
+    if isinstance(method, TeacherMethod) and method.settings is not None:
+        alone = TeacherMethod(method.model, method.averaging, method.symmetry, None)
+        asked["network"] = partial(inpaint_image, method=alone, image_format=image_format)
+    totals, pairs = compare(
         records,
-        args.truth,
+        find_data(args.truth),
         asked,
         load_evaluation_surface(surface, smpl_dir(cfg)),
+        judged=args.method,
         track=partial(_tracked, label="compare"),
     )
-    lines = ["", to_table(totals)]
+    lines = ["", to_table(totals, args.method, pairs)]
     if args.out:
         path = Path(args.out) / "accuracy.json"
-        write_accuracy(path, totals, {"truth": str(args.truth), "images": len(records)})
+        about = {"truth": str(args.truth), "images": len(records), "judged": args.method}
+        write_accuracy(path, totals, pairs, about)
         lines.append(f"Accuracy of {len(records)} images: {path}")
     return lines
 

@@ -226,7 +226,7 @@ class Cascade(nn.Module):
             before = outputs[-1]
             if not self.gradient_through_outputs:
                 before = {name: output.detach() for name, output in before.items()}
-            maps = {task.name: task.maps(before[task.name]) for task in tasks}
+            maps = {task.name: task.maps(heads, before[task.name]) for task in tasks}
             features = stage(features, maps)
             after = {
                 task.name: task.output(stage.output_layers[task.name], features[task.name])

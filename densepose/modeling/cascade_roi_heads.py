@@ -223,8 +223,7 @@ def _branch_shapes(cfg: CfgNode, arguments: Mapping[str, Any]) -> dict[str, Bran
     shapes = {}
     if cfg.MODEL.DENSEPOSE_ON:
         config = cfg.MODEL.ROI_DENSEPOSE_HEAD
-        # A predictor without coarse channels derives two from the parts.
-        maps = (config.NUM_COARSE_SEGM_CHANNELS or 2) + 3 * (1 + config.NUM_PATCHES)
+        maps = config.NUM_COARSE_SEGM_CHANNELS + 3 * (1 + config.NUM_PATCHES)
         # With segmentation confidences the predictor up-samples by itself.
         cells = 2 * (config.UP_SCALE if config.SEGM_CONFIDENCE.ENABLED else 1)
         channels = arguments["densepose_head"].out_channels

@@ -73,7 +73,7 @@ class CascadeTask(ABC):
     def attach(self, heads: DensePoseROIHeads, instances: list[Instances], output: Output) -> None:
         """Give the detections of all images their predictions."""
 
-    def maps(self, output: Output) -> Tensor:
+    def maps(self, heads: DensePoseROIHeads, output: Output) -> Tensor:
         """Everything the branch predicts, (N, channels, S, S)."""
         return output
 
@@ -101,9 +101,10 @@ class DensePoseTask(CascadeTask):
         """See CascadeTask."""
         return layers(features)
 
-    def maps(self, output: ChartOutput) -> Tensor:
-        """See CascadeTask; the confidences are left out."""
-        return torch.cat([output.coarse_logits, output.part_logits, output.u, output.v], dim=1)
+    def maps(self, heads: DensePoseROIHeads, output: ChartOutput) -> Tensor:
+        """See CascadeTask; without confidences, and without what is derived from the parts."""
+        own = [output.coarse_logits] if heads.densepose_predictor.has_coarse else []
+        return torch.cat([*own, output.part_logits, output.u, output.v], dim=1)
 
     def wanted(self, heads: DensePoseROIHeads, foreground: Instances, target: Instances) -> Tensor:
         """See CascadeTask."""

@@ -74,6 +74,7 @@ class DensePoseFCN(nn.Module):
         losses: DensePoseChartLoss,
         pixel_mean: Sequence[float],
         pixel_std: Sequence[float],
+        stride: int,
         mask_features: nn.Module | None = None,
         decoder: Decoder | None = None,
         crops: CropSettings | None = None,
@@ -91,6 +92,7 @@ class DensePoseFCN(nn.Module):
             losses: of maps and people.
             pixel_mean: of each colour, as the backbone was trained.
             pixel_std: likewise.
+            stride: px along a cell of the coarsest level that is read.
             mask_features: masks of the size of the feature map to what is added to it; None where
                 masks are no channels of the input.
             decoder: merges the levels.
@@ -103,6 +105,7 @@ class DensePoseFCN(nn.Module):
         widen_input(backbone, EXTRA_CHANNELS[figure_ground])
         self.backbone = backbone
         self.in_features = list(in_features)
+        self.stride = stride
         self.decoder = decoder
         self.mask_features = mask_features
         self.head = head
@@ -137,6 +140,7 @@ class DensePoseFCN(nn.Module):
             "losses": DENSEPOSE_LOSS_REGISTRY.get(head_keys.LOSS_NAME)(cfg),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
+            "stride": max(shapes[name].stride for name in levels),
             "crops": CropSettings(fcn.CROP_SIZE, fcn.CROP_MARGIN, fcn.CROP_JITTER)
             if fcn.CROPS
             else None,
@@ -261,7 +265,9 @@ class DensePoseFCN(nn.Module):
         self, images: list[Tensor], annotated: Sequence[Instances | None]
     ) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) input with masks where wanted, and the (4,) px that it covers."""
-        batch = ImageList.from_tensors(images, self.backbone.size_divisibility).tensor
+        # A last column or row that is no whole cell would stretch the map over the image.
+        multiple = max(self.backbone.size_divisibility, self.stride)
+        batch = ImageList.from_tensors(images, multiple).tensor
         size = tuple(batch.shape[-2:])
         frame = batch.new_tensor([0, 0, size[1], size[0]])
         if self.figure_ground == "none":

@@ -94,6 +94,11 @@ class DensePoseChartPredictor(nn.Module):
             "upscale": head.UP_SCALE,
         }
 
+    @property
+    def has_coarse(self) -> bool:
+        """Whether a coarse segmentation is predicted, not derived from the parts."""
+        return "coarse_logits" in self.field_widths
+
     def forward(self, features: Tensor) -> ChartOutput:
         """(N, in_channels, R, R) -> maps of side S = 2 R; N = 0 gives empty maps."""
         layers = list(self.children())
@@ -103,7 +108,7 @@ class DensePoseChartPredictor(nn.Module):
         maps = F.conv_transpose2d(features, weight, bias, stride=2, padding=self.padding)
         parts = maps.split(list(self.field_widths.values()), dim=1)
         fields = dict(zip(self.field_widths, parts, strict=True))
-        if "coarse_logits" not in fields:
+        if not self.has_coarse:
             fields["coarse_logits"] = _body_or_not(fields["part_logits"])
         output = ChartOutput(upscale=self.upscale, **fields)
         if self.segm_confidence_epsilon is None:

@@ -37,7 +37,8 @@ def write(folder: Path, *, ids=(5,), box=BOX, image_id: int = 1) -> InpaintedIma
 
 
 def person(number: int = 5, points: bool = True, box=BOX) -> dict:
-    return {"id": number, "bbox": list(box), **({"dp_x": [1.0], "dp_I": [2]} if points else {})}
+    annotated = {"dp_x": [1.0], "dp_I": [2], "dp_masks": [[]] * 14}
+    return {"id": number, "bbox": list(box), **(annotated if points else {})}
 
 
 def test_people_get_the_maps_of_their_annotation(tmp_path: Path):
@@ -62,6 +63,19 @@ def test_a_missing_person_is_an_error_or_counted(tmp_path: Path, caplog):
         labels = counting(1, [person(6), person(7), person(5)])
     assert counting.missing == 2
     assert len(caplog.records) == 1
+    assert [bool(part.any()) for part in labels.part] == [False, False, True]
+
+
+def test_people_without_masks_cannot_be_inpainted_and_are_told_once(tmp_path: Path, caplog):
+    write(tmp_path)
+    targets = InpaintedTargets(tmp_path, grid=GRID)
+    unmasked = [person(number) | {"dp_masks": []} for number in (6, 7)]
+    with caplog.at_level(logging.WARNING):
+        labels = targets(1, [*unmasked, person(5)])
+        assert not targets(2, unmasked).part.any()
+    assert (targets.missing, targets.without_masks) == (0, 4)
+    assert len(caplog.records) == 1
+    assert "2 people have points but no part masks" in caplog.text
     assert [bool(part.any()) for part in labels.part] == [False, False, True]
 
 

@@ -30,7 +30,7 @@ def people(
     rng = np.random.default_rng(seed)
     count = len(boxes)
     frame = np.array(boxes).reshape(-1, 4)
-    grid = rng.uniform(2, 254, (count * points, 2))
+    grid = rng.uniform(4, 254, (count * points, 2))  # each in a cell of a region
     owner = np.repeat(np.arange(count), points)
     low, size = frame[owner, :2], frame[owner, 2:] - frame[owner, :2]
     labels = [

@@ -10,6 +10,7 @@ import pytest
 from densepose.data.inpainted import InpaintedImage
 from densepose.inpainting.accuracy import (
     ErrorTotals,
+    PairedDifference,
     compare,
     distance_m,
     pixels_of,
@@ -112,24 +113,40 @@ def test_methods_are_compared_on_the_same_pixels(tmp_path: Path):
     read = read_truth(tmp_path, 3)
     assert np.array_equal(read[0], iuv)
     assert np.array_equal(read[1], instance)
-    totals = compare(
+    totals, pairs = compare(
         [{"image_id": 3}],
         tmp_path,
         {"right": lambda record: right, "wrong": lambda record: wrong},
         SURFACE,
+        judged="right",
     )
     best, worst = totals["right"].scores(), totals["wrong"].scores()
     assert best["pixels"] == worst["pixels"] == 64
     assert (best["part_accuracy"], worst["part_accuracy"]) == (1, 0)
     assert best["auc10"] == pytest.approx(1)
     assert worst["auc10"] == 0
-    table = to_table(totals)
+    table = to_table(totals, "right", pairs)
+    assert "AUC10 of a person, right less wrong: +1.0000 +- nan (standard error of 1 " in table
+    assert "less" not in to_table(totals)
     assert "| right | 1.0000 | 0.03 cm | 1.0000 | 1.0000 | 64 |" in table
-    write_accuracy(tmp_path / "accuracy.json", totals, {"images": 1})
+    write_accuracy(tmp_path / "accuracy.json", totals, pairs, {"images": 1})
     written = json.loads((tmp_path / "accuracy.json").read_text())
     assert written["methods"]["right"]["all"]["auc30"] == pytest.approx(1)
     assert written["images"] == 1
+    assert written["auc10_of_a_person_less_that_of"]["wrong"]["standard_error"] is None
     assert len(written["methods"]["wrong"]["parts"]) == 24
+
+
+def test_paired_differences_equal_their_definition():
+    differences = np.random.default_rng(0).normal(0.01, 0.05, 40)
+    pair = PairedDifference()
+    for value in differences:
+        pair.add(value)
+    scores = pair.scores()
+    assert scores["people"] == 40
+    assert scores["mean"] == pytest.approx(differences.mean())
+    assert scores["standard_error"] == pytest.approx(differences.std(ddof=1) / 40**0.5)
+    assert np.isnan(PairedDifference().scores()["mean"])
 
 
 def test_missing_truth_is_named(tmp_path: Path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from densepose.inpainting.cells import MAX_CELLS, cells_of, parts_of_region, points_of, sizes_px
 from densepose.surface.symmetry import COARSE_OF_PART
@@ -38,6 +39,17 @@ def test_points_lie_in_the_cells_that_hold_them():
         off = (points.place_px[k] - cells.place_px[at]) / cell
         assert (np.abs(off) <= 0.5 + 1e-4).all()
         np.testing.assert_allclose(points.off_centre[k], (off**2).sum(), atol=1e-4)
+
+
+def test_a_point_in_no_region_has_a_cell_of_its_part():
+    someone = people(points=1)
+    someone.points_grid[:] = torch.tensor([[200.0, 1.0]])  # nobody above row 3
+    someone.part[:] = 2
+    cells = cells_of(someone)
+    points = points_of(someone, cells.map_sizes)
+    assert len(cells.index) == 63 * 48 + 1
+    assert (np.diff(cells.index) > 0).all()
+    assert (cells.index[0], cells.region[0]) == (points.index[0], 1) == (200 * 48 // 256, 1)
 
 
 def test_large_people_have_no_more_cells_than_their_masks():

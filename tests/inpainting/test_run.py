@@ -41,9 +41,7 @@ def test_points_are_exact_and_pixels_stay_in_their_masks(records, name: str):
         found.setdefault(cell, []).append((part, round(u * 255), round(v * 255)))
     for (row, column), answers in found.items():
         got = (image.part[0][row, column], *image.uv[0][:, row, column])
-        assert got[0] == 0 or got in answers  # 0: the point lies on a cell of no region
-    exact = [image.part[0][cell] > 0 for cell in found]
-    assert np.mean(exact) > 0.9
+        assert got in answers  # also where the cell is in no region
     assert image.confidence[0][image.part[0] == 0].max(initial=0) == 0
     parts = set(np.unique(image.part[0])) - {0}
     annotated = {COARSE_OF_PART[int(part)] for part in person["dp_I"]}

@@ -18,7 +18,10 @@ CASCADE = "MODEL.ROI_CASCADE"
 FIRST = {"loss_densepose_I", "loss_densepose_S", "loss_densepose_U", "loss_mask", "loss_keypoint"}
 SUBSETS = [
     ("densepose",),
+    ("mask",),
+    ("keypoints",),
     ("mask", "keypoints"),
+    ("densepose", "mask"),
     ("densepose", "keypoints"),
     ("densepose", "mask", "keypoints"),
 ]
@@ -81,6 +84,19 @@ def test_any_subset_cascades_and_the_others_stay(tasks: tuple[str, ...]):
     model.roi_heads.cascade.test_stage = 1
     first = predictions(model)
     assert {n for n in first if not torch.equal(first[n], refined[n])} == set(tasks)
+
+
+def test_figure_8_projects_75_maps_of_a_densepose_branch():
+    """25 each of parts, U and V; a coarse segmentation that is derived from these adds nothing."""
+    model = cascade_model("MODEL.ROI_DENSEPOSE_HEAD.NUM_COARSE_SEGM_CHANNELS", 0, REFINED="replace")
+    stage = model.roi_heads.cascade.stage2
+    assert stage.output_projections["densepose"].weight.shape[1] == 75
+    assert stage.output_projections["mask"].weight.shape[1] == 1
+    assert stage.output_projections["keypoints"].weight.shape[1] == 17
+    losses = train_step(model, people(2), people(1))
+    assert losses["loss_densepose_I_stage2"].item() > 0
+    assert parameters_without_gradient(model) == []
+    assert predictions(model)["densepose"].shape[1] == 25
 
 
 def test_densepose_off_leaves_a_cascade_of_the_others():

@@ -152,7 +152,7 @@ class ColoursAreLabels(nn.Module):
         return ChartOutput(coarse, part, green.expand_as(part), blue.expand_as(part))
 
 
-def painted_model(crops: CropSettings | None) -> DensePoseFCN:
+def painted_model(crops: CropSettings | None, stride: int = 1) -> DensePoseFCN:
     """A network without weights that reads the colours of the image."""
     return DensePoseFCN(
         backbone=Pixels(),
@@ -162,6 +162,7 @@ def painted_model(crops: CropSettings | None) -> DensePoseFCN:
         losses=DensePoseChartLoss(),
         pixel_mean=[0.0, 0.0, 0.0],
         pixel_std=[1.0, 1.0, 1.0],
+        stride=stride,
         crops=crops,
         box_map_size=64,
     ).eval()
@@ -186,6 +187,16 @@ def test_a_prediction_lies_where_the_image_says(crops):
     assert (v - want_v).abs().max() < 1 / 120
 
 
+@pytest.mark.parametrize(("stride", "size"), [(1, (50, 75)), (16, (64, 80))])
+def test_images_are_padded_to_whole_cells(stride: int, size: tuple[int, int], monkeypatch):
+    """A backbone without size_divisibility would round the last cell up and stretch the map."""
+    monkeypatch.setattr(Pixels, "size_divisibility", 0)
+    inputs, frame = painted_model(None, stride)._image_inputs([torch.ones(3, 50, 75)], [None])
+    assert inputs.shape == (1, 3, *size)
+    assert frame.tolist() == [0, 0, size[1], size[0]]
+    assert inputs.sum() == 3 * 50 * 75
+
+
 def test_people_are_found_as_connected_foreground():
     image = torch.zeros(3, 128, 160)
     image[0, 16:64, 24:56] = 1.0
@@ -206,6 +217,7 @@ def test_without_a_config_the_parts_fit_together():
         losses=DensePoseChartLoss(region_weight=1.0),
         pixel_mean=[0.0] * 3,
         pixel_std=[1.0] * 3,
+        stride=1,
         figure_ground="channel",
     )
     assert set(train_step(model, target(2))) == KEYS
