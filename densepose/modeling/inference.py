@@ -50,10 +50,18 @@ def decode_person(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor
     """
     if len(output) != 1:
         raise ValueError(f"decode_person takes the output of one person, got {len(output)}")
-    if output.part_logits.device.type == "cpu" and tile_threads.ready():
+    if _can_be_compiled(output):
         return _decode_compiled(output, size_px)
     with torch.autocast(output.part_logits.device.type, enabled=False):
         return _decode_person(output, size_px)
+
+
+def _can_be_compiled(output: ChartOutput) -> bool:
+    if output.part_logits.device.type != "cpu" or not tile_threads.ready():
+        return False
+    from densepose.ops.chart_decoding import PADDED
+
+    return output.part_logits.shape[1] <= PADDED
 
 
 def _decode_compiled(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:

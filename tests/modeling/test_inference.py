@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -82,6 +84,16 @@ def test_bf16_and_channels_last_maps_are_decoded():
     half = output._map(lambda maps: maps.bfloat16())
     labels, uv = decode_person(half, (31, 17))
     assert uv.dtype == torch.float32 and (labels == want[0]).float().mean() > 0.95
+
+
+def test_more_parts_than_the_compiled_loops_take():
+    smooth = smooth_output(1)
+    many = {n: getattr(smooth, n).repeat(1, 2, 1, 1) for n in ("part_logits", "u", "v")}
+    many["part_logits"][:, 25:] -= 1.0  # the second copy never wins
+    labels, uv = decode_person(replace(smooth, **many), (60, 40))
+    want_labels, want_uv = decode_person(smooth, (60, 40))
+    assert torch.equal(labels, want_labels)
+    torch.testing.assert_close(uv, want_uv)
 
 
 def test_decoding_takes_one_person():
