@@ -55,7 +55,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--truth",
         metavar="DIR",
         help="folder of complete truth (truth/SPLIT of a synthetic set): also tell how right the"
-        " pixels are, beside the network alone, the nearest point and smooth interpolation",
+        " pixels are, beside the network alone, the nearest point and smooth interpolation;"
+        " a relative path starts at the working folder or at the folder of all data sets",
     )
     add("--limit", type=int, metavar="N", help="only the first N images with annotated people")
     add("opts", nargs=REMAINDER, metavar="KEY VALUE", help="config keys and their values")

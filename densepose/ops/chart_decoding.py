@@ -37,17 +37,16 @@ def _add_rows(maps, rows, weights, line, stride):
 @njit(**_OPTIONS)
 def _is_person(line, stride, cells, weights):
     """Whether any channel but the first is above it."""
-    values = np.float32(0)
     background = np.float32(0)
     for c in range(stride):
-        values = (
+        value = (
             weights[0] * line[cells[0] * stride + c]
             + weights[1] * line[cells[1] * stride + c]
             + weights[2] * line[cells[2] * stride + c]
         )
         if c == 0:
-            background = values
-        elif values > background:
+            background = value
+        elif value > background:
             return True
     return False
 

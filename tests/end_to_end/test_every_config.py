@@ -58,7 +58,10 @@ def test_trains_and_is_evaluated(
     assert written["iteration"] == 2
     assert {"densepose_gps", "densepose_gpsm", "densepose_points", "bbox"} <= set(scores)
     assert ("mask_branch" in scores) == ("masks" in name)
-    assert ("keypoints" in scores) == ("keypoints" in name or "figure_8" in name)
+    assert ("keypoints" in scores) == ("keypoints" in name)
+    evaluation = json.loads((tmp_path / "inference/tiny/densepose_evaluation.json").read_text())
+    by_boxes = "dp_fcn" in name or name.startswith("teacher/")
+    assert evaluation["protocol"] == ("single" if by_boxes else "multi")
     losses = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
     dense = any("loss_densepose_dense_U" in line for line in losses)
     assert dense == name.startswith("distilled/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from densepose.cli.__main__ import run_verb
 from densepose.data.inpainted import read_inpainted, read_marker
 from tests.end_to_end.test_train_net import options
+
+from .test_truth_method import painted, write_truth
 
 ROOT = Path(__file__).parents[2]
 TEACHER = str(ROOT / "configs" / "quick" / "teacher_cpu.yaml")
@@ -60,6 +63,27 @@ def test_a_teacher_inpaints_and_a_student_learns_from_it(tiny_coco, weights, tmp
     assert files[0].name in capsys.readouterr().err
     counted = [*words, "DATASETS.ON_MISSING_INPAINTED", "count"]
     assert run_verb("train", ["--config-file", STUDENT, *counted]) == 0
+
+
+def test_a_teacher_is_compared_with_the_baselines_and_the_network_alone(
+    tiny_coco, weights, tmp_path, capsys
+):
+    content = json.loads(tiny_coco[0].read_text())
+    for image in content["images"]:
+        size = image["height"], image["width"]
+        write_truth(tmp_path / "truth", image["id"], painted(size), np.ones(size, np.uint8))
+    words = ["--scales", "1", "--truth", str(tmp_path / "truth")]
+    assert inpaint(tiny_coco, weights, tmp_path / "inpainted", *words) == 0
+    told = capsys.readouterr().out
+    written = json.loads((tmp_path / "inpainted" / "accuracy.json").read_text())
+    assert set(written["methods"]) == {"nearest", "smooth", "teacher", "network"}
+    assert written["judged"] == "teacher"
+    assert set(written["auc10_of_a_person_less_that_of"]) == {"nearest", "smooth", "network"}
+    pixels = [scores["all"]["pixels"] for scores in written["methods"].values()]
+    assert len(set(pixels)) == 1 and pixels[0] > 1000
+    assert "| network |" in told and "teacher less network" in told
+    shares = [written["methods"][name]["all"]["auc30"] for name in ("teacher", "network")]
+    assert shares[0] != shares[1]
 
 
 @pytest.mark.parametrize(

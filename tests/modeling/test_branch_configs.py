@@ -60,9 +60,8 @@ def test_trains_and_predicts(name: str):
     assert all(n.startswith("backbone.") for n in frozen)
     branches = [("masks", "loss_mask"), ("keypoints", "loss_keypoint")]
     for branch, loss in branches:
-        is_on = branch in name or ("figure_8" in name and branch == "keypoints")
-        assert (loss in losses) == is_on
-        assert (f"{loss}_stage2" in losses) == (is_on and "cascade" in name)
+        assert (loss in losses) == (branch in name)
+        assert (f"{loss}_stage2" in losses) == (branch in name and "cascade" in name)
     assert ("loss_densepose_I_stage2" in losses) == ("cascade" in name)
     if "cascade" in name:
         assert cascading_tasks(cfg)[0] == "densepose"
@@ -70,7 +69,7 @@ def test_trains_and_predicts(name: str):
     assert len(found.pred_densepose) == 2
     assert torch.isfinite(found.pred_densepose.part_logits).all()
     assert found.has("pred_masks") == ("masks" in name)
-    assert found.has("pred_keypoints") == ("keypoints" in name or "figure_8" in name)
+    assert found.has("pred_keypoints") == ("keypoints" in name)
 
 
 def predicted_at(model: torch.nn.Module, boxes: Boxes) -> Instances:
