@@ -37,11 +37,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--out", "--output", metavar="DIR", help="folder to write; an interrupted run goes on")
     add(
         "--method",
-        choices=("teacher", "network", "nearest", "smooth", "truth"),
+        choices=("teacher", "network", "nearest", "smooth", "surface", "truth"),
         default="teacher",
         help="teacher: network corrected by the annotated points (default); network: uncorrected;"
-        " nearest: nearest annotated point; smooth: thin-plate splines in each part; truth: what"
-        " --truth holds, an upper bound of all teachers",
+        " nearest: nearest annotated point; smooth: thin-plate splines in each part; surface: the"
+        " points interpolated on the body in three dimensions; truth: what --truth holds, an upper"
+        " bound of all teachers",
     )
     add(
         "--scales",
@@ -55,7 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--truth",
         metavar="DIR",
         help="folder of complete truth (truth/SPLIT of a synthetic set): also tell how right the"
-        " pixels are, beside the network alone, the nearest point and smooth interpolation;"
+        " pixels are, beside the network alone and the methods without a network;"
         " a relative path starts at the working folder or at the folder of all data sets",
     )
     add("--limit", type=int, metavar="N", help="only the first N images with annotated people")

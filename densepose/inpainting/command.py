@@ -31,15 +31,18 @@ from densepose.engine.prepare import choose_device
 from densepose.engine.progress import track
 from densepose.engine.weights_file import read_weights, resolve_weights
 from densepose.shipped_configs import find_config
+from densepose.surface.charts import ChartAtlas
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
 from .accuracy import compare, to_table, write_accuracy
+from .on_surface import BodyPlaces, SurfaceSettings
 from .preview import write_previews
 from .refine import RefineSettings
 from .run import (
     BASELINES,
     Inpainted,
     Method,
+    SurfaceMethod,
     TeacherMethod,
     TruthMethod,
     file_sha256,
@@ -99,6 +102,14 @@ def build_method(args: Namespace, cfg: CfgNode, surface: str) -> tuple[Method, d
         return BASELINES[args.method], {"method": args.method}
     if args.method == "truth":
         return TruthMethod(find_data(args.truth)), {"method": args.method}
+    body = body_places(surface, cfg)
+    if args.method == "surface":
+        if body is None:
+            raise ValueError(
+                f"--method surface: the charts of {surface!r} come without a body in three"
+                " dimensions; take --method smooth"
+            )
+        return SurfaceMethod(body), {"method": args.method}
     check_config(cfg)
     if not (is_dp_fcn(cfg) and cfg.MODEL.DP_FCN.CROPS):
         raise ValueError(
@@ -111,15 +122,25 @@ def build_method(args: Namespace, cfg: CfgNode, surface: str) -> tuple[Method, d
     mirror = not args.no_mirror
     averaging = Averaging(scaled_sizes(cfg.MODEL.DP_FCN.CROP_SIZE, args.scales), mirror)
     symmetry = load_symmetry(surface, smpl_dir(cfg)) if mirror else None
-    corrected = RefineSettings() if args.method == "teacher" else None
+    corrected = None
+    if args.method == "teacher":
+        corrected = SurfaceSettings() if body is not None else RefineSettings()
     settings = {
         "method": args.method,
         "weights_sha256": file_sha256(weights),
         "crop_sizes_px": averaging.crop_sizes_px,
         "mirror": mirror,
-        "refine": None if corrected is None else vars(corrected),
+        "refine": None
+        if corrected is None
+        else {"on_surface": body is not None, **vars(corrected)},
     }
-    return TeacherMethod(model, averaging, symmetry, corrected), settings
+    return TeacherMethod(model, averaging, symmetry, corrected, body), settings
+
+
+def body_places(surface: str, cfg: CfgNode) -> BodyPlaces | None:
+    """The body that charts lie on; None where its shape is not known, only its charts."""
+    charts = load_evaluation_surface(surface, smpl_dir(cfg)).charts
+    return BodyPlaces(charts) if isinstance(charts, ChartAtlas) else None
 
 
 def _check_arguments(args: Namespace, cfg: CfgNode, names: list[str]) -> None:
@@ -165,6 +186,10 @@ def _compare(
     else:
         asked[args.method] = partial(inpaint_image, method=method, image_format=image_format)
     if isinstance(method, TeacherMethod) and method.settings is not None:
+        if method.body is not None:
+            asked["surface"] = partial(
+                inpaint_image, method=SurfaceMethod(method.body), image_format=image_format
+            )
         alone = TeacherMethod(method.model, method.averaging, method.symmetry, None)
         asked["network"] = partial(inpaint_image, method=alone, image_format=image_format)
     totals, pairs = compare(

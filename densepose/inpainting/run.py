@@ -24,6 +24,7 @@ from densepose.surface.symmetry import ChartSymmetry
 from .accuracy import read_truth
 from .baselines import nearest_point, smooth_in_part
 from .cells import Cells, Guess, Points, cells_of, points_of, sizes_px
+from .on_surface import BodyPlaces, SurfaceSettings, refine_on_surface, surface_interpolation
 from .refine import RefineSettings, Scores, keep_points, refine
 from .teacher import Averaging, ask
 
@@ -66,6 +67,20 @@ def smooth(_picture: Any, people: DensePoseAnnotations, cells: Cells, points: Po
 BASELINES: Mapping[str, Method] = {"nearest": nearest, "smooth": smooth}
 
 
+class SurfaceMethod:
+    """Interpolation on the body, without a network."""
+
+    def __init__(self, body: BodyPlaces) -> None:
+        """Keep the body."""
+        self.body = body
+
+    def __call__(
+        self, _picture: Any, people: DensePoseAnnotations, cells: Cells, points: Points
+    ) -> Guess:
+        """Guess of every cell."""
+        return surface_interpolation(cells, points, sizes_px(people), self.body)
+
+
 class TeacherMethod:
     """A trained network, averaged over crops, and the annotated points."""
 
@@ -74,19 +89,37 @@ class TeacherMethod:
         model: DensePoseFCN,
         averaging: Averaging,
         symmetry: ChartSymmetry | None,
-        settings: RefineSettings | None,
+        settings: RefineSettings | SurfaceSettings | None,
+        body: BodyPlaces | None = None,
     ) -> None:
-        """Keep the parts; ``settings`` None leaves the network's word as it is."""
+        """Keep the parts.
+
+        Args:
+            model: the network.
+            averaging: of its predictions.
+            symmetry: for mirror images.
+            settings: how network and points are weighed, in the charts or on the surface of a
+                body; None leaves the network's word as it is.
+            body: whose surface is annotated; needed for ``SurfaceSettings``.
+        """
+        if isinstance(settings, SurfaceSettings) and body is None:
+            raise ValueError("SurfaceSettings need the body whose surface is annotated")
         self.model = model.eval()
         self.averaging = averaging
         self.symmetry = symmetry
         self.settings = settings
+        self.body = body
 
     def __call__(
         self, picture: Picture, people: DensePoseAnnotations, cells: Cells, points: Points
     ) -> Guess:
         """Guess of every cell."""
         at_cells, at_points = self.scores(picture.pixels, people, cells, points)
+        if isinstance(self.settings, SurfaceSettings):
+            sizes = sizes_px(people)
+            return refine_on_surface(
+                cells, points, sizes, at_cells, at_points, self.settings, self.body
+            )
         return refine(cells, points, sizes_px(people), at_cells, at_points, self.settings)
 
     def scores(

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from densepose.inpainting.baselines import smooth_in_part
+from densepose.inpainting.cells import Cells, Points, parts_of_region, sizes_px
+from densepose.inpainting.on_surface import (
+    BodyPlaces,
+    SurfaceSettings,
+    refine_on_surface,
+    surface_interpolation,
+)
+from densepose.inpainting.refine import Scores
+from densepose.inpainting.run import TeacherMethod
+from densepose.surface.charts import load_template_atlas
+from densepose.surface.symmetry import COARSE_OF_PART
+
+from .scenes import scene
+
+SIZES = np.array([100.0])
+
+
+@pytest.fixture(scope="module")
+def body() -> BodyPlaces:
+    return BodyPlaces(load_template_atlas())
+
+
+def leg_seen_from_the_side(body: BodyPlaces, num_points: int = 25, seed: int = 0):
+    """A right lower leg of which front and back are seen: height and depth are x and y in px.
+
+    Places on one side of the leg, so that what is seen is a smooth function of the image.
+    """
+    rng = np.random.default_rng(seed)
+    region = int(COARSE_OF_PART[9])
+    own = parts_of_region()[region]
+    part = rng.choice(own, 20_000)
+    uv = rng.uniform(0.02, 0.98, (20_000, 2))
+    place_m = body.points_m(part, uv)
+    outside = place_m[:, 0] < np.quantile(place_m[:, 0], 0.35)  # one layer of the surface
+    part, uv, place_m = part[outside], uv[outside], place_m[outside]
+    place_px = 200 * place_m[:, [2, 1]]
+    chosen = rng.permutation(len(part))
+    known, asked = chosen[:num_points], chosen[num_points : num_points + 400]
+    zeros = np.zeros(len(part), np.int64)
+    points = Points(
+        zeros[known], zeros[known], place_px[known], part[known], uv[known], np.zeros(num_points)
+    )
+    cells = Cells(
+        np.array([[1, 1]]), zeros[asked], zeros[asked], place_px[asked], zeros[asked] + region
+    )
+    return cells, points, part[asked], uv[asked], place_m[asked]
+
+
+def scores(part: np.ndarray, uv: np.ndarray, region: np.ndarray, sure: float = 9.0) -> Scores:
+    """A network that says this."""
+    second = part == parts_of_region()[region, 1]
+    both = np.repeat(uv[:, None], 2, axis=1)
+    return Scores(np.where(second, sure, -sure), both, np.zeros((len(part), 2)))
+
+
+def error_m(body: BodyPlaces, guess, place_m: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(body.points_m(guess.part, guess.uv) - place_m, axis=1)
+
+
+def test_it_goes_on_where_splines_in_parts_stop(body):
+    cells, points, part, _, place_m = leg_seen_from_the_side(body)
+    on_body = surface_interpolation(cells, points, SIZES, body)
+    in_parts = smooth_in_part(cells, points, SIZES)
+    assert (on_body.part == part).mean() > (in_parts.part == part).mean()
+    assert error_m(body, on_body, place_m).mean() < 0.8 * error_m(body, in_parts, place_m).mean()
+    assert np.median(error_m(body, on_body, place_m)) < 0.01
+
+
+def test_points_are_what_they_are_where_they_lie(body):
+    _, points, *_ = leg_seen_from_the_side(body)
+    at = Cells(np.array([[1, 1]]), points.person, points.index, points.place_px, points.region)
+    guess = surface_interpolation(at, points, SIZES, body)
+    known_m = body.points_m(points.part, points.uv)
+    assert error_m(body, guess, known_m).max() < 1e-3
+    network = scores(points.part, points.uv * 0.5, points.region)
+    taught = refine_on_surface(at, points, SIZES, network, network, SurfaceSettings(), body)
+    assert error_m(body, taught, known_m).max() < 1e-3
+
+
+def test_far_from_points_the_network_counts(body):
+    cells, points, part, uv, place_m = leg_seen_from_the_side(body, num_points=6, seed=2)
+    right = scores(part, uv, cells.region), scores(points.part, points.uv, points.region)
+    alone = error_m(body, surface_interpolation(cells, points, SIZES, body), place_m)
+    before = np.inf
+    for reach in (10.0, 0.1, 1e-6):
+        settings = SurfaceSettings(reach=reach)
+        guess = refine_on_surface(cells, points, SIZES, *right, settings, body)
+        here = error_m(body, guess, place_m).mean()
+        assert here < before
+        before = here
+    assert before < 1e-3 < alone.mean()
+
+
+def test_an_error_of_the_network_at_points_is_taken_off_around_them(body):
+    cells, points, part, uv, place_m = leg_seen_from_the_side(body)
+    shifted = [
+        scores(p, (q + [0.0, 0.06]).clip(0, 1), r)
+        for p, q, r in ((part, uv, cells.region), (points.part, points.uv, points.region))
+    ]
+    never = SurfaceSettings(reach=1e-9)
+    guess = refine_on_surface(cells, points, SIZES, *shifted, never, body)
+    untaught = np.linalg.norm(body.points_m(part, shifted[0].uv[:, 0]) - place_m, axis=1)
+    assert error_m(body, guess, place_m).mean() < 0.5 * untaught.mean()
+
+
+def test_a_region_without_points_is_the_networks(body):
+    cells, points, part, uv, place_m = leg_seen_from_the_side(body)
+    elsewhere = replace(points, part=np.full_like(points.part, 3), uv=points.uv)
+    there = scores(elsewhere.part, elsewhere.uv, elsewhere.region)
+    says = scores(part, uv, cells.region)
+    guess = refine_on_surface(cells, elsewhere, SIZES, says, there, SurfaceSettings(), body)
+    assert error_m(body, guess, place_m).max() < 1e-3
+    nothing = surface_interpolation(cells, elsewhere, SIZES, body)
+    assert not nothing.part.any()
+    assert not nothing.confidence.any()
+
+
+def test_confidence_is_lower_where_network_and_points_disagree(body):
+    cells, points, part, uv, _ = leg_seen_from_the_side(body)
+    at_points = scores(points.part, points.uv, points.region)
+    agreed = scores(part, uv, cells.region)
+    other = scores(part, (uv + 0.4) % 1, cells.region)
+    sure, doubtful = (
+        refine_on_surface(cells, points, SIZES, said, at_points, SurfaceSettings(), body).confidence
+        for said in (agreed, other)
+    )
+    for confidence in (sure, doubtful):
+        assert ((confidence > 0) & (confidence <= 1)).all()
+    assert doubtful.mean() < 0.8 * sure.mean()
+
+
+def test_cells_stay_in_their_region_whatever_the_network_says(body):
+    rng = np.random.default_rng(0)
+    someone, cells, points = scene(boxes=((10.0, 20.0, 58.0, 84.0), (60.0, 5.0, 120.0, 45.0)))
+    wild = [
+        Scores(rng.normal(size=k) * 9, rng.normal(size=(k, 2, 2)), rng.random((k, 2)))
+        for k in (len(cells.person), len(points.person))
+    ]
+    guess = refine_on_surface(cells, points, sizes_px(someone), *wild, SurfaceSettings(), body)
+    assert np.array_equal(COARSE_OF_PART[guess.part], cells.region)
+    assert ((guess.uv >= 0) & (guess.uv <= 1)).all()
+
+
+def test_nobody(body):
+    someone, cells, points = scene(boxes=())
+    none = Scores(np.zeros(0), np.zeros((0, 2, 2)), np.zeros((0, 2)))
+    for guess in (
+        surface_interpolation(cells, points, sizes_px(someone), body),
+        refine_on_surface(cells, points, sizes_px(someone), none, none, SurfaceSettings(), body),
+    ):
+        assert len(guess.part) == 0
+
+
+def test_a_teacher_on_the_surface_needs_a_body():
+    with pytest.raises(ValueError, match="need the body"):
+        TeacherMethod(None, None, None, SurfaceSettings())
