@@ -47,6 +47,10 @@ def add_inpainted_keys(cfg: CfgNode) -> None:
     # 0: dense targets alone, 1: both in full.
     inpainted.POINTS_WEIGHT = 1.0
     inpainted.CONFIDENCE_POWER = 0.0  # a cell counts (teacher's confidence)**power; 0: all alike
+    # A cell is divided by (cells of its part of its person)**balance; 0: all cells alike, 1: all
+    # parts alike. Annotated points grow with the area to the power of 0.4: 0.6 spreads the cells'
+    # weight over the parts as annotators spread their points.
+    inpainted.PART_BALANCE = 0.0
 
 
 def is_dp_fcn(cfg: CfgNode) -> bool:

@@ -107,6 +107,31 @@ def test_power_zero_counts_all_cells_alike():
     assert cell_weights(cells, 1.0).equal(cells.confidence)
 
 
+def test_balance_by_hand_and_by_its_two_ends():
+    people = with_labels(2)
+    cells = dense_pixels(people.boxes_xyxy_px, people, 6, 1)
+    group = [(int(n), int(p)) for n, p in zip(cells.person, cells.part, strict=True)]
+    count = torch.tensor([float(group.count(g)) for g in group])
+    assert count.max() > 1
+    torch.testing.assert_close(cell_weights(cells, 0.0, 0.6), count**-0.6)
+    torch.testing.assert_close(cell_weights(cells, 1.0, 0.5), cells.confidence * count**-0.5)
+    every_part = cell_weights(cells, 0.0, 1.0)
+    assert every_part.sum().item() == pytest.approx(len(set(group)), rel=1e-5)
+    assert len(cell_weights(dense_pixels(people.boxes_xyxy_px, people[:0], 6, 1), 0.0, 0.6)) == 0
+
+
+def test_balance_reaches_the_loss():
+    people, output = with_labels(2), random_output(2)
+    boxes = jittered(people.boxes_xyxy_px, 8.0)
+    weights = DenseWeights(part_balance=0.6)
+    got = DensePoseChartLoss(dense=weights)([matched_proposals(people, boxes)], output)
+    cells = dense_pixels(boxes, people, 6, 2)
+    share = cell_weights(cells, 0.0, 0.6)
+    logits = output.part_logits[cells.map_index, :, cells.row, cells.column]
+    want = (F.cross_entropy(logits, cells.part, reduction="none") * share).sum() / share.sum()
+    torch.testing.assert_close(got["loss_densepose_dense_I"], want)
+
+
 @pytest.mark.parametrize("labels", [None, DenseLabels.empty(2, 8)], ids=["no labels", "empty"])
 def test_without_labels_the_terms_are_zero_and_train(labels: DenseLabels | None):
     people, output = replace(random_people(2), dense=labels), random_output(2)

@@ -86,6 +86,7 @@ class DensePoseChartLoss:
                 head.INPAINTED.UV_WEIGHT,
                 head.INPAINTED.POINTS_WEIGHT,
                 head.INPAINTED.CONFIDENCE_POWER,
+                head.INPAINTED.PART_BALANCE,
             )
             if cfg.DATASETS.INPAINTED
             else None,
@@ -130,13 +131,14 @@ class DensePoseChartLoss:
         uv = self._uv_losses(output, points)
         region = self._region_losses(output, boxes_xyxy_px, people, map_of_person)
         cells = self._dense_cells(output, boxes_xyxy_px, people, map_of_person)
-        cell_weight = cell_weights(cells, self.dense.confidence_power if self.dense else 0.0)
+        dense = self.dense or DenseWeights()
+        cell_weight = cell_weights(cells, dense.confidence_power, dense.part_balance)
         num_uv = len(next(iter(uv.values())))
         sizes = [len(part), num_uv, coarse.numel(), len(region)]
         sizes = torch.tensor(sizes, device=part.device, dtype=torch.float32)
         counts = shared_counts(torch.cat([sizes, cell_weight.sum()[None]]))
         per_point = counts[1] if self.uv_reduction == "mean" else 1.0
-        share = self.dense.points if self.dense else 1.0
+        share = dense.points
         losses = {
             "loss_densepose_I": part.sum() / counts[0] * (self.part_weight * share),
             "loss_densepose_S": coarse.sum() / counts[2] * self.coarse_weight,
@@ -146,7 +148,7 @@ class DensePoseChartLoss:
             losses["loss_densepose_R"] = region.sum() / counts[3] * self.region_weight
         if self.dense is not None:
             for name, values in dense_terms(output, cells).items():
-                weight = self.dense.part if name.endswith("I") else self.dense.uv
+                weight = dense.part if name.endswith("I") else dense.uv
                 losses[name] = (values * cell_weight).sum() / counts[4] * weight
         return losses
 

@@ -18,12 +18,14 @@ from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 from densepose.structures.dense_labels import CONFIDENCE_STEPS
 from densepose.structures.grids import UV_STEPS
+from densepose.surface.charts import NUM_PARTS
 
 
 @dataclass(frozen=True)
 class DensePixels:
     """Q cells of small maps and what the teacher says about them."""
 
+    person: Tensor  # (Q,) int64 in [0, N)
     map_index: Tensor  # (Q,) int64 in [0, K)
     row: Tensor  # (Q,) int64
     column: Tensor  # (Q,) int64
@@ -40,6 +42,7 @@ class DenseWeights:
     uv: float = 1.0
     points: float = 1.0  # factor of the losses at annotated points while dense targets are used
     confidence_power: float = 0.0  # a cell counts confidence ** power; 0: all cells alike
+    part_balance: float = 0.0  # and (cells of its part of its person) ** -balance
 
 
 def dense_pixels(
@@ -73,6 +76,7 @@ def dense_pixels(
     uv = people.dense.uv.permute(0, 2, 3, 1)[person, source[0], source[1]]
     confidence = people.dense.confidence[person, source[0], source[1]]
     return DensePixels(
+        person=person,
         map_index=person if map_of_person is None else map_of_person[person],
         row=at_row,
         column=at_column,
@@ -117,11 +121,23 @@ def dense_terms(output: ChartOutput, cells: DensePixels) -> dict[str, Tensor]:
     }
 
 
-def cell_weights(cells: DensePixels, power: float) -> Tensor:
-    """(Q,) confidence ** power; 1 everywhere for power 0."""
-    if not power:
-        return torch.ones_like(cells.confidence)
-    return cells.confidence**power
+def cell_weights(cells: DensePixels, power: float, balance: float = 0.0) -> Tensor:
+    """(Q,) how much each cell counts.
+
+    Annotators put nearly as many points on a hand as on the back, and a model is scored at such
+    points; a mean over cells would hardly see the hand.
+
+    Args:
+        cells: Q cells.
+        power: of the teacher's confidence; 0: it does not matter.
+        balance: a cell is divided by the number of cells of its part of its person to this power;
+            0: all cells alike, 1: all parts alike.
+    """
+    weight = cells.confidence**power if power else torch.ones_like(cells.confidence)
+    if not balance or len(weight) == 0:
+        return weight
+    group = cells.person * (NUM_PARTS + 1) + cells.part
+    return weight * torch.bincount(group)[group].to(weight) ** -balance
 
 
 def _wide(values: Tensor) -> Tensor:
@@ -131,5 +147,11 @@ def _wide(values: Tensor) -> Tensor:
 def _nothing(device: torch.device) -> DensePixels:
     none = torch.zeros(0, dtype=torch.int64, device=device)
     return DensePixels(
-        none, none, none, none, torch.zeros(0, 2, device=device), torch.zeros(0, device=device)
+        none,
+        none,
+        none,
+        none,
+        none,
+        torch.zeros(0, 2, device=device),
+        torch.zeros(0, device=device),
     )
