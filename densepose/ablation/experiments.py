@@ -9,6 +9,7 @@
         TITLE: cascade, DensePose  # in the table; NAME when left out
         CONFIG: cascade.yaml       # beside this file, or a config that comes with the package
         OPTIONS: {KEY: VALUE}      # on top of those of all rows
+        ITERATIONS: 1800           # of this row, where BUDGET is of iterations
         SEEDS: [0]
         OVER: plain                # the table tells the difference to this row, seed by seed
         BEFORE:                    # commands of densepose that this row needs; run once
@@ -34,7 +35,7 @@ from densepose.config import check_config, load_config
 from densepose.shipped_configs import find_config
 
 _TOP = {"TITLE", "BUDGET", "SEEDS", "OPTIONS", "ROWS"}
-_ROW = {"NAME", "TITLE", "CONFIG", "OPTIONS", "SEEDS", "OVER", "BEFORE"}
+_ROW = {"NAME", "TITLE", "CONFIG", "OPTIONS", "ITERATIONS", "SEEDS", "OVER", "BEFORE"}
 # Never reached: the time ends the training.
 _NO_LIMIT = 10**7
 
@@ -48,6 +49,7 @@ class Row:
     config: str  # path, or name of a config that comes with the package
     options: Mapping[str, Any]
     seeds: tuple[int, ...]
+    iterations: int = 0  # 0: those of the budget
     over: str = ""
     before: tuple[tuple[str, ...], ...] = ()
 
@@ -67,7 +69,8 @@ class Experiments:
         if "MINUTES" in self.budget:
             budget = {"SOLVER.MAX_MINUTES": self.budget["MINUTES"], "SOLVER.MAX_ITER": _NO_LIMIT}
         else:
-            budget = {"SOLVER.MAX_ITER": self.budget["ITERATIONS"], "SOLVER.MAX_MINUTES": 0.0}
+            iterations = row.iterations or self.budget["ITERATIONS"]
+            budget = {"SOLVER.MAX_ITER": iterations, "SOLVER.MAX_MINUTES": 0.0}
         keys = {**self.options, **row.options, **budget, "SEED": seed}
         folder = run_folder(output, row, seed)
         words = [word for pair in keys.items() for word in map(str, pair)]
@@ -122,10 +125,17 @@ def read_experiments(path: str | os.PathLike[str], pairs: Sequence[str] = ()) ->
     added = _options(dict(zip(pairs[::2], pairs[1::2], strict=True)), "command line")
     rows = tuple(_row(entry, seeds, path, k) for k, entry in enumerate(content["ROWS"], start=1))
     _check_names(rows, str(path))
+    budget = _budget(content["BUDGET"], str(path))
+    timed = [row.name for row in rows if row.iterations and "MINUTES" in budget]
+    if timed:
+        raise ValueError(
+            f"{path}: row {timed[0]!r} gives ITERATIONS, but BUDGET is of minutes; give BUDGET"
+            " {ITERATIONS: n} for the other rows, or leave the row's out"
+        )
     return Experiments(
         source=str(path),
         title=str(content.get("TITLE", path.stem)),
-        budget=_budget(content["BUDGET"], str(path)),
+        budget=budget,
         options={**_options(content.get("OPTIONS"), str(path)), **added},
         rows=rows,
     )
@@ -156,6 +166,9 @@ def _row(entry: Any, seeds: tuple[int, ...], path: Path, number: int) -> Row:
     before = entry.get("BEFORE", [])
     if not all(isinstance(command, list) and command for command in before):
         raise ValueError(f"{where}: BEFORE must be a list of commands, each a list of words")
+    iterations = entry.get("ITERATIONS", 0)
+    if "ITERATIONS" in entry and (type(iterations) is not int or iterations < 1):
+        raise ValueError(f"{where}: ITERATIONS must be a whole number from 1, got {iterations!r}")
     config = str(entry["CONFIG"])
     if (path.parent / config).is_file():
         config = str(path.parent / config)
@@ -169,6 +182,7 @@ def _row(entry: Any, seeds: tuple[int, ...], path: Path, number: int) -> Row:
         config=config,
         options=_options(entry.get("OPTIONS"), where),
         seeds=_seeds(entry["SEEDS"], where) if "SEEDS" in entry else seeds,
+        iterations=iterations,
         over=str(entry.get("OVER", "")),
         before=tuple(tuple(map(str, command)) for command in before),
     )

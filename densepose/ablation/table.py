@@ -169,10 +169,12 @@ def _markdown(experiments: Experiments, results: Mapping[str, list[SeedResult]])
         counted = [f"{s.mean:.{d}f}" if own else "–" for s, d in ((iterations, 0), (minutes, 1))]
         rows.append([row.title, *cells, done, *counted])
     (unit, amount), *_ = experiments.budget.items()
+    own = any(row.iterations for row in experiments.rows)
+    budget = "as many iterations as the table says" if own else f"{amount:g} {unit.lower()}"
     lines = [
         f"# {experiments.title}",
         "",
-        f"Every run trains for {amount:g} {unit.lower()}. Means over seeds ± standard deviation;"
+        f"Every run trains for {budget}. Means over seeds ± standard deviation;"
         " AP in percent, the others as shares.",
         "",
         *_table(header, rows),

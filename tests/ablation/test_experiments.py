@@ -44,6 +44,20 @@ def test_a_budget_of_minutes_lets_time_alone_end_the_training(tmp_path: Path):
         assert cfg.SOLVER.MAX_MINUTES == minutes and cfg.SOLVER.MAX_ITER >= 10**6
 
 
+def test_a_row_may_have_iterations_of_its_own(tmp_path: Path):
+    rows = content()["ROWS"]
+    rows[1]["ITERATIONS"] = 2
+    made = experiments(tmp_path, ROWS=rows)
+    iterations = [made.config(row, 0, tmp_path).SOLVER.MAX_ITER for row in made.rows]
+    assert iterations == [3, 2]
+    with pytest.raises(ValueError, match="'cascade' gives ITERATIONS, but BUDGET is of minutes"):
+        experiments(tmp_path, ROWS=rows, BUDGET={"MINUTES": 1})
+    for wrong in (0, 1.5, "many"):
+        rows[1]["ITERATIONS"] = wrong
+        with pytest.raises(ValueError, match="ITERATIONS must be a whole number from 1"):
+            experiments(tmp_path, ROWS=rows)
+
+
 def test_commands_can_be_printed_and_are_what_is_run(tmp_path: Path):
     rows = content()["ROWS"]
     rows[1]["BEFORE"] = [["make-data", "--out", "{output}/set"]]
