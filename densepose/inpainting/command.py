@@ -35,24 +35,23 @@ from densepose.surface.charts import ChartAtlas
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
 from .accuracy import compare, to_table, write_accuracy
-from .on_surface import BodyPlaces, SurfaceSettings
+from .methods import BASELINES, Method, SurfaceMethod, TeacherMethod, TruthMethod
+from .on_surface import BodyPlaces, SurfaceSettings, choose_smoothing
 from .preview import write_previews
 from .refine import RefineSettings
 from .run import (
-    BASELINES,
     Inpainted,
-    Method,
-    SurfaceMethod,
-    TeacherMethod,
-    TruthMethod,
     file_sha256,
     has_annotated_people,
     inpaint_dataset,
     inpaint_image,
+    points_and_sizes,
 )
 from .teacher import Averaging, scaled_sizes
 
 Records = list[dict[str, Any]]
+# Images whose points say how much to smooth.
+_SMOOTHING_IMAGES = 100
 
 
 def inpaint_command(args: Namespace) -> str:
@@ -69,8 +68,9 @@ def inpaint_command(args: Namespace) -> str:
     register_from_config(cfg)
     names = args.dataset or list(cfg.DATASETS.TRAIN)
     _check_arguments(args, cfg, names)
-    records, surface = _annotated_records(names, args.limit)
-    method, settings = build_method(args, cfg, surface)
+    records, surface = _annotated_records(names)
+    method, settings = build_method(args, cfg, surface, records)
+    records = records[: args.limit]
     lines = []
     if args.out:
         about = {**settings, "datasets": names, "annotations_sha256": _annotation_hashes(names)}
@@ -90,13 +90,16 @@ def inpaint_command(args: Namespace) -> str:
     return "\n".join(lines)
 
 
-def build_method(args: Namespace, cfg: CfgNode, surface: str) -> tuple[Method, dict[str, Any]]:
+def build_method(
+    args: Namespace, cfg: CfgNode, surface: str, records: Records
+) -> tuple[Method, dict[str, Any]]:
     """What inpaints, and the plain values that describe it.
 
     Args:
         args: of the verb.
         cfg: of the teacher; not read for methods without a network.
         surface: that the data sets are annotated on.
+        records: with annotated people.
     """
     if args.method in BASELINES:
         return BASELINES[args.method], {"method": args.method}
@@ -109,7 +112,8 @@ def build_method(args: Namespace, cfg: CfgNode, surface: str) -> tuple[Method, d
                 f"--method surface: the charts of {surface!r} come without a body in three"
                 " dimensions; take --method smooth"
             )
-        return SurfaceMethod(body), {"method": args.method}
+        smoothing = choose_smoothing(points_and_sizes(records[:_SMOOTHING_IMAGES]), body)
+        return SurfaceMethod(body, smoothing), {"method": args.method, "smoothing": smoothing}
     check_config(cfg)
     if not (is_dp_fcn(cfg) and cfg.MODEL.DP_FCN.CROPS):
         raise ValueError(
@@ -122,9 +126,12 @@ def build_method(args: Namespace, cfg: CfgNode, surface: str) -> tuple[Method, d
     mirror = not args.no_mirror
     averaging = Averaging(scaled_sizes(cfg.MODEL.DP_FCN.CROP_SIZE, args.scales), mirror)
     symmetry = load_symmetry(surface, smpl_dir(cfg)) if mirror else None
-    corrected = None
-    if args.method == "teacher":
-        corrected = SurfaceSettings() if body is not None else RefineSettings()
+    corrected: SurfaceSettings | RefineSettings | None = None
+    if args.method == "teacher" and body is None:
+        corrected = RefineSettings()
+    elif args.method == "teacher":
+        known = points_and_sizes(records[:_SMOOTHING_IMAGES])
+        corrected = SurfaceSettings(smoothing=choose_smoothing(known, body))
     settings = {
         "method": args.method,
         "weights_sha256": file_sha256(weights),
@@ -156,7 +163,7 @@ def _check_arguments(args: Namespace, cfg: CfgNode, names: list[str]) -> None:
         raise ValueError("a teacher needs weights: give --weights FILE; configs/teacher trains one")
 
 
-def _annotated_records(names: list[str], limit: int | None) -> tuple[Records, str]:
+def _annotated_records(names: list[str]) -> tuple[Records, str]:
     """Records with annotated people of all data sets, and the surface these are annotated on."""
     surfaces = {name: MetadataCatalog.get(name).get("surface") for name in names}
     if len(set(surfaces.values())) > 1:
@@ -169,7 +176,7 @@ def _annotated_records(names: list[str], limit: int | None) -> tuple[Records, st
             f"{', '.join(names)}: the same image id stands for several images; inpaint the data"
             " sets into folders of their own"
         )
-    return records[:limit], next(iter(surfaces.values()))
+    return records, next(iter(surfaces.values()))
 
 
 def _compare(
@@ -186,10 +193,9 @@ def _compare(
     else:
         asked[args.method] = partial(inpaint_image, method=method, image_format=image_format)
     if isinstance(method, TeacherMethod) and method.settings is not None:
-        if method.body is not None:
-            asked["surface"] = partial(
-                inpaint_image, method=SurfaceMethod(method.body), image_format=image_format
-            )
+        if isinstance(method.settings, SurfaceSettings):
+            on_body = SurfaceMethod(method.body, method.settings.smoothing)
+            asked["surface"] = partial(inpaint_image, method=on_body, image_format=image_format)
         alone = TeacherMethod(method.model, method.averaging, method.symmetry, None)
         asked["network"] = partial(inpaint_image, method=alone, image_format=image_format)
     totals, pairs = compare(

@@ -90,16 +90,10 @@ def interpolate(
         return result
     names, own = np.unique(group, return_inverse=True)
     slot, count = _slots(own, len(names))
-    most = int(count.max())
-    spots = np.zeros((len(names), most, 2))
-    spots[own, slot] = known
-    target = np.zeros((len(names), most, values.shape[1]))
-    target[own, slot] = values
-    taken = np.arange(most) < count[:, None]
-    # Coordinates about the group's middle keep the linear part's numbers small.
-    middle = spots.sum(axis=1) / count[:, None]
-    spots = np.where(taken[..., None], spots - middle[:, None], 0.0)
-    weights, slope = _solve(spots, target, taken, kernel, linear, noise)
+    spots, taken, middle = _spots(known, own, slot, count)
+    inverse = _inverse(spots, taken, kernel, linear, noise)
+    solution = inverse[:, :, : taken.shape[1]] @ _padded(values, own, slot, taken.shape)
+    weights, slope = solution[:, : taken.shape[1]], solution[:, taken.shape[1] :]
     at = np.searchsorted(names, place_group).clip(max=len(names) - 1)
     read = np.flatnonzero(names[at] == place_group)
     for block in np.split(read, range(BLOCK, len(read), BLOCK)):
@@ -114,6 +108,45 @@ def interpolate(
     return result
 
 
+def leave_one_out(
+    known: np.ndarray,
+    values: np.ndarray,
+    group: np.ndarray,
+    *,
+    kernel: Kernel,
+    linear: bool,
+    noise: float = 0.0,
+) -> np.ndarray:
+    """How far each value is from what all others of its group say: the measure of a good ``noise``.
+
+    Args:
+        known: (P, 2) places of the values.
+        values: (P, D).
+        group: (P,) int64.
+        kernel: see ``interpolate``.
+        linear: see ``interpolate``.
+        noise: see ``interpolate``.
+
+    Returns:
+        (P, D) value less prediction without it, by the formula of Rippa (1999), which solves each
+        group once; nan where the others do not determine a prediction.
+    """
+    result = np.full(values.shape, np.nan)
+    if len(known) == 0:
+        return result
+    names, own = np.unique(group, return_inverse=True)
+    slot, count = _slots(own, len(names))
+    spots, taken, _ = _spots(known, own, slot, count)
+    most = taken.shape[1]
+    inverse = _inverse(spots, taken, kernel, linear, noise)
+    weights = inverse[:, :most, :most] @ _padded(values, own, slot, taken.shape)
+    own_weight = np.einsum("gkk->gk", inverse[:, :most, :most])
+    determined = (np.abs(own_weight) > 1e-9) & (count > (3 if linear else 1))[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        residual = np.where(determined[..., None], weights / own_weight[..., None], np.nan)
+    return residual[own, slot]
+
+
 def _slots(own: np.ndarray, num_groups: int) -> tuple[np.ndarray, np.ndarray]:
     """(P,) place of each point among those of its group, and (G,) their numbers."""
     count = np.bincount(own, minlength=num_groups)
@@ -123,15 +156,36 @@ def _slots(own: np.ndarray, num_groups: int) -> tuple[np.ndarray, np.ndarray]:
     return slot, count
 
 
-def _solve(
-    spots: np.ndarray,
-    target: np.ndarray,
-    taken: np.ndarray,
-    kernel: Kernel,
-    linear: bool,
-    noise: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """(G, K, D) weights of the points and (G, 3, D) of the linear function."""
+def _spots(
+    known: np.ndarray, own: np.ndarray, slot: np.ndarray, count: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(G, K, 2) points about the middle of their group, (G, K) which are there, (G, 2) middles.
+
+    Coordinates about the middle keep the linear part's numbers small.
+    """
+    most = int(count.max())
+    taken = np.arange(most) < count[:, None]
+    spots = _padded(known, own, slot, taken.shape)
+    middle = spots.sum(axis=1) / count[:, None]
+    return np.where(taken[..., None], spots - middle[:, None], 0.0), taken, middle
+
+
+def _padded(
+    values: np.ndarray, own: np.ndarray, slot: np.ndarray, shape: tuple[int, ...]
+) -> np.ndarray:
+    """(P, D) -> (G, K, D), 0 where a group has fewer points."""
+    padded = np.zeros((*shape, values.shape[1]))
+    padded[own, slot] = values
+    return padded
+
+
+def _inverse(
+    spots: np.ndarray, taken: np.ndarray, kernel: Kernel, linear: bool, noise: float
+) -> np.ndarray:
+    """(G, K + 3, K + 3) from values to weights of the points and of 1, x, y.
+
+    The smallest of the solutions, where a few points on a line leave the linear part open.
+    """
     groups, most, _ = spots.shape
     distance = np.linalg.norm(spots[:, :, None] - spots[:, None], axis=3)
     both = taken[:, :, None] & taken[:, None]
@@ -141,7 +195,4 @@ def _solve(
         basis = np.concatenate([np.ones((groups, most, 1)), spots], axis=2) * taken[..., None]
         matrix[:, :most, most:] = basis
         matrix[:, most:, :most] = basis.transpose(0, 2, 1)
-    right = np.concatenate([target, np.zeros((groups, 3, target.shape[2]))], axis=1)
-    # The smallest of the solutions, where a few points on a line leave the linear part open.
-    solution = np.linalg.pinv(matrix, rcond=1e-10, hermitian=True) @ right
-    return solution[:, :most], solution[:, most:]
+    return np.linalg.pinv(matrix, rcond=1e-10, hermitian=True)

@@ -10,6 +10,7 @@ import pytest
 
 from densepose.cli.__main__ import run_verb
 from densepose.data.inpainted import read_inpainted, read_marker
+from densepose.inpainting import command
 from tests.end_to_end.test_train_net import options
 
 from .test_truth_method import painted, write_truth
@@ -108,3 +109,20 @@ def test_baselines_need_no_weights(tiny_coco, tmp_path, capsys):
     assert run_verb("inpaint", [*words, *options(tiny_coco, tmp_path / "unused")[:4]]) == 0
     assert len(list(out.glob("*.npz"))) == 2
     assert read_marker(out)["method"] == "smooth"
+
+
+def test_interpolation_on_the_body_needs_no_weights_but_a_body(
+    tiny_coco, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "surface"
+    words = ["--method", "surface", "--out", str(out), "--limit", "2"]
+    register = options(tiny_coco, tmp_path / "unused")[:4]
+    assert run_verb("inpaint", [*words, *register]) == 0
+    assert len(list(out.glob("*.npz"))) == 2
+    assert read_marker(out)["method"] == "surface"
+    # More images of the same set: the smoothing is that of the set.
+    assert run_verb("inpaint", [*words[:-2], *register]) == 0
+    assert "2 images were there already" in capsys.readouterr().out
+    monkeypatch.setattr(command, "body_places", lambda *_: None)
+    assert run_verb("inpaint", [*words, *register]) == 1
+    assert "without a body in three dimensions" in capsys.readouterr().err

@@ -5,16 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from densepose.data.synthetic.annotator_noise import SurfaceNoise
 from densepose.inpainting.baselines import smooth_in_part
 from densepose.inpainting.cells import Cells, Points, parts_of_region, sizes_px
+from densepose.inpainting.methods import TeacherMethod
 from densepose.inpainting.on_surface import (
+    SMOOTHINGS,
     BodyPlaces,
     SurfaceSettings,
+    choose_smoothing,
     refine_on_surface,
     surface_interpolation,
 )
 from densepose.inpainting.refine import Scores
-from densepose.inpainting.run import TeacherMethod
 from densepose.surface.charts import load_template_atlas
 from densepose.surface.symmetry import COARSE_OF_PART
 
@@ -147,6 +150,40 @@ def test_cells_stay_in_their_region_whatever_the_network_says(body):
     guess = refine_on_surface(cells, points, sizes_px(someone), *wild, SurfaceSettings(), body)
     assert np.array_equal(COARSE_OF_PART[guess.part], cells.region)
     assert ((guess.uv >= 0) & (guess.uv <= 1)).all()
+
+
+def test_the_worse_the_annotators_the_more_is_smoothed(body):
+    chosen, errors = [], []
+    for metres in (0.0, 0.01, 0.04):
+        scenes = [leg_seen_from_the_side(body, num_points=30, seed=seed) for seed in range(12)]
+        noise = SurfaceNoise(load_template_atlas(), metres) if metres else None
+        known = []
+        for seed, (_, points, *_) in enumerate(scenes):
+            if noise:
+                part, uv = noise(points.part, points.uv, np.random.default_rng(seed))
+                points = replace(points, part=part, uv=uv)
+            known.append((points, SIZES))
+        smoothing = choose_smoothing(known, body)
+        chosen.append(smoothing)
+        mean_m = {
+            s: np.mean(
+                [
+                    error_m(body, surface_interpolation(cells, p, SIZES, body, s), place_m).mean()
+                    for (cells, *_, place_m), (p, _) in zip(scenes, known, strict=True)
+                ]
+            )
+            for s in SMOOTHINGS
+        }
+        errors.append(mean_m[smoothing] / min(mean_m.values()))
+    assert chosen == sorted(chosen)
+    assert chosen[0] < 1e-4 < chosen[2]
+    assert max(errors) < 1.2  # near the best by the truth, which was not asked
+
+
+def test_smoothing_without_anything_to_choose_by(body):
+    _, _, points = scene(boxes=())
+    assert choose_smoothing([(points, np.zeros(0))], body) == 0
+    assert choose_smoothing([], body) == 0
 
 
 def test_nobody(body):

@@ -9,8 +9,8 @@ import pytest
 from densepose.data.coco import load_densepose_coco
 from densepose.data.inpainted import image_path, read_inpainted
 from densepose.inpainting.cells import Guess
+from densepose.inpainting.methods import BASELINES
 from densepose.inpainting.run import (
-    BASELINES,
     has_annotated_people,
     inpaint_dataset,
     inpaint_image,

@@ -7,7 +7,14 @@ import pytest
 from scipy.interpolate import RBFInterpolator
 
 from densepose.inpainting import scattered
-from densepose.inpainting.scattered import cubic, exponential, interpolate, nearest, thin_plate
+from densepose.inpainting.scattered import (
+    cubic,
+    exponential,
+    interpolate,
+    leave_one_out,
+    nearest,
+    thin_plate,
+)
 
 
 def random_groups(sizes=(12, 5, 30), seed: int = 0):
@@ -113,3 +120,32 @@ def test_nearest_equals_a_loop():
         assert distance[k] == pytest.approx(away.min(), abs=1e-9)
     assert np.isinf(distance[:3]).all()
     assert nearest(known[:0], group[:0], places, place_group)[0].min() == np.inf
+
+
+@pytest.mark.parametrize(
+    ("kernel", "linear", "noise"),
+    [
+        (cubic, True, 0.0),
+        (cubic, True, 1e-3),
+        (thin_plate, True, 0.1),
+        (exponential(0.2), False, 0),
+    ],
+)
+def test_leaving_out_equals_doing_so_one_by_one(kernel, linear, noise):
+    known, values, group, *_ = random_groups()
+    options = {"kernel": kernel, "linear": linear, "noise": noise}
+    got = leave_one_out(known, values, group, **options)
+    for k in range(len(known)):
+        others = np.arange(len(known)) != k
+        place = known[k : k + 1], group[k : k + 1]
+        said = interpolate(known[others], values[others], group[others], *place, **options)
+        np.testing.assert_allclose(got[k], values[k] - said[0], atol=1e-6)
+
+
+def test_what_others_do_not_determine_is_not_a_number():
+    known, values, group, *_ = random_groups(sizes=(1, 3, 9))
+    got = leave_one_out(known, values, group, kernel=cubic, linear=True)
+    assert np.isnan(got[:4]).all()
+    assert np.isfinite(got[4:]).all()
+    none = np.zeros((0, 2))
+    assert leave_one_out(none, none, np.zeros(0, int), kernel=cubic, linear=True).shape == (0, 2)

@@ -9,7 +9,7 @@ import numpy as np
 
 from densepose.cli.__main__ import run_verb
 from densepose.data.inpainted import read_inpainted
-from densepose.inpainting.run import Picture, TruthMethod
+from densepose.inpainting.methods import Picture, TruthMethod
 from tests.end_to_end.test_train_net import options
 
 from .scenes import scene, truth
