@@ -121,3 +121,9 @@ def _check_cascading_heads(cfg: CfgNode) -> None:
             " MODEL.ROI_DENSEPOSE_HEAD.NUM_COARSE_SEGM_CHANNELS is 0; set it to 2 or 15, or use"
             " 'replace'"
         )
+    if cfg.MODEL.ROI_CASCADE.REFINED == "add" and head.SEGM_CONFIDENCE.ENABLED:
+        raise ValueError(
+            f"{CASCADE}.REFINED='add' adds to what is linear in its layer;"
+            " MODEL.ROI_DENSEPOSE_HEAD.SEGM_CONFIDENCE multiplies the segmentation: use 'replace',"
+            " or switch it off"
+        )

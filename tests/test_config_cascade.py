@@ -24,6 +24,10 @@ CASCADE = "MODEL.ROI_CASCADE"
         ([f"{CASCADE}.STAGE_WEIGHTS", "[1.0]"], "has no weight for each of 2 stages"),
         ([f"{CASCADE}.TASKS", "[]"], "none of these branches is on"),
         (["MODEL.ROI_MASK_HEAD.NAME", "PointRendMaskHead"], "take 'mask' out of MODEL.ROI_CASCADE"),
+        (
+            ["MODEL.ROI_DENSEPOSE_HEAD.SEGM_CONFIDENCE.ENABLED", "True"],
+            "SEGM_CONFIDENCE multiplies the segmentation: use 'replace'",
+        ),
         (["MODEL.ROI_KEYPOINT_HEAD.POOLER_TYPE", ""], "a cascade needs pooled boxes"),
         (["MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", "5"], "NUM_KEYPOINTS=5 .* set it to 17"),
     ],
