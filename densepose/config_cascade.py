@@ -32,6 +32,8 @@ def add_cascade_keys(cfg: CfgNode) -> None:
     # Where a ReLU stands: none | sum: behind the sum | sum_and_conv: behind the convolution too
     cascade.ACTIVATION = "sum_and_conv"
     cascade.CONV_KERNEL = 1  # odd; of the convolution behind the sum
+    # Cells between its taps: 3 x 3 with 3 sees 7 cells to and fro, for the price of 3
+    cascade.CONV_DILATION = 1
     # add: an output layer gives what is added to the output of the stage before, and is 0 in the
     # beginning, so that the cascade starts as good as its first stage | replace: it gives the
     # refined output itself
@@ -78,6 +80,8 @@ def _check_cascade(cfg: CfgNode) -> None:
             raise ValueError(f"{CASCADE}.{key}={value!r}; allowed: {listed}")
     if cascade.CONV_KERNEL % 2 == 0:
         raise ValueError(f"{CASCADE}.CONV_KERNEL={cascade.CONV_KERNEL} must be odd, 1 in the paper")
+    if cascade.CONV_DILATION < 1:
+        raise ValueError(f"{CASCADE}.CONV_DILATION={cascade.CONV_DILATION} must be 1 or more")
     if len(cascade.STAGE_WEIGHTS) < cascade.NUM_STAGES:
         raise ValueError(
             f"{CASCADE}.STAGE_WEIGHTS={list(cascade.STAGE_WEIGHTS)} has no weight for each of"

@@ -21,6 +21,7 @@ CASCADE = "MODEL.ROI_CASCADE"
         ([f"{CASCADE}.REFINED", "multiply"], "allowed: 'replace', 'add'"),
         ([f"{CASCADE}.TEST_STAGE", "3"], "TEST_STAGE=3; allowed: 0, 1, 2"),
         ([f"{CASCADE}.CONV_KERNEL", "2"], "CONV_KERNEL=2 must be odd"),
+        ([f"{CASCADE}.CONV_DILATION", "0"], "CONV_DILATION=0 must be 1 or more"),
         ([f"{CASCADE}.STAGE_WEIGHTS", "[1.0]"], "has no weight for each of 2 stages"),
         ([f"{CASCADE}.TASKS", "[]"], "none of these branches is on"),
         (["MODEL.ROI_MASK_HEAD.NAME", "PointRendMaskHead"], "take 'mask' out of MODEL.ROI_CASCADE"),

@@ -56,6 +56,7 @@ class CascadeStage(nn.Module):
         output_cells: str = "mean",
         activation: str = "sum_and_conv",
         conv_kernel: int = 1,
+        conv_dilation: int = 1,
     ) -> None:
         """Build the layers.
 
@@ -69,6 +70,7 @@ class CascadeStage(nn.Module):
             activation: where a ReLU stands: "none", "sum" (behind the sum) or "sum_and_conv"
                 (behind the convolution too).
             conv_kernel: odd; 1 in the paper.
+            conv_dilation: cells between the taps of this convolution.
         """
         super().__init__()
         self.branches = dict(branches)
@@ -89,7 +91,7 @@ class CascadeStage(nn.Module):
                     stacked * shape.output_channels, channels, terms
                 )
         self.mixing = nn.ModuleDict(
-            {name: _conv(channels, channels, 1, conv_kernel) for name in branches}
+            {name: _conv(channels, channels, 1, conv_kernel, conv_dilation) for name in branches}
         )
         self.output_layers = nn.ModuleDict(output_layers)
 
@@ -238,9 +240,12 @@ class Cascade(nn.Module):
         return outputs
 
 
-def _conv(in_channels: int, out_channels: int, terms: int, kernel: int = 1) -> nn.Conv2d:
+def _conv(
+    in_channels: int, out_channels: int, terms: int, kernel: int = 1, dilation: int = 1
+) -> nn.Conv2d:
     """A convolution whose output is one of ``terms`` addends of a sum of variance 1."""
-    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2)
+    padding = kernel // 2 * dilation
+    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=padding, dilation=dilation)
     nn.init.kaiming_normal_(conv.weight, mode="fan_in", nonlinearity="relu")
     with torch.no_grad():
         conv.weight /= math.sqrt(terms)

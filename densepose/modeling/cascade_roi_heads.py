@@ -206,6 +206,7 @@ def _cascade_from_config(cfg: CfgNode, arguments: Mapping[str, Any]) -> Cascade:
                 output_cells=config.OUTPUT_CELLS,
                 activation=config.ACTIVATION,
                 conv_kernel=config.CONV_KERNEL,
+                conv_dilation=config.CONV_DILATION,
             )
         )
     return Cascade(

@@ -118,6 +118,18 @@ def test_the_convolution_behind_a_sum_belongs_to_one_branch():
     assert not after["mask"].any()
 
 
+def test_a_dilated_convolution_sees_its_own_taps_alone():
+    stage = make_stage(conv_kernel=3, conv_dilation=3, activation="none")
+    features, outputs = inputs(1)
+    features["densepose"].requires_grad_()
+    middle = (0, slice(None), 4, 4)
+    stage(features, outputs)["densepose"][middle].sum().backward()
+    seen = features["densepose"].grad.abs().sum(dim=(0, 1)) > 0
+    want = torch.zeros(8, 8, dtype=torch.bool)
+    want[1::3, 1::3] = True
+    assert torch.equal(seen, want)
+
+
 def remove(layer: nn.Module) -> None:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

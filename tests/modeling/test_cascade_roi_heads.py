@@ -29,6 +29,7 @@ OPTIONS = [
     {},
     {"SHARED_PROJECTIONS": False, "OUTPUT_CELLS": "stacked", "CONV_KERNEL": 3, "CHANNELS": 8},
     {"REFINED": "replace", "GRADIENT_THROUGH_OUTPUTS": False, "ACTIVATION": "sum"},
+    {"CONV_KERNEL": 3, "CONV_DILATION": 3},
     {"NUM_STAGES": 3, "ROIS_PER_PERSON": 2, "ACTIVATION": "none"},
 ]
 
@@ -57,7 +58,7 @@ def predictions(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["default", "own sums", "replace", "three stages"])
+@pytest.mark.parametrize("options", OPTIONS, ids=["default", "own sums", "replace", "wide", "three stages"])
 def test_every_batch_trains_every_parameter_of_every_stage(options: dict[str, object]):
     model = cascade_model(**options)
     for counts in ((2, 1), (1, 0), (0, 0)):
