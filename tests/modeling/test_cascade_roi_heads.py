@@ -58,7 +58,9 @@ def predictions(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["default", "own sums", "replace", "wide", "three stages"])
+@pytest.mark.parametrize(
+    "options", OPTIONS, ids=["default", "own sums", "replace", "wide", "three stages"]
+)
 def test_every_batch_trains_every_parameter_of_every_stage(options: dict[str, object]):
     model = cascade_model(**options)
     for counts in ((2, 1), (1, 0), (0, 0)):
