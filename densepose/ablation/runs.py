@@ -50,9 +50,18 @@ def in_a_process(words: Sequence[str]) -> int:
     An interrupt reaches the command, which saves where it is, and then this process.
     """
     process = subprocess.Popen([sys.executable, "-m", "densepose.cli", *words])
-    before = signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGINT))
+    told_to_end = False
+
+    def pass_on(*_: object) -> None:
+        nonlocal told_to_end
+        told_to_end = True
+        process.send_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, pass_on)
     try:
-        return process.wait()
+        status = process.wait()
+        # Whatever the command made of it, the next one must not start.
+        return INTERRUPTED if told_to_end else status
     except KeyboardInterrupt:
         process.wait()
         raise
@@ -222,7 +231,7 @@ def _run_once(words: Sequence[str], output: Path, command: Command) -> None:
 
 def _call(words: Sequence[str], command: Command) -> None:
     status = command(words)
-    if status in (INTERRUPTED, -signal.SIGINT):
+    if status in (INTERRUPTED, -signal.SIGINT, -signal.SIGTERM):
         raise KeyboardInterrupt
     if status:
         raise RunError(f"densepose {shlex.join(words[:3])} ... ended with status {status}")

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,9 +28,10 @@ def test_every_row_gets_a_first_result_before_any_gets_a_second(tmp_path: Path):
     assert "--resume" in command.lines[0]
 
 
-def test_a_finished_run_is_not_repeated_and_an_interrupted_one_is(tmp_path: Path):
+@pytest.mark.parametrize("status", [130, -signal.SIGINT, -signal.SIGTERM])
+def test_a_finished_run_is_not_repeated_and_an_interrupted_one_is(tmp_path: Path, status: int):
     made = experiments(tmp_path)
-    interrupted = FakeCommand(lambda row, seed: 130 if (row, seed) == ("cascade", 0) else 0)
+    interrupted = FakeCommand(lambda row, seed: status if (row, seed) == ("cascade", 0) else 0)
     with pytest.raises(KeyboardInterrupt):
         run_all(made, made.rows, tmp_path, command=interrupted)
     assert interrupted.trained == ALL[:2]
@@ -100,3 +105,19 @@ def test_a_command_is_a_process_whose_status_counts(capfd: pytest.CaptureFixture
     assert in_a_process(["--version"]) == 0
     assert in_a_process(["no-such-verb"]) == 2
     assert "there is no 'no-such-verb'" in capfd.readouterr().err
+
+
+def test_nothing_more_is_run_after_a_word_to_end(monkeypatch: pytest.MonkeyPatch):
+    ours = os.getpid()
+    # A command that ends its parent, and makes an ordinary error of the interrupt it gets for it.
+    words = f"""
+import os, signal, sys, time
+signal.signal(signal.SIGINT, lambda *_: sys.exit(3))
+os.kill({ours}, signal.SIGTERM)
+time.sleep(60)
+"""
+    started = subprocess.Popen
+    script = [sys.executable, "-c", words]
+    monkeypatch.setattr(runs.subprocess, "Popen", lambda line: started(script))
+    assert in_a_process(["train"]) == runs.INTERRUPTED
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
