@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
+from filelock import FileLock, Timeout
 
 from densepose.engine.checkpoint import write_text
 
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 SCHEMA = 1
 RECORD = "ablation_run.json"
 STEPS = "steps"
+# Held while a run or step is under way; whoever waits for it can go on when its process has died.
+LOCK = ".lock"
 INTERRUPTED = 130
 # Keys that change nothing about what is learned.
 _HARMLESS = (
@@ -79,6 +82,8 @@ def run_all(
 ) -> list[str]:
     """Run what is not finished, seed by seed: after the first round every row has a result.
 
+    Several processes can share the work of one folder: each takes what no other is at.
+
     Args:
         experiments: the file.
         rows: of it.
@@ -102,7 +107,13 @@ def run_all(
         left = _time_left(experiments, len(waiting) - number + 1)
         logger.info("Run %d of %d: %s, seed %d%s", number, len(waiting), row.title, seed, left)
         try:
-            _run(experiments, row, seed, output, command or in_a_process)
+            with _alone(run_folder(output, row, seed), timeout_s=0):
+                if is_finished(output, row, seed):  # by another process in the meantime
+                    continue
+                _run(experiments, row, seed, output, command or in_a_process)
+        except Timeout:
+            logger.info("Another process is at it; left to that")
+            continue
         except RunError as error:
             logger.error("%s, seed %d: %s", row.name, seed, error)
             failed.append(f"{row.name}, seed {seed}: {error}")
@@ -218,15 +229,24 @@ def _training(experiments: Experiments, row: Row, seed: int, output: Path) -> li
 def _run_once(words: Sequence[str], output: Path, command: Command) -> None:
     """Run a command that several rows may need, unless it has been run to its end."""
     line = shlex.join(["densepose", *words])
-    done = output / STEPS / f"{hashlib.sha256(line.encode()).hexdigest()[:16]}.json"
+    folder = output / STEPS
+    done = folder / f"{hashlib.sha256(line.encode()).hexdigest()[:16]}.json"
     if done.is_file():
         return
     logger.info("First: %s", line)
-    start = time.monotonic()
-    _call(words, command)
-    done.parent.mkdir(parents=True, exist_ok=True)
-    note = {"schema": SCHEMA, "command": line, "seconds": time.monotonic() - start}
-    write_text(done, json.dumps(note, indent=1) + "\n")
+    with _alone(folder):
+        if done.is_file():  # by another process in the meantime
+            return
+        start = time.monotonic()
+        _call(words, command)
+        note = {"schema": SCHEMA, "command": line, "seconds": time.monotonic() - start}
+        write_text(done, json.dumps(note, indent=1) + "\n")
+
+
+def _alone(folder: Path, timeout_s: float = -1) -> FileLock:
+    """A lock on a folder; waits until it is free, or raises ``Timeout`` after ``timeout_s``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / LOCK, timeout=timeout_s)
 
 
 def _call(words: Sequence[str], command: Command) -> None:

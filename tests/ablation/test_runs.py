@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,42 @@ def test_steps_before_are_run_once_and_again_only_if_they_failed(tmp_path: Path)
     run_all(made, made.rows, tmp_path, command=command)
     assert command.lines[0] == ["make-data", "--out", f"{tmp_path}/set"]
     assert [words[0] for words in command.lines].count("make-data") == 1
+
+
+def test_processes_share_the_runs_of_a_folder(tmp_path: Path):
+    made = experiments(tmp_path)
+    plain, cascade = made.rows
+    second = FakeCommand()
+
+    def while_another_is_at_it(row: str, seed: int) -> int:
+        if (row, seed) == ("plain", 0):
+            assert run_all(made, made.rows, tmp_path, command=second) == []
+        return 0
+
+    first = FakeCommand(while_another_is_at_it)
+    assert run_all(made, made.rows, tmp_path, command=first) == []
+    # The second process takes all that the first is not at; the first finds nothing left.
+    assert first.trained == [("plain", 0)] and second.trained == ALL[1:]
+    assert all(is_finished(tmp_path, row, seed) for row in (plain, cascade) for seed in (0, 1))
+
+
+def test_a_step_of_two_processes_is_run_by_one(tmp_path: Path):
+    rows = content()["ROWS"]
+    rows[0]["BEFORE"] = [["make-data", "--out", "{output}/set"]]
+    made = experiments(tmp_path, ROWS=rows)
+    command, waiting = FakeCommand(), threading.Event()
+
+    def slow(words: Sequence[str]) -> int:
+        if words[0] == "make-data":
+            other.start()
+            waiting.wait(0.5)
+        return command(words)
+
+    other = threading.Thread(target=lambda: run_all(made, made.rows, tmp_path, command=command))
+    run_all(made, made.rows[:1], tmp_path, command=slow)
+    other.join()
+    assert [words[0] for words in command.lines].count("make-data") == 1
+    assert sorted(command.trained) == sorted(ALL)
 
 
 def test_a_command_is_a_process_whose_status_counts(capfd: pytest.CaptureFixture[str]):
