@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from detectron2.config import CfgNode
 from filelock import FileLock, Timeout
+
+from detectron2.config import CfgNode
 
 from densepose.engine.checkpoint import write_text
 
