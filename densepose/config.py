@@ -198,6 +198,8 @@ def _add_own_model_keys(cfg: CfgNode) -> None:
     # How often the box head looks again at the boxes it has found, in training and test; 0: as in
     # detectron2. Needs no other weights.
     cfg.MODEL.ROI_BOX_HEAD.REFINEMENTS = 0
+    # Proposals of one person that train mask and keypoint branches at most, a random choice; 0: all
+    cfg.MODEL.ROI_HEADS.BRANCH_ROIS_PER_PERSON = 0
     cfg.MODEL.CPU_OPS = "auto"  # auto: faster operators of the same values on CPU | off
     cfg.MODEL.TIMM = timm = CfgNode()  # for BACKBONE.NAME build_timm_fpn_backbone
     timm.NAME = ""  # any timm model that has features_only

@@ -42,7 +42,7 @@ def add_cascade_keys(cfg: CfgNode) -> None:
     # (and the sum of "add"); head features are trained through in any case.
     cascade.GRADIENT_THROUGH_OUTPUTS = True
     cascade.STAGE_WEIGHTS = [1.0, 1.0, 1.0]  # of the losses of each stage
-    # Proposals of one person that train the cascade at most, those first that serve most branches;
+    # Proposals of one person that train the cascade at most, of those that serve the most branches;
     # 0: all that train any of its branches
     cascade.ROIS_PER_PERSON = 0
     cascade.TEST_STAGE = 0  # the stage whose outputs are predicted; 0: the last

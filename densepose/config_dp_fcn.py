@@ -51,6 +51,9 @@ def add_inpainted_keys(cfg: CfgNode) -> None:
     # parts alike. Annotated points grow with the area to the power of 0.4: 0.6 spreads the cells'
     # weight over the parts as annotators spread their points.
     inpainted.PART_BALANCE = 0.0
+    # Of loss_densepose_dense_B, the mean of -log of background over the cells of a proposal that
+    # are not on its person; DP-FCN learns its background without it. 0: no such loss.
+    inpainted.BACKGROUND_WEIGHT = 0.0
 
 
 def is_dp_fcn(cfg: CfgNode) -> bool:

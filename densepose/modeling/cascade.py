@@ -145,10 +145,10 @@ class CascadeStage(nn.Module):
         factor = maps.shape[-1] // side
         if factor == 1:
             return maps
+        if self.output_cells == "mean":
+            return F.avg_pool2d(maps, factor)  # many times faster than a mean over cells on CPU
         count, channels = maps.shape[:2]
         cells = maps.reshape(count, channels, side, factor, side, factor)
-        if self.output_cells == "mean":
-            return cells.mean(dim=(3, 5))
         # As F.pixel_unshuffle, which gets the shape wrong where there are no boxes.
         stacked = cells.permute(0, 1, 3, 5, 2, 4)
         return stacked.reshape(count, channels * factor**2, side, side)

@@ -168,7 +168,8 @@ def taken_together(wanted: Tensor, person: Tensor, limit: int) -> Tensor:
     Args:
         wanted: (T, K) bool, whether a branch would be trained by a proposal.
         person: (K,) matched person.
-        limit: of proposals of each person, those first that train the most branches; 0: none.
+        limit: of proposals of each person, which then are of those that train the most branches
+            alone: the others would cost all branches and teach few; 0: none.
 
     Returns:
         (K,) bool; never True where no branch wants the proposal.
@@ -177,10 +178,12 @@ def taken_together(wanted: Tensor, person: Tensor, limit: int) -> Tensor:
     taken = votes > 0
     if not limit:
         return taken
-    order = votes.argsort(descending=True, stable=True)
-    best = torch.zeros_like(taken)
-    best[order] = first_of_each(person[order], limit)
-    return taken & best
+    people = int(person.max()) + 1 if len(person) else 0
+    most = votes.new_zeros(people).scatter_reduce(0, person, votes, "amax")
+    best = (taken & (votes == most[person])).nonzero().squeeze(1)
+    taken = torch.zeros_like(taken)
+    taken[best[first_of_each(person[best], limit)]] = True
+    return taken
 
 
 def _cascade_from_config(cfg: CfgNode, arguments: Mapping[str, Any]) -> Cascade:

@@ -83,3 +83,10 @@ def first_of_each(value: Tensor, limit: int) -> Tensor:
     chosen = torch.zeros(len(value), dtype=torch.bool, device=value.device)
     chosen[order] = rank < limit
     return chosen
+
+
+def few_of_each(foreground: Instances, limit: int) -> Instances:
+    """The first ``limit`` foreground proposals of each person of one image; 0: all of them."""
+    if not limit or not foreground.has(MATCH):
+        return foreground
+    return foreground[first_of_each(foreground.get(MATCH), limit)]

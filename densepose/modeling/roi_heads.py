@@ -25,7 +25,7 @@ from densepose.structures.chart_output import ChartOutput
 from .box_refinement import forward_box
 from .decoder import Decoder
 from .keypoints import attach_keypoints, keypoint_losses
-from .matches import MATCH, first_of_each, has_visible_keypoint, light_target
+from .matches import MATCH, few_of_each, first_of_each, has_visible_keypoint, light_target
 from .registry import (
     DENSEPOSE_LOSS_REGISTRY,
     DENSEPOSE_PREDICTOR_REGISTRY,
@@ -49,6 +49,7 @@ class DensePoseROIHeads(StandardROIHeads):
         fg_iou_threshold: float = 0.7,
         coarse_by_masks: bool = False,
         rois_per_person: int = 0,
+        branch_rois_per_person: int = 0,
         box_refinements: int = 0,
         **standard_arguments: Any,
     ) -> None:
@@ -65,11 +66,13 @@ class DensePoseROIHeads(StandardROIHeads):
             coarse_by_masks: people with an instance mask but without DensePose annotation train
                 the branch too.
             rois_per_person: proposals of one person that train the branch at most; 0: all.
+            branch_rois_per_person: the same of mask and keypoint branches.
             box_refinements: how often the box head looks again at the boxes it has found.
             standard_arguments: of StandardROIHeads.
         """
         super().__init__(**standard_arguments)
         self.box_refinements = box_refinements
+        self.branch_rois_per_person = branch_rois_per_person
         self.densepose_on = densepose_in_features is not None
         if not self.densepose_on:
             return
@@ -88,6 +91,7 @@ class DensePoseROIHeads(StandardROIHeads):
         """Arguments of ``__init__`` from the config and the pyramid's shapes."""
         arguments = super().from_config(cfg, input_shape)
         arguments["box_refinements"] = cfg.MODEL.ROI_BOX_HEAD.REFINEMENTS
+        arguments["branch_rois_per_person"] = cfg.MODEL.ROI_HEADS.BRANCH_ROIS_PER_PERSON
         if cfg.MODEL.DENSEPOSE_ON:
             arguments.update(cls._init_densepose_head(cfg, input_shape))
         return arguments
@@ -182,6 +186,13 @@ class DensePoseROIHeads(StandardROIHeads):
         attach_densepose(output, instances)
         return instances
 
+    def _forward_mask(
+        self, features: dict[str, Tensor], instances: list[Instances]
+    ) -> dict[str, Tensor] | list[Instances]:
+        if self.training and self.mask_on:
+            instances = self._branch_proposals(instances)
+        return super()._forward_mask(features, instances)
+
     def _forward_keypoint(
         self, features: dict[str, Tensor], instances: list[Instances]
     ) -> dict[str, Tensor] | list[Instances]:
@@ -189,7 +200,7 @@ class DensePoseROIHeads(StandardROIHeads):
         if not self.keypoint_on:
             return super()._forward_keypoint(features, instances)
         if self.training:
-            foreground, _ = select_foreground_proposals(instances, self.num_classes)
+            foreground = self._branch_proposals(instances)
             instances = [image[has_visible_keypoint(image)] for image in foreground]
         boxes = [image.proposal_boxes if self.training else image.pred_boxes for image in instances]
         levels = [features[name] for name in self.keypoint_in_features]
@@ -198,6 +209,11 @@ class DensePoseROIHeads(StandardROIHeads):
             return keypoint_losses(self.keypoint_head, heatmaps, instances)
         attach_keypoints(heatmaps, instances)
         return instances
+
+    def _branch_proposals(self, sampled: list[Instances]) -> list[Instances]:
+        """The foreground proposals of each image that train mask and keypoint branches."""
+        foreground, _ = select_foreground_proposals(sampled, self.num_classes)
+        return [few_of_each(image, self.branch_rois_per_person) for image in foreground]
 
     def densepose_rows(self, foreground: Instances, target: Instances) -> Tensor:
         """Indices of the foreground proposals of one image that train the DensePose branch."""

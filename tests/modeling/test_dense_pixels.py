@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from densepose.modeling.losses import DensePoseChartLoss
 from densepose.modeling.losses.dense_pixels import (
     DenseWeights,
+    background_nll,
     cell_weights,
     dense_pixels,
     dense_terms,
@@ -179,3 +180,60 @@ def test_gradcheck():
 
     assert len(cells.part) > 0
     assert torch.autograd.gradcheck(total, fields)
+
+
+@pytest.mark.parametrize("upscale", [1, 2])
+def test_background_is_all_that_is_not_on_the_own_person(upscale: int):
+    people = with_labels(3)
+    people.dense.part[1] = 0  # nothing is known of this one
+    people.dense.part[0, 10:20] = 0
+    boxes = jittered(people.boxes_xyxy_px, 12.0)
+    output = random_output(3, upscale=upscale)
+    got = background_nll(output, boxes, people)
+    on_body = {entry[:3] for entry in cells_by_loop(boxes, people, 6, upscale)}
+    want = [
+        -F.log_softmax(output.part_logits[n, :, row, column], dim=0)[0]
+        for n in (0, 2)
+        for row in range(6)
+        for column in range(6)
+        if (n, row, column) not in on_body
+    ]
+    assert 5 < len(want) < 72
+    torch.testing.assert_close(got, torch.stack(want))
+
+
+def test_background_by_hand_and_in_the_loss():
+    people = replace(random_people(1), dense=DenseLabels.empty(1, 2))
+    people.dense.part[0, 0, 0] = 7
+    output = replace(random_output(1, side=2, upscale=1), part_logits=torch.zeros(1, 25, 2, 2))
+    got = background_nll(output, people.boxes_xyxy_px, people)
+    torch.testing.assert_close(got, torch.full((3,), 25.0).log())
+    proposals = [matched_proposals(people)]
+    losses = DensePoseChartLoss(dense=DenseWeights(background=0.5))(proposals, output)
+    torch.testing.assert_close(losses["loss_densepose_dense_B"], 0.5 * got.mean())
+    assert "loss_densepose_dense_B" not in DensePoseChartLoss(dense=DenseWeights())(
+        proposals, output
+    )
+
+
+@pytest.mark.parametrize("labels", [None, DenseLabels.empty(2, 8)], ids=["no labels", "empty"])
+def test_background_of_unknown_people_is_a_connected_zero(labels: DenseLabels | None):
+    people, output = replace(random_people(2), dense=labels), random_output(2)
+    losses = DensePoseChartLoss(dense=DenseWeights(background=1.0))
+    value = losses([matched_proposals(people)], output)["loss_densepose_dense_B"]
+    assert value.item() == 0
+    (gradient,) = torch.autograd.grad(value, output.part_logits)
+    assert gradient.abs().sum() == 0
+
+
+def test_background_gradcheck():
+    people = with_labels(1, grid=4)
+    people.dense.part[0, :2] = 0
+    output = random_output(1, side=2, upscale=1)
+    logits = output.part_logits.detach().double().requires_grad_()
+
+    def loss(values: torch.Tensor) -> torch.Tensor:
+        return background_nll(replace(output, part_logits=values), people.boxes_xyxy_px, people)
+
+    assert len(loss(logits)) == 2
+    assert torch.autograd.gradcheck(loss, (logits,))

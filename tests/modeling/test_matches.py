@@ -9,6 +9,7 @@ from detectron2.utils.events import EventStorage
 from densepose.modeling.matches import (
     MATCH,
     MatchedMasks,
+    few_of_each,
     first_of_each,
     has_visible_keypoint,
     light_target,
@@ -75,3 +76,14 @@ def test_first_of_each_by_hand_and_against_a_loop():
     want = [int((value[:i] == value[i]).sum()) < 3 for i in range(60)]
     assert first_of_each(value, 3).tolist() == want
     assert first_of_each(value[:0], 3).tolist() == []
+
+
+def test_few_proposals_of_each_person():
+    person = torch.tensor([1, 0, 1, 1, 0])
+    boxes = Boxes(torch.arange(20.0).reshape(5, 4))
+    proposals = Instances(IMAGE_SIZE, proposal_boxes=boxes, **{MATCH: person})
+    assert few_of_each(proposals, 0) is proposals
+    assert few_of_each(proposals, 1).proposal_boxes.tensor[:, 0].tolist() == [0, 4]
+    assert few_of_each(proposals, 2).get(MATCH).tolist() == [1, 0, 1, 0]
+    nobody = Instances(IMAGE_SIZE, proposal_boxes=boxes[torch.zeros(5, dtype=torch.bool)])
+    assert len(few_of_each(nobody, 2)) == 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
+from detectron2.modeling import StandardROIHeads
 from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 
@@ -12,7 +15,7 @@ from densepose.modeling.matches import light_target
 from densepose.ops.accelerate import accelerate
 
 from .scenes import IMAGE_SIZE, target, with_keypoints
-from .test_roi_heads import batch, parameters_without_gradient, quick_model, train_step
+from .test_roi_heads import LEVELS, batch, parameters_without_gradient, quick_model, train_step
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,27 @@ def test_sampled_proposals_share_the_masks_of_their_people(model: torch.nn.Modul
         (sampled,) = model.roi_heads.label_and_sample_proposals([proposals], [light_target(people)])
     assert sampled.gt_masks.masks is people.gt_masks
     assert torch.equal(sampled.gt_masks.person, sampled.gt_person)
+
+
+def test_a_limit_of_proposals_holds_for_mask_and_keypoint_branches(
+    model: torch.nn.Module, monkeypatch: pytest.MonkeyPatch
+):
+    heads = copy.copy(model.roi_heads).train()
+    heads.branch_rois_per_person = 2
+    image = light_target(with_keypoints(target(2)))[torch.tensor([0, 1, 0, 0, 1, 0])]
+    image.proposal_boxes = image.gt_boxes
+    image.gt_classes[1] = 1  # background
+
+    def count(*arguments: object) -> dict[str, int]:
+        return {"proposals": len(arguments[-1][0])}
+
+    monkeypatch.setattr(StandardROIHeads, "_forward_mask", count)
+    monkeypatch.setattr("densepose.modeling.roi_heads.keypoint_losses", count)
+    features = {name: torch.randn(1, 16, 96 // s, 128 // s) for name, s in LEVELS.items()}
+    assert heads._forward_mask(features, [image]) == {"proposals": 3}
+    assert heads._forward_keypoint(features, [image]) == {"proposals": 3}
+    heads.branch_rois_per_person = 0
+    assert heads._forward_keypoint(features, [image]) == {"proposals": 5}
 
 
 def test_detections_carry_all_outputs(model: torch.nn.Module):

@@ -20,7 +20,14 @@ from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
 from ..sampling import MapPositions, sample_all_channels, sample_channel
-from .dense_pixels import DensePixels, DenseWeights, cell_weights, dense_pixels, dense_terms
+from .dense_pixels import (
+    DensePixels,
+    DenseWeights,
+    background_nll,
+    cell_weights,
+    dense_pixels,
+    dense_terms,
+)
 from .normalizer import shared_counts
 from .region import region_nll
 from .targets import PointTargets, coarse_targets, mask_targets, pack_matches, point_targets
@@ -30,8 +37,9 @@ class DensePoseChartLoss:
     """Cross-entropy of parts and of the coarse segmentation, smooth L1 of U and V.
 
     Keys of the result: loss_densepose_I, loss_densepose_S, loss_densepose_U, loss_densepose_V,
-    with a region weight loss_densepose_R, and with dense targets loss_densepose_dense_I, _dense_U
-    and _dense_V; always all of them, 0 and connected to the parameters where nothing is annotated.
+    with a region weight loss_densepose_R, with dense targets loss_densepose_dense_I, _dense_U and
+    _dense_V, with a weight of their background _dense_B; always all of them, 0 and connected to
+    the parameters where nothing is annotated.
     """
 
     @configurable
@@ -87,6 +95,7 @@ class DensePoseChartLoss:
                 head.INPAINTED.POINTS_WEIGHT,
                 head.INPAINTED.CONFIDENCE_POWER,
                 head.INPAINTED.PART_BALANCE,
+                head.INPAINTED.BACKGROUND_WEIGHT,
             )
             if cfg.DATASETS.INPAINTED
             else None,
@@ -134,7 +143,10 @@ class DensePoseChartLoss:
         dense = self.dense or DenseWeights()
         cell_weight = cell_weights(cells, dense.confidence_power, dense.part_balance)
         num_uv = len(next(iter(uv.values())))
-        sizes = [len(part), num_uv, coarse.numel(), len(region)]
+        outside = part.new_zeros(0)
+        if dense.background and map_of_person is None:
+            outside = background_nll(output, boxes_xyxy_px, people)
+        sizes = [len(part), num_uv, coarse.numel(), len(region), len(outside)]
         sizes = torch.tensor(sizes, device=part.device, dtype=torch.float32)
         counts = shared_counts(torch.cat([sizes, cell_weight.sum()[None]]))
         per_point = counts[1] if self.uv_reduction == "mean" else 1.0
@@ -149,7 +161,9 @@ class DensePoseChartLoss:
         if self.dense is not None:
             for name, values in dense_terms(output, cells).items():
                 weight = dense.part if name.endswith("I") else dense.uv
-                losses[name] = (values * cell_weight).sum() / counts[4] * weight
+                losses[name] = (values * cell_weight).sum() / counts[5] * weight
+            if dense.background and map_of_person is None:
+                losses["loss_densepose_dense_B"] = outside.sum() / counts[4] * dense.background
         return losses
 
     def _dense_cells(

@@ -43,6 +43,7 @@ class DenseWeights:
     points: float = 1.0  # factor of the losses at annotated points while dense targets are used
     confidence_power: float = 0.0  # a cell counts confidence ** power; 0: all cells alike
     part_balance: float = 0.0  # and (cells of its part of its person) ** -balance
+    background: float = 0.0  # of the cells of a proposal that are not on its person
 
 
 def dense_pixels(
@@ -63,14 +64,8 @@ def dense_pixels(
     """
     if people.dense is None or len(people) == 0:
         return _nothing(boxes_xyxy_px.device)
-    rows, columns = (side, side) if isinstance(side, int) else side
     own_box = boxes_xyxy_px if map_of_person is None else boxes_xyxy_px[map_of_person]
-    grid = people.dense.part.shape[-1]
-    column, column_inside = _cells(own_box, people.boxes_xyxy_px, 0, columns, upscale, grid)
-    row, row_inside = _cells(own_box, people.boxes_xyxy_px, 1, rows, upscale, grid)
-    owner = torch.arange(len(people), device=row.device)[:, None, None]
-    labels = people.dense.part[owner, row[:, :, None], column[:, None, :]]
-    labels = labels * (row_inside[:, :, None] & column_inside[:, None, :])
+    labels, row, column = _cell_labels(own_box, people, side, upscale)
     person, at_row, at_column = labels.nonzero(as_tuple=True)
     source = (row[person, at_row], column[person, at_column])
     uv = people.dense.uv.permute(0, 2, 3, 1)[person, source[0], source[1]]
@@ -84,6 +79,46 @@ def dense_pixels(
         uv=uv.float() / UV_STEPS,
         confidence=confidence.float() / CONFIDENCE_STEPS,
     )
+
+
+def background_nll(
+    output: ChartOutput, boxes_xyxy_px: Tensor, people: DensePoseAnnotations
+) -> Tensor:
+    """(Q,) -log of the probability of background, at the cells that are not on the own person.
+
+    The paper's part maps have 25 classes; annotated points never say background, inpainted maps
+    do: a teacher labels all of its person, so the rest of a proposal is none of it.
+
+    Args:
+        output: a map for each person.
+        boxes_xyxy_px: (N, 4) image px that the maps cover.
+        people: N people; those without ``dense`` labels have no cells.
+    """
+    logits = _wide(output.part_logits)
+    if people.dense is None or len(people) == 0:
+        return logits[:0, 0].flatten()  # empty, and connected to the maps
+    side = tuple(logits.shape[2:])
+    labels, _, _ = _cell_labels(boxes_xyxy_px, people, side, output.upscale)
+    known = (people.dense.part > 0).flatten(1).any(dim=1)
+    outside = (labels == 0) & known[:, None, None]
+    return (logits.logsumexp(dim=1) - logits[:, 0])[outside]
+
+
+def _cell_labels(
+    own_boxes_xyxy_px: Tensor,
+    people: DensePoseAnnotations,
+    side: int | tuple[int, int],
+    upscale: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, rows, columns) uint8 parts, and the rows (N, rows) and columns of the labels read."""
+    rows, columns = (side, side) if isinstance(side, int) else side
+    grid = people.dense.part.shape[-1]
+    source = people.boxes_xyxy_px
+    column, column_inside = _cells(own_boxes_xyxy_px, source, 0, columns, upscale, grid)
+    row, row_inside = _cells(own_boxes_xyxy_px, source, 1, rows, upscale, grid)
+    owner = torch.arange(len(people), device=row.device)[:, None, None]
+    labels = people.dense.part[owner, row[:, :, None], column[:, None, :]]
+    return labels * (row_inside[:, :, None] & column_inside[:, None, :]), row, column
 
 
 def _cells(
