@@ -176,11 +176,10 @@ def taken_together(wanted: Tensor, person: Tensor, limit: int) -> Tensor:
     """
     votes = wanted.sum(dim=0)
     taken = votes > 0
-    if not limit:
+    if not limit or len(person) == 0:
         return taken
-    people = int(person.max()) + 1 if len(person) else 0
-    most = votes.new_zeros(people).scatter_reduce(0, person, votes, "amax")
-    best = (taken & (votes == most[person])).nonzero().squeeze(1)
+    most = (votes * (person == person[:, None])).amax(dim=1)  # of the proposals of the same person
+    best = (taken & (votes == most)).nonzero().squeeze(1)
     taken = torch.zeros_like(taken)
     taken[best[first_of_each(person[best], limit)]] = True
     return taken
