@@ -57,12 +57,16 @@ def all_cases(*, quick: bool = False) -> list[Case]:
     return cases + _evaluation_cases(4 if quick else 1500) + _surface_cases(photo)
 
 
-def select(cases: list[Case], words: list[str]) -> list[Case]:
+def select(cases: list[Case], words: list[str], device: str = "cpu") -> list[Case]:
     """The cases whose name contains one of the words; all without words.
+
+    On another device than the CPU only those that run a model.
 
     Raises:
         ValueError: a word is in no name.
     """
+    if device != "cpu":
+        cases = [case for case in cases if case.kind in ("inference", "training")]
     for word in words:
         if not any(word in case.name for case in cases):
             names = "; ".join(case.name for case in cases)

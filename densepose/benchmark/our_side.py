@@ -37,7 +37,7 @@ def prepare(case: dict[str, Any], *, plain: bool) -> serving.Run:
     model.train()
     optimizer = steps.build_optimizer(model)
     targets = [steps.training_target(picture, annotations_of(picture)) for picture in pictures]
-    return lambda: steps.train_step(model, optimizer, pictures, targets)
+    return lambda: steps.train_step(model, optimizer, pictures, targets, half=case["half"])
 
 
 def _model(case: dict[str, Any], *, plain: bool) -> nn.Module:
@@ -48,7 +48,9 @@ def _model(case: dict[str, Any], *, plain: bool) -> nn.Module:
     from densepose.config import check_config, load_config
     from densepose.ops.accelerate import accelerate
 
-    cfg = load_config(case["config"], ["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", *case["opts"]])
+    cfg = load_config(
+        case["config"], ["MODEL.DEVICE", case["device"], "MODEL.WEIGHTS", "", *case["opts"]]
+    )
     check_config(cfg)
     torch.manual_seed(0)
     model = build_model(cfg)
@@ -57,8 +59,8 @@ def _model(case: dict[str, Any], *, plain: bool) -> nn.Module:
         model.load_state_dict(load_file(weights), strict=True)
     else:  # the first contestant makes the weights of all
         steps.calm_frozen_norms(model)
-        save_file({n: t.contiguous() for n, t in model.state_dict().items()}, weights)
-    if not plain:
+        save_file({n: t.cpu().contiguous() for n, t in model.state_dict().items()}, weights)
+    if not plain:  # on a GPU this changes nothing
         accelerate(model, for_inference=case["kind"] == "inference")
     return model
 

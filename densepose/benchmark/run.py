@@ -30,6 +30,8 @@ def run_benchmark(
     quick: bool = False,
     rounds: int = 5,
     warm_up: int = 1,
+    device: str = "cpu",
+    half: bool = False,
     tell: Callable[[str], None] = logger.info,
 ) -> list[Measurement]:
     """Measure plain torch against the accelerated operators, and detectron2's DensePose if given.
@@ -40,6 +42,8 @@ def run_benchmark(
         quick: small models, images and data sets: seconds in all, says little about real ones.
         rounds: of each case that count.
         warm_up: rounds before them.
+        device: of the models; other than ``cpu``: only cases that run a model.
+        half: train under autocast (float16 on a GPU, bfloat16 on a CPU).
         tell: is given lines of progress.
 
     Raises:
@@ -48,7 +52,7 @@ def run_benchmark(
     """
     if rounds < 1 or warm_up < 0:
         raise ValueError(f"--rounds must be 1 or more, got {rounds}; --warm-up 0 or more")
-    chosen = cases.select(cases.all_cases(quick=quick), list(only))
+    chosen = cases.select(cases.all_cases(quick=quick), list(only), device)
     done = []
     with ExitStack() as all_cases:
         started: dict[str, Contestant] = {}
@@ -56,11 +60,12 @@ def run_benchmark(
         official = Path(all_cases.enter_context(shared)) / "official"
         for case in chosen:
             with _files(case, detectron2, official, quick=quick) as told, ExitStack() as one_case:
+                told |= {"device": device, "half": half}
                 if not quick:
                     # Fresh processes: none inherits another case's fragmented heap.
                     started = {}
                 rivals = []
-                for name, start in _contestants(case, detectron2).items():
+                for name, start in _contestants(case, detectron2, device).items():
                     if name not in started:
                         stack = all_cases if quick else one_case
                         started[name] = stack.enter_context(start())
@@ -71,10 +76,14 @@ def run_benchmark(
     return done
 
 
-def _contestants(case: cases.Case, detectron2: Path | None) -> dict[str, Callable[[], Contestant]]:
-    """How to start each that takes part in the case."""
-    found = {"accelerated": functools.partial(contestants.ours, plain=False)}
-    if not case.needs_data:  # there the operators have no part
+def _contestants(
+    case: cases.Case, detectron2: Path | None, device: str
+) -> dict[str, Callable[[], Contestant]]:
+    """How to start each that takes part in the case, this package first."""
+    found = {}
+    if device == "cpu":
+        found["accelerated"] = functools.partial(contestants.ours, plain=False)
+    if device != "cpu" or not case.needs_data:  # the CPU operators have no part in reading data
         found["plain"] = functools.partial(contestants.ours, plain=True)
     if detectron2 is not None and case.upstream:
         found["detectron2"] = functools.partial(contestants.upstream, detectron2)

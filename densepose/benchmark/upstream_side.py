@@ -43,7 +43,7 @@ def prepare(case: dict[str, Any]) -> serving.Run:
     model.train()
     optimizer = steps.build_optimizer(model)
     targets = [steps.training_target(picture, annotations_of(picture)) for picture in pictures]
-    return lambda: steps.train_step(model, optimizer, pictures, targets)
+    return lambda: steps.train_step(model, optimizer, pictures, targets, half=case["half"])
 
 
 def config_of(case: dict[str, Any]) -> Any:
@@ -55,7 +55,7 @@ def config_of(case: dict[str, Any]) -> Any:
     cfg = get_cfg()
     add_densepose_config(cfg)
     cfg.merge_from_file(case["upstream_config"])
-    cfg.merge_from_list(["MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", *case["opts"]])
+    cfg.merge_from_list(["MODEL.DEVICE", case["device"], "MODEL.WEIGHTS", "", *case["opts"]])
     return cfg
 
 

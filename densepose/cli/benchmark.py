@@ -10,7 +10,8 @@ HELP = "measure time and memory against plain torch, and against detectron2's De
 EXAMPLE = """\
 densepose benchmark --quick
 densepose benchmark --detectron2 PATH_OF_A_CHECKOUT --output output/benchmark.json
-densepose benchmark --only inference --only "12 RoIs" --rounds 7"""
+densepose benchmark --only inference --only "12 RoIs" --rounds 7
+densepose benchmark --device cuda --half --detectron2 PATH_OF_A_CHECKOUT   # models on a GPU"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -25,6 +26,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="cases with this in their name: inference, training, demo, loading, chart output,"
         " evaluation, surface, 20 people ...; can be repeated",
     )
+    add("--device", default="cpu", help="cpu (default), cuda: only the cases that run a model")
+    add("--half", action="store_true", help="train under autocast (float16 on a GPU)")
     add("--quick", action="store_true", help="small models and images: does it run at all?")
     add("--rounds", type=int, default=5, metavar="N", help="runs that count (default 5)")
     add("--warm-up", type=int, default=1, metavar="N", help="runs before them (default 1)")
@@ -49,11 +52,19 @@ def run(args: Namespace) -> int:
         quick=args.quick,
         rounds=args.rounds,
         warm_up=args.warm_up,
+        device=args.device,
+        half=args.half,
         tell=lambda text: print(text, file=sys.stderr, flush=True),
     )
     print(report.table(measurements))
     report.write_json(
-        args.output, measurements, quick=args.quick, rounds=args.rounds, warm_up=args.warm_up
+        args.output,
+        measurements,
+        quick=args.quick,
+        rounds=args.rounds,
+        warm_up=args.warm_up,
+        device=args.device,
+        half=args.half,
     )
     print(f"\nAll times: {args.output}")
     return 0

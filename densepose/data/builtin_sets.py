@@ -24,6 +24,8 @@ class DatasetInfo(NamedTuple):
     surface: str | None
     class_names: tuple[str, ...] = ("person",)  # empty: all categories of the file
     has_truth: bool = True
+    keep_images: int | None = None  # the first so many, None: all
+    keep_points: int | None = None  # of each person
     mend_annotations: str = ""  # command that gets the JSON file; {root} is the folder of all sets
     mend_images: str = ""  # command that gets the images
 

@@ -93,7 +93,8 @@ def open_folder(folder: str | Path, settings: Mapping[str, Any]) -> Path:
                 f"{wanted.get(key)!r}; name a new folder, or empty this one"
             )
         return folder
-    strange = next(iter(folder.iterdir()), None)
+    # Another process may be making the same folder: then the marker is on its way.
+    strange = next((path for path in folder.iterdir() if MARKER not in path.name), None)
     if strange is not None:
         raise FileExistsError(
             f"{folder}: is no folder of inpainted annotations ({MARKER} is missing) and holds"

@@ -25,10 +25,12 @@ from densepose.surface.evaluation_surface import is_own_surface
 from .builtin_sets import BUILTIN, SURFACES, DatasetInfo
 from .category_maps import rules_from_config
 from .coco import ON_BAD_CHOICES, read_densepose_coco
+from .thinning import thin_records
 
 logger = logging.getLogger(__name__)
 
 _OWNER = "densepose"
+_KEEP = ("KEEP_IMAGES", "KEEP_POINTS")
 
 
 class DatasetStatus(NamedTuple):
@@ -82,8 +84,9 @@ def register_from_config(cfg: CfgNode) -> list[str]:
     An entry is a mapping with NAME, ANNOTATIONS (path of the JSON), IMAGES (folder) and SURFACE
     ("template", "smpl_27554" or a file of densepose build-surface); optional are CLASSES
     (categories to read, default ["person"], or all where DATASETS.WHITELISTED_CATEGORIES or
-    CATEGORY_MAPS names the set), TRUTH (default True) and ON_BAD (default
-    DATASETS.ON_BAD_RECORD). "~" and environment variables in paths are expanded; a relative path
+    CATEGORY_MAPS names the set), TRUTH (default True), ON_BAD (default DATASETS.ON_BAD_RECORD),
+    and KEEP_IMAGES and KEEP_POINTS: numbers of images, and of annotated points of a person, that
+    are read (default: all). "~" and environment variables in paths are expanded; a relative path
     starts at the working directory, or at the folder of all data sets where only that has it.
 
     Raises:
@@ -95,6 +98,12 @@ def register_from_config(cfg: CfgNode) -> list[str]:
         _from_entry(number, entry, default_on_bad, ruled)
         for number, entry in enumerate(cfg.DATASETS.get("REGISTER", ()))
     ]
+    for info, _ in entries:
+        if info.name in cfg.DATASETS.TEST and (info.keep_images or info.keep_points):
+            raise ValueError(
+                f"DATASETS.TEST: {info.name!r} has {' or '.join(_KEEP)}, which is for training;"
+                " scores are those of a whole file"
+            )
     for info, on_bad in entries:
         _register(info, Path.cwd(), on_bad)
     return [info.name for info, _ in entries]
@@ -105,7 +114,7 @@ def _from_entry(
 ) -> tuple[DatasetInfo, str]:
     where = f"DATASETS.REGISTER[{number}]"
     needed = ("NAME", "ANNOTATIONS", "IMAGES", "SURFACE")
-    known = (*needed, "CLASSES", "TRUTH", "ON_BAD")
+    known = (*needed, "CLASSES", "TRUTH", "ON_BAD", *_KEEP)
     if not isinstance(entry, Mapping):
         raise ValueError(f"{where}: expected a mapping with {', '.join(needed)}, got {entry!r}")
     for key in entry:
@@ -123,6 +132,10 @@ def _from_entry(
         raise ValueError(
             f"{where}: ON_BAD must be one of {ON_BAD_CHOICES}, got {entry['ON_BAD']!r}"
         )
+    for key in _KEEP:
+        number_kept = entry.get(key, 1)
+        if not isinstance(number_kept, int) or isinstance(number_kept, bool) or number_kept < 1:
+            raise ValueError(f"{where}: {key} must be a number of 1 or more, got {entry[key]!r}")
     if entry["NAME"] in {info.name for info in BUILTIN}:
         raise ValueError(f"{where}: the name {entry['NAME']!r} is taken by a built-in data set")
     info = DatasetInfo(
@@ -132,6 +145,8 @@ def _from_entry(
         surface=entry["SURFACE"],
         class_names=tuple(entry.get("CLASSES", () if entry["NAME"] in ruled else ("person",))),
         has_truth=bool(entry.get("TRUTH", True)),
+        keep_images=entry.get("KEEP_IMAGES"),
+        keep_points=entry.get("KEEP_POINTS"),
         mend_annotations=f"correct ANNOTATIONS of {where} in the config",
         mend_images=f"correct IMAGES of {where} in the config",
     )
@@ -188,7 +203,7 @@ def _load(info: DatasetInfo, json_path: str, image_root: str, on_bad: str) -> li
     MetadataCatalog.get(info.name).set(
         thing_classes=list(loaded.class_names), thing_dataset_id_to_contiguous_id=numbers
     )
-    return loaded.records
+    return thin_records(loaded.records, info.keep_images, info.keep_points)
 
 
 def require_registered(names: Iterable[str]) -> None:

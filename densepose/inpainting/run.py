@@ -11,7 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from densepose.data.inpainted import InpaintedImage, missing_images, open_folder, write_inpainted
+from densepose.data.inpainted import (
+    InpaintedImage,
+    image_path,
+    missing_images,
+    open_folder,
+    write_inpainted,
+)
 from densepose.data.mapper import read_record_image
 from densepose.data.person_annotations import pack_annotations
 from densepose.structures.annotations import DensePoseAnnotations
@@ -47,6 +53,8 @@ def inpaint_dataset(
 ) -> Inpainted:
     """Write the inpainted annotations of all images that have annotated people.
 
+    Several processes can share the work of one folder: each passes over what is there already.
+
     Args:
         records: dataset dicts, as ``load_densepose_coco`` gives them.
         folder: see ``open_folder``; images that are in it already are left as they are.
@@ -67,14 +75,17 @@ def inpaint_dataset(
         for record in records
         for person in record["annotations"]
     )
-    people_done = 0
+    images_done = people_done = 0
+    # Each process of several in an order of its own: they hardly ever meet at an image.
+    np.random.default_rng().shuffle(open_ids)
     for image_id in track(open_ids, len(open_ids)):
+        if image_path(folder, image_id).is_file():  # by another process in the meantime
+            continue
         image = inpaint_image(annotated[image_id], method, image_format)
+        images_done += 1
         people_done += len(image)
         write_inpainted(folder, image)
-    return Inpainted(
-        folder, len(open_ids), people_done, len(annotated) - len(open_ids), without_masks
-    )
+    return Inpainted(folder, images_done, people_done, len(annotated) - images_done, without_masks)
 
 
 def inpaint_image(record: Mapping[str, Any], method: Method, image_format: str) -> InpaintedImage:

@@ -13,6 +13,7 @@ from densepose.data.registration import (
     register_from_config,
     require_registered,
 )
+from densepose.data.thinning import thin_records
 
 Tiny = tuple[Path, Path]
 
@@ -110,6 +111,8 @@ def test_relative_paths_start_here_or_at_the_folder_of_all_sets(
         ({"SURFACE": "smpl"}, "SURFACE must be one of"),
         ({"IMAGES": ""}, "IMAGES missing"),
         ({"ON_BAD": "ignore"}, "ON_BAD must be one of"),
+        ({"KEEP_POINTS": 0}, "KEEP_POINTS must be a number of 1 or more, got 0"),
+        ({"KEEP_IMAGES": "all"}, "KEEP_IMAGES must be a number of 1 or more, got 'all'"),
         ({"NAME": "densepose_synthetic_val"}, "is taken by a built-in data set"),
         ({"NAME": "coco_2017_val"}, "already registered by other code"),
     ],
@@ -118,6 +121,22 @@ def test_a_wrong_entry_is_named(change: dict, told: str, tiny_coco: Tiny):
     with pytest.raises(ValueError) as raised:
         register_from_config(config_with(entry(tiny_coco, **change)))
     assert told in str(raised.value)
+
+
+def test_fewer_images_and_points_can_be_read(tiny_coco: Tiny):
+    few = entry(tiny_coco, NAME="few", KEEP_IMAGES=2, KEEP_POINTS=3)
+    register_from_config(config_with(entry(tiny_coco, NAME="whole"), few))
+    all_records, records = DatasetCatalog.get("whole"), DatasetCatalog.get("few")
+    assert records == thin_records(all_records, 2, 3)
+    assert len(records) == 2 < len(all_records)
+    assert {len(p["dp_x"]) for r in records for p in r["annotations"] if "dp_x" in p} == {3}
+
+
+def test_scores_on_a_thinned_set_are_refused(tiny_coco: Tiny):
+    cfg = config_with(entry(tiny_coco, NAME="few", KEEP_POINTS=3))
+    cfg.DATASETS.TEST = ("few",)
+    with pytest.raises(ValueError, match="'few' has KEEP_IMAGES or KEEP_POINTS"):
+        register_from_config(cfg)
 
 
 def test_how_bad_records_are_met_comes_from_the_config(tiny_coco: Tiny, tmp_path: Path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from densepose.data.coco import load_densepose_coco
-from densepose.data.inpainted import image_path, read_inpainted
+from densepose.data.inpainted import image_path, read_inpainted, write_inpainted
 from densepose.inpainting.cells import Guess
 from densepose.inpainting.methods import BASELINES
 from densepose.inpainting.run import (
@@ -63,15 +63,35 @@ def test_a_stopped_run_goes_on_and_a_finished_one_does_nothing(records, tmp_path
     options = {"settings": {"method": "counting"}, "image_format": "RGB"}
     with pytest.raises(KeyboardInterrupt):
         inpaint_dataset(records, tmp_path / "out", stopping, **options)
-    first = image_path(tmp_path / "out", records[0]["image_id"]).read_bytes()
+    finished = {path: path.read_bytes() for path in (tmp_path / "out").glob("*.npz")}
+    assert len(finished) == 2
     done = inpaint_dataset(records, tmp_path / "out", counting, **options)
     annotated = sum(map(has_annotated_people, records))
     assert (done.skipped, done.images) == (2, annotated - 2)
     assert len(calls) == annotated
-    assert image_path(tmp_path / "out", records[0]["image_id"]).read_bytes() == first
+    assert {path: path.read_bytes() for path in finished} == finished
     again = inpaint_dataset(records, tmp_path / "out", counting, **options)
     assert (again.images, again.skipped) == (0, annotated)
     assert set(calls) == {(3, 120, 160)}
+
+
+def test_an_image_that_another_process_did_meanwhile_is_left_to_it(records, tmp_path: Path):
+    others = iter(records)
+    done_here = []
+
+    def method(picture, people, cells, points):
+        done_here.append(picture.image_id)
+        for record in others:  # the other process does one image for each of this one's
+            if record["image_id"] not in done_here and has_annotated_people(record):
+                write_inpainted(tmp_path, inpaint_image(record, BASELINES["nearest"], "RGB"))
+                break
+        return BASELINES["nearest"](picture, people, cells, points)
+
+    done = inpaint_dataset(records, tmp_path, method, {}, image_format="RGB")
+    annotated = sum(map(has_annotated_people, records))
+    assert done.images == len(done_here) < annotated
+    assert done.skipped == annotated - done.images > 0
+    assert len(list(tmp_path.glob("*.npz"))) == annotated
 
 
 def test_people_without_masks_are_counted_and_left_out(records, tmp_path: Path):

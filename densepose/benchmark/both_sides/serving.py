@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 Run = Callable[[], dict[str, float]]  # does the work once; seconds of each stage
 
 
@@ -25,7 +27,7 @@ def serve(prepare: Callable[[dict[str, Any]], Run]) -> None:
 
     ``{"do": "prepare", "case": {...}}`` and ``{"do": "run"}``, answered with ``{"seconds": {stage:
     seconds}, "cpu_seconds": of all threads, "peak_mib": of the run, above what was there before
-    it}`` or ``{"error": text}``.
+    it}`` or ``{"error": text}``. On a GPU ``peak_mib`` is all that tensors took of its memory.
     """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -42,7 +44,12 @@ def serve(prepare: Callable[[dict[str, Any]], Run]) -> None:
                 before = _reset_peak()
                 busy = time.process_time()
                 answer = {"seconds": run(), "cpu_seconds": time.process_time() - busy}
-                answer["peak_mib"] = _memory_mib("VmHWM") - before
+                on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
+                answer["peak_mib"] = (
+                    torch.cuda.max_memory_allocated() / 2**20
+                    if on_gpu
+                    else _memory_mib("VmHWM") - before
+                )
         except Exception:
             answer = {"error": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")
@@ -52,6 +59,8 @@ def serve(prepare: Callable[[dict[str, Any]], Run]) -> None:
 def _reset_peak() -> float:
     """Let the peak of this process count from now on; returns the present memory in MiB."""
     gc.collect()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:

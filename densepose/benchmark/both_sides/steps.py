@@ -27,10 +27,17 @@ class StageClock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time the block."""
+        """Time the block, to the end of what it left to the GPU."""
+        _wait_for_gpu()
         start = time.perf_counter()
         yield
+        _wait_for_gpu()
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def _wait_for_gpu() -> None:
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def calm_frozen_norms(model: nn.Module) -> None:
@@ -40,18 +47,26 @@ def calm_frozen_norms(model: nn.Module) -> None:
             module.weight.fill_(0.5)
 
 
-def people_of(picture: Picture) -> Instances:
+def people_of(picture: Picture, device: torch.device) -> Instances:
     """The people as detections."""
     found = Instances(tuple(picture.image.shape[1:]))
     found.pred_boxes = Boxes(picture.boxes)
     found.pred_classes = torch.zeros(len(picture.boxes), dtype=torch.int64)
     found.scores = torch.linspace(1, 0.5, len(picture.boxes))
-    return found
+    return found.to(device)
+
+
+def precision(device: torch.device, *, half: bool) -> Any:
+    """Autocast as trainers use it: float16 on a GPU, bfloat16 on a CPU; or none."""
+    kind = torch.float16 if device.type == "cuda" else torch.bfloat16
+    return torch.autocast(device.type, kind, enabled=half)
 
 
 @torch.no_grad()
 def infer(model: nn.Module, picture: Picture, convert: Callable[[Instances], Any]) -> Seconds:
     """Detect people, then predict DensePose for the picture's own boxes and convert the result.
+
+    The result ends in the memory of the CPU, wherever the model is.
 
     Random weights detect nothing useful: what they detect is thrown away, so that every
     contestant works on the same number of people of the same size.
@@ -65,7 +80,9 @@ def infer(model: nn.Module, picture: Picture, convert: Callable[[Instances], Any
     with clock.stage("box head"):
         model.roi_heads._forward_box(features, proposals)
     with clock.stage("DensePose branch"):
-        (found,) = model.roi_heads.forward_with_given_boxes(features, [people_of(picture)])
+        (found,) = model.roi_heads.forward_with_given_boxes(
+            features, [people_of(picture, model.device)]
+        )
     with clock.stage("chart output to result"):
         convert(found)
     return clock.seconds
@@ -85,18 +102,27 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     pictures: list[Picture],
     targets: list[Instances],
+    *,
+    half: bool,
 ) -> Seconds:
-    """Losses of all heads, gradients and an update; proposals are the pictures' own."""
+    """Losses of all heads, gradients and an update; proposals are the pictures' own.
+
+    Targets start where a loader leaves them, in the memory of the CPU. With ``half`` losses are
+    computed in half precision where autocast does, and scaled for float16.
+    """
     clock = StageClock()
+    scaler = torch.amp.GradScaler(init_scale=256.0, enabled=half and model.device.type == "cuda")
     torch.manual_seed(0)  # the sampling of anchors and proposals
     with EventStorage():
         with clock.stage("forward"):
-            losses = _losses(model, pictures, targets)
+            with precision(model.device, half=half):
+                losses = _losses(model, pictures, targets)
         with clock.stage("backward"):
             total = sum(losses.values())
-            total.backward()
+            scaler.scale(total).backward()
         with clock.stage("update"):
-            optimizer.step()
+            scaler.step(optimizer)
+            scaler.update()
             optimizer.zero_grad()
     if not bool(torch.isfinite(total)):
         raise FloatingPointError(f"the losses are {losses}: not a training step to measure")
@@ -107,6 +133,7 @@ def _losses(
     model: nn.Module, pictures: list[Picture], targets: list[Instances]
 ) -> dict[str, Tensor]:
     images = model.preprocess_image([{"image": picture.image} for picture in pictures])
+    targets = [target.to(model.device) for target in targets]
     features = model.backbone(images.tensor)
     _, losses = model.proposal_generator(images, features, targets)
     proposals = []
@@ -114,7 +141,7 @@ def _losses(
         image = Instances(tuple(picture.image.shape[1:]))
         image.proposal_boxes = Boxes(picture.proposals)
         image.objectness_logits = torch.zeros(len(picture.proposals))
-        proposals.append(image)
+        proposals.append(image.to(model.device))
     _, of_boxes = model.roi_heads(images, features, proposals, targets)
     return {**losses, **of_boxes}
 

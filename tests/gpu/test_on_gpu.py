@@ -1,0 +1,116 @@
+"""What the tests of the CPU cannot show; skipped where there is no GPU.
+
+make test ARGS="tests/gpu"
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from detectron2.modeling import build_model
+
+from densepose.benchmark.both_sides import inputs, steps
+from densepose.cli.__main__ import run_verb
+from densepose.config import load_config
+from densepose.equality.same_batch import make_plausible
+from densepose.modeling.inference import instances_to_prediction
+from densepose.shipped_configs import find_config
+from tests.end_to_end.test_every_config import SMALL
+from tests.end_to_end.test_train_net import ROOT, options, train_net
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"),
+]
+
+TRAINED = (
+    "densepose_rcnn_R_50_FPN_DL_WC2M_s1x",
+    "densepose_rcnn_R_50_FPN_s1x_legacy",
+    "HRNet/densepose_rcnn_HRFPN_HRNet_w32_s1x",
+    "multitask/masks_keypoints_R_50_FPN_s1x",
+    "cascade/masks_keypoints_R_50_FPN_s1x",
+    "distilled/cascade_keypoints_R_50_FPN_s1x",
+    "distilled/dp_fcn_R_50_FPN_s1x",
+    "dp_fcn/R_50_FPN_crops_figure_ground_s1x",
+    "synthetic/cascade_masks_keypoints_cpu",
+    "teacher/R_50_FPN_s1x",
+)
+LARGER = {
+    "MODEL.DEVICE": "cuda",
+    "MODEL.FPN.OUT_CHANNELS": 32,
+    "MODEL.ROI_DENSEPOSE_HEAD.CONV_HEAD_DIM": 32,  # as many as GroupNorm has groups
+    "MODEL.ROI_DENSEPOSE_HEAD.DECODER_CONV_DIMS": 32,
+    "MODEL.ROI_DENSEPOSE_HEAD.DECODER_NUM_CLASSES": 32,
+    "DATALOADER.NUM_WORKERS": 2,
+}
+COMPARED = ("densepose_rcnn_R_50_FPN_s1x", "densepose_rcnn_R_50_FPN_DL_WC2M_s1x")
+
+
+@pytest.fixture(scope="module")
+def inpainted(tiny_coco, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("inpainted") / "tiny"
+    words = ["--method", "nearest", "--out", str(out), *options(tiny_coco, out)[:4]]
+    assert run_verb("inpaint", words) == 0
+    return out
+
+
+@pytest.mark.parametrize("half", [False, True], ids=["float32", "float16"])
+@pytest.mark.parametrize("name", TRAINED)
+def test_trains_and_is_evaluated(
+    name: str,
+    half: bool,
+    tiny_coco,
+    inpainted: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    changes = SMALL | LARGER | {"SOLVER.AMP.ENABLED": half}
+    if name.startswith("distilled/"):
+        changes["DATASETS.INPAINTED"] = inpainted
+    words = options(tiny_coco, tmp_path, **changes)
+    config = str(ROOT / "configs" / f"{name}.yaml")
+    torch.cuda.reset_peak_memory_stats()
+    assert train_net(monkeypatch, "--config-file", config, *words) == 0
+    assert torch.cuda.max_memory_allocated() > 2**20  # it was there
+    lines = [json.loads(line) for line in (tmp_path / "metrics.json").read_text().splitlines()]
+    losses = [line["total_loss"] for line in lines if "total_loss" in line]
+    assert losses and all(map(math.isfinite, losses))
+    scores = json.loads((tmp_path / "inference/metrics.json").read_text())["results"]["tiny"]
+    assert {"densepose_gps", "densepose_gpsm", "densepose_points"} <= set(scores)
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_predicts_what_the_cpu_predicts(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    picture = inputs.make_picture(0, size=(192, 256), people=3)
+    maps, people = {}, {}
+    for device in ("cpu", "cuda"):
+        words = ["MODEL.DEVICE", device, "MODEL.WEIGHTS", "", "MODEL.CPU_OPS", "off"]
+        cfg = load_config(find_config(name), words)
+        torch.manual_seed(0)
+        model = build_model(cfg).eval()
+        if device == "cpu":
+            make_plausible(model)
+            weights = model.state_dict()
+        model.load_state_dict(weights)
+        with torch.no_grad():
+            images = model.preprocess_image([{"image": picture.image}])
+            features = model.backbone(images.tensor)
+            person = steps.people_of(picture, model.device)
+            (found,) = model.roi_heads.forward_with_given_boxes(features, [person])
+        charts = found.pred_densepose
+        maps[device] = [charts.part_logits.cpu(), charts.u.cpu(), charts.v.cpu()]
+        people[device] = instances_to_prediction(found, 1)
+    for here, there in zip(maps["cpu"], maps["cuda"], strict=True):
+        torch.testing.assert_close(there, here, atol=1e-4, rtol=1e-4)
+    same = different = 0
+    for here, there in zip(people["cpu"].labels, people["cuda"].labels, strict=True):
+        assert here.shape == there.shape
+        same += int((here == there).sum())
+        different += int((here != there).sum())
+    assert different <= 1e-3 * (same + different)  # rounding decides between equal scores alone
