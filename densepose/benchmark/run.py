@@ -32,6 +32,7 @@ def run_benchmark(
     warm_up: int = 1,
     device: str = "cpu",
     half: bool = False,
+    after_each: Callable[[list[Measurement]], object] = lambda done: None,
     tell: Callable[[str], None] = logger.info,
 ) -> list[Measurement]:
     """Measure plain torch against the accelerated operators, and detectron2's DensePose if given.
@@ -44,6 +45,7 @@ def run_benchmark(
         warm_up: rounds before them.
         device: of the models; other than ``cpu``: only cases that run a model.
         half: train under autocast (float16 on a GPU, bfloat16 on a CPU).
+        after_each: is given all measurements so far after each case.
         tell: is given lines of progress.
 
     Raises:
@@ -73,6 +75,7 @@ def run_benchmark(
                 done.append(
                     measure(case.name, told, rivals, warm_up=warm_up, rounds=rounds, tell=tell)
                 )
+                after_each(done)
     return done
 
 

@@ -46,25 +46,17 @@ def run(args: Namespace) -> int:
     from densepose.benchmark import report
     from densepose.benchmark.run import run_benchmark
 
+    settings = {
+        name: getattr(args, name) for name in ("quick", "rounds", "warm_up", "device", "half")
+    }
     measurements = run_benchmark(
         detectron2=args.detectron2,
         only=args.only,
-        quick=args.quick,
-        rounds=args.rounds,
-        warm_up=args.warm_up,
-        device=args.device,
-        half=args.half,
+        **settings,
+        # A benchmark that is stopped keeps the cases it has measured.
+        after_each=lambda done: report.write_json(args.output, done, **settings),
         tell=lambda text: print(text, file=sys.stderr, flush=True),
     )
     print(report.table(measurements))
-    report.write_json(
-        args.output,
-        measurements,
-        quick=args.quick,
-        rounds=args.rounds,
-        warm_up=args.warm_up,
-        device=args.device,
-        half=args.half,
-    )
     print(f"\nAll times: {args.output}")
     return 0
