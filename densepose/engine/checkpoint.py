@@ -35,8 +35,8 @@ BOTTOM_UP = "backbone.bottom_up"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file that is there in full or not at all."""
-    part = path.with_name(f".{path.name}.part")
+    """Write a text file that is there in full or not at all, whoever else writes it, too."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.write_text(text, encoding="utf-8")
     os.replace(part, path)
 

@@ -36,7 +36,7 @@ def write_previews(
         record = records[number]
         drawn = draw_preview(record, read_inpainted(image_path(folder, record["image_id"])))
         path = into / f"{record['image_id']:012d}.jpg"
-        temporary = path.with_name(f".{path.name}.tmp")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         Image.fromarray(drawn).save(temporary, format="JPEG", quality=92)
         os.replace(temporary, path)
     return into

@@ -55,7 +55,7 @@ def draw_rcp(path: str | Path, thresholds_m: np.ndarray, curves: Mapping[str, np
     axes.grid(color="0.92")
     axes.legend(loc="upper left", fontsize=8, framealpha=0.9)
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     canvas.print_figure(temporary, format="png", dpi=120)
     os.replace(temporary, path)
     return path
