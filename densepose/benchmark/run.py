@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from densepose.shipped_configs import find_config
 
 from . import cases, contestants, generated_files
@@ -54,6 +56,8 @@ def run_benchmark(
     """
     if rounds < 1 or warm_up < 0:
         raise ValueError(f"--rounds must be 1 or more, got {rounds}; --warm-up 0 or more")
+    if device != "cpu" and not torch.cuda.is_available():
+        raise ValueError(f"--device {device}: no GPU was found; densepose doctor says what is here")
     chosen = cases.select(cases.all_cases(quick=quick), list(only), device)
     done = []
     with ExitStack() as all_cases:

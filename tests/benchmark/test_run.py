@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from densepose.benchmark import cases
 from densepose.benchmark.measure import CPU_TIME, TOTAL
 from densepose.benchmark.run import run_benchmark
 
@@ -11,7 +12,16 @@ from densepose.benchmark.run import run_benchmark
 @pytest.mark.slow
 def test_every_kind_of_case_runs():
     words = ["64x96, 5 people", "12 RoIs", "loading", "evaluation", "surface"]
-    measured = run_benchmark(only=words, quick=True, rounds=1, warm_up=0)
+    counts = []
+    measured = run_benchmark(
+        only=words,
+        quick=True,
+        rounds=1,
+        warm_up=0,
+        half=True,
+        after_each=lambda done: counts.append(len(done)),
+    )
+    assert counts == list(range(1, len(measured) + 1))
     assert [sorted(m.seconds) for m in measured] == [
         ["accelerated", "plain torch"],
         ["accelerated", "plain torch"],
@@ -25,6 +35,13 @@ def test_every_kind_of_case_runs():
     assert all(m.seconds["accelerated"][CPU_TIME][0] > 0 for m in measured)
     stages = {stage for measurement in surface for stage in measurement.seconds["accelerated"]}
     assert {"vertices", "points", "take", "put"} <= stages
+
+
+def test_only_what_runs_a_model_is_measured_on_a_gpu():
+    chosen = cases.select(cases.all_cases(), [], "cuda")
+    assert {case.kind for case in chosen} == {"inference", "training"}
+    with pytest.raises(ValueError, match="--only loading: no case"):
+        cases.select(cases.all_cases(), ["loading"], "cuda")
 
 
 def test_rounds_have_to_be_run():

@@ -103,7 +103,7 @@ def train_step(
     pictures: list[Picture],
     targets: list[Instances],
     *,
-    half: bool,
+    half: bool = False,
 ) -> Seconds:
     """Losses of all heads, gradients and an update; proposals are the pictures' own.
 
