@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,12 +26,15 @@ class Contestant:
             path: folder in which it finds its ``densepose``.
         """
         self.name = name
-        environment = {**os.environ, "PYTHONPATH": str(path), "PYTHONWARNINGS": "ignore"}
+        # In front of where the user's own packages are.
+        found_in = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "PYTHONPATH": found_in, "PYTHONWARNINGS": "ignore"}
+        self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [sys.executable, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             env=environment,
             text=True,
         )
@@ -52,7 +56,9 @@ class Contestant:
             line = ""
         if not line:
             status = self._process.wait()
-            raise RuntimeError(f"the process of {self.name} ended with status {status}")
+            self._errors.seek(0)
+            told = self._errors.read()[-2000:].decode(errors="replace")
+            raise RuntimeError(f"the process of {self.name} ended with status {status}:\n{told}")
         answer = json.loads(line)
         if "error" in answer:
             raise RuntimeError(f"{self.name} failed:\n{answer['error']}")
@@ -72,6 +78,7 @@ class Contestant:
         if error is not None:
             self._process.terminate()
         self._process.wait()
+        self._errors.close()
 
 
 def ours(*, plain: bool) -> Contestant:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from densepose.benchmark import cases
+from densepose.benchmark.contestants import Contestant
 from densepose.benchmark.measure import CPU_TIME, TOTAL
 from densepose.benchmark.run import run_benchmark
 
@@ -47,3 +50,19 @@ def test_only_what_runs_a_model_is_measured_on_a_gpu():
 def test_rounds_have_to_be_run():
     with pytest.raises(ValueError, match="--rounds must be 1 or more, got 0"):
         run_benchmark(rounds=0)
+
+
+def test_a_contestant_that_ends_tells_why(tmp_path: Path):
+    with Contestant("ours", ["-c", "import nothing_of_this_name"], tmp_path) as contestant:
+        with pytest.raises(RuntimeError, match="ended with status 1(.|\n)*nothing_of_this_name"):
+            contestant.prepare({})
+
+
+def test_a_contestant_finds_packages_of_the_users_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "of_the_user.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Contestant("ours", ["-c", "import of_the_user"], tmp_path / "other") as contestant:
+        with pytest.raises(RuntimeError, match="ended with status 0"):
+            contestant.prepare({})

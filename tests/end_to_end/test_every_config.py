@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from densepose.cli.__main__ import run_verb
 from tests.modeling import test_branch_configs, test_fcn_configs
 
 from .test_train_net import ROOT, options, train_net
@@ -34,22 +33,13 @@ SMALL = {
 }
 
 
-@pytest.fixture(scope="module")
-def inpainted(tiny_coco, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Dense annotations of the tiny set."""
-    out = tmp_path_factory.mktemp("inpainted") / "tiny"
-    words = ["--method", "nearest", "--out", str(out), *options(tiny_coco, out)[:4]]
-    assert run_verb("inpaint", words) == 0
-    return out
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_trains_and_is_evaluated(
-    name: str, tiny_coco, inpainted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tiny_coco, tiny_inpainted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     changes = dict(SMALL)
     if name.startswith("distilled/"):
-        changes["DATASETS.INPAINTED"] = inpainted
+        changes["DATASETS.INPAINTED"] = tiny_inpainted
     words = options(tiny_coco, tmp_path, **changes)
     config = str(ROOT / "configs" / name)
     assert train_net(monkeypatch, "--config-file", config, *words) == 0

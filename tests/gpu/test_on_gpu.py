@@ -15,7 +15,6 @@ import torch
 from detectron2.modeling import build_model
 
 from densepose.benchmark.both_sides import inputs, steps
-from densepose.cli.__main__ import run_verb
 from densepose.config import load_config
 from densepose.equality.same_batch import make_plausible
 from densepose.modeling.inference import instances_to_prediction
@@ -26,6 +25,10 @@ from tests.end_to_end.test_train_net import ROOT, options, train_net
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here"),
+    # The first scaled step in float16 may be skipped; the rate's schedule goes on.
+    pytest.mark.filterwarnings("default:Detected call of .lr_scheduler.step:UserWarning"),
+    # Workers are forked after CUDA has started threads; they do not use it.
+    pytest.mark.filterwarnings("default:This process .* is multi-threaded:DeprecationWarning"),
 ]
 
 TRAINED = (
@@ -51,27 +54,19 @@ LARGER = {
 COMPARED = ("densepose_rcnn_R_50_FPN_s1x", "densepose_rcnn_R_50_FPN_DL_WC2M_s1x")
 
 
-@pytest.fixture(scope="module")
-def inpainted(tiny_coco, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("inpainted") / "tiny"
-    words = ["--method", "nearest", "--out", str(out), *options(tiny_coco, out)[:4]]
-    assert run_verb("inpaint", words) == 0
-    return out
-
-
 @pytest.mark.parametrize("half", [False, True], ids=["float32", "float16"])
 @pytest.mark.parametrize("name", TRAINED)
 def test_trains_and_is_evaluated(
     name: str,
     half: bool,
     tiny_coco,
-    inpainted: Path,
+    tiny_inpainted: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
     changes = SMALL | LARGER | {"SOLVER.AMP.ENABLED": half}
     if name.startswith("distilled/"):
-        changes["DATASETS.INPAINTED"] = inpainted
+        changes["DATASETS.INPAINTED"] = tiny_inpainted
     words = options(tiny_coco, tmp_path, **changes)
     config = str(ROOT / "configs" / f"{name}.yaml")
     torch.cuda.reset_peak_memory_stats()

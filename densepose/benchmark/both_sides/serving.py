@@ -44,10 +44,9 @@ def serve(prepare: Callable[[dict[str, Any]], Run]) -> None:
                 before = _reset_peak()
                 busy = time.process_time()
                 answer = {"seconds": run(), "cpu_seconds": time.process_time() - busy}
-                on_gpu = torch.cuda.is_available() and torch.cuda.is_initialized()
                 answer["peak_mib"] = (
                     torch.cuda.max_memory_allocated() / 2**20
-                    if on_gpu
+                    if torch.cuda.is_initialized()
                     else _memory_mib("VmHWM") - before
                 )
         except Exception:
@@ -59,7 +58,7 @@ def serve(prepare: Callable[[dict[str, Any]], Run]) -> None:
 def _reset_peak() -> float:
     """Let the peak of this process count from now on; returns the present memory in MiB."""
     gc.collect()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():
         torch.cuda.reset_peak_memory_stats()
     try:
         Path("/proc/self/clear_refs").write_text("5")
