@@ -1,0 +1,108 @@
+"""Files written whole or not at all, their hashes, JSON without NaN, and the nearest known word.
+
+Every part of the package may import this module. It needs neither torch nor detectron2.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_PIECE = 1 << 20
+
+
+@contextmanager
+def atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[Path]:
+    """Write a file so that other programs see the old one or the complete new one, never a part.
+
+    The block writes to the path it is given: same name, in a new hidden folder beside ``path``.
+    When the block ends, the file takes the place of ``path``. When it raises, nothing stays behind.
+
+        with atomic(path) as temporary:
+            temporary.write_text(report)
+
+    Args:
+        path: the file to write; its folder is created where it does not exist.
+        durable: also survive a power failure right afterwards (``fsync``), for files that cost
+            hours. It takes as long as the disk needs.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process id names the owner of what a killed process leaves. A long name is cut off,
+    # because that of the folder may have 255 bytes as well.
+    prefix = f".{path.name[:40]}.{os.getpid()}."
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        if durable:
+            _flush_to_disk(temporary)
+        os.replace(temporary, path)
+        if durable and os.name == "posix":
+            _flush_to_disk(path.parent)
+
+
+def _flush_to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256(
+    path: str | os.PathLike[str], *, on_progress: Callable[[int], None] | None = None
+) -> str:
+    """Hash of a file, 64 hexadecimal digits; ``on_progress`` gets the bytes of each piece read."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            if on_progress is not None:
+                on_progress(len(piece))
+    return digest.hexdigest()
+
+
+def to_json(value: Any, *, indent: int | None = 1) -> str:
+    """Text of a value in JSON. Numbers that JSON does not know (NaN, infinities) become null.
+
+    NumPy arrays and numbers, tuples and paths are accepted as well.
+
+    Raises:
+        TypeError: a value of another type.
+    """
+    return json.dumps(_plain(value), indent=indent, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def did_you_mean(word: str, known: Iterable[str], *, count: int = 1, cutoff: float = 0.5) -> str:
+    """``, did you mean 'a' or 'b'?`` for the known words most like ``word``; empty without any.
+
+    Args:
+        word: what was not found.
+        known: what there is.
+        count: at most so many words, best first.
+        cutoff: likeness that a word must have, 0 to 1 (``difflib.get_close_matches``).
+    """
+    near = difflib.get_close_matches(word, list(known), n=count, cutoff=cutoff)
+    return f", did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -1,0 +1,84 @@
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from densepose.files import atomic, did_you_mean, sha256, to_json
+
+
+def test_a_file_appears_only_when_it_is_complete(tmp_path):
+    path = tmp_path / "new" / "report.npz"
+    with atomic(path) as temporary:
+        np.savez(temporary, a=np.arange(3))  # NumPy would append .npz to another suffix
+        assert not path.exists()
+        assert list(path.parent.glob("*.npz")) == []  # no reader of the folder takes the half file
+    assert np.load(path)["a"].tolist() == [0, 1, 2]
+    assert os.listdir(path.parent) == ["report.npz"]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_file_is_replaced_as_a_whole(tmp_path, durable):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with atomic(path, durable=durable) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_interrupted_file_leaves_nothing_and_keeps_the_old_one(tmp_path, error):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(error), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_written_file_has_the_rights_of_any_new_file(tmp_path):
+    (tmp_path / "plain").write_text("")
+    with atomic(tmp_path / "a") as temporary:
+        temporary.write_text("")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_the_longest_name_a_folder_takes_can_be_written(tmp_path):
+    with atomic(tmp_path / ("x" * 255)) as temporary:
+        temporary.write_text("")
+    assert len(os.listdir(tmp_path)) == 1
+
+
+def test_hash_is_that_of_the_bytes_and_reports_how_many(tmp_path):
+    content, seen = os.urandom((1 << 20) + 7), []
+    (tmp_path / "a").write_bytes(content)
+    assert sha256(tmp_path / "a", on_progress=seen.append) == hashlib.sha256(content).hexdigest()
+    assert sum(seen) == len(content)
+
+
+def test_json_has_null_where_there_is_no_number():
+    value = {
+        "a": np.float32("nan"),
+        "b": [np.array([1.0, np.inf]), (2, None)],
+        "c": Path("x") / "y",
+    }
+    assert json.loads(to_json(value)) == {"a": None, "b": [[1.0, None], [2, None]], "c": "x/y"}
+    assert to_json({"n": np.int64(3), "t": True}, indent=None) == '{"n": 3, "t": true}'
+
+
+def test_json_of_an_unknown_type_is_refused():
+    with pytest.raises(TypeError, match="set"):
+        to_json({"a": {1, 2}})
+
+
+def test_nearest_known_words():
+    known = ["densepose_coco_2014_train", "densepose_coco_2014_minival", "other"]
+    assert did_you_mean("densepose_coco_2014_trian", known) == (
+        ", did you mean 'densepose_coco_2014_train'?"
+    )
+    assert " or " in did_you_mean("densepose_coco_2014", known, count=2)
+    assert did_you_mean("zzz", known) == ""
