@@ -2,6 +2,7 @@
 
 cli, tools, engine, ...         wiring, may import everything
 data modeling evaluation vis    never one another
+synthetic                       rendered people; beside data
 structures                      what travels between them
 surface  ops                    geometry of the body; operators
 files                           writing and hashing; everybody may import it
@@ -24,6 +25,7 @@ MAY_IMPORT = {
     "surface": set(),
     "ops": set(),
     "structures": {"surface"},
+    "synthetic": {"surface", "structures"},
     "data": FOUNDATION,
     "modeling": FOUNDATION,
     "evaluation": FOUNDATION,
@@ -33,6 +35,7 @@ MAY_IMPORT = {
 DOES_WITHOUT = {
     "surface": {"torch", "torchvision", "detectron2"},
     "structures": {"detectron2"},
+    "synthetic": {"torch", "torchvision", "detectron2"},
     "evaluation": {"detectron2"},
     "vis": {"detectron2"},
 }
@@ -107,8 +110,9 @@ def test_packages_for_geometry_are_imported_by_surface_alone():
     assert found <= {"surface"}
 
 
-def test_importing_the_package_imports_nothing_heavy():
-    code = "import densepose, sys; print([m for m in ('torch', 'detectron2') if m in sys.modules])"
+@pytest.mark.parametrize("module", ["densepose", "densepose.synthetic.writer"])
+def test_importing_the_package_or_its_renderer_imports_nothing_heavy(module):
+    code = f"import {module}, sys; print([m for m in ('torch', 'detectron2') if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=PACKAGE.parent, capture_output=True, text=True, check=True
     )

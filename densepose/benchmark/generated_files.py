@@ -10,17 +10,17 @@ import cv2
 import numpy as np
 from scipy.io import savemat
 
-from densepose.data.synthetic.anatomy import load_anatomy
-from densepose.data.synthetic.background import random_background
-from densepose.data.synthetic.geometry import SceneGeometry
-from densepose.data.synthetic.photograph import develop, sample_photograph
-from densepose.data.synthetic.render import render
-from densepose.data.synthetic.scene import fit_camera, sample_scene
 from densepose.evaluation.generated import IMAGE_SIZE, generated_set, generated_surface
 from densepose.evaluation.prediction_file import PredictionWriter
 from densepose.surface.charts import load_template_atlas
 from densepose.surface.official import load_official_surface
 from densepose.surface.official_export import write_official_files
+from densepose.synthetic.anatomy import load_anatomy
+from densepose.synthetic.background import random_background
+from densepose.synthetic.geometry import SceneGeometry
+from densepose.synthetic.photograph import develop, sample_photograph
+from densepose.synthetic.render import render
+from densepose.synthetic.scene import fit_camera, sample_scene
 
 from .surface_work import SCENE
 

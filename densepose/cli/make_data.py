@@ -81,7 +81,7 @@ def run(args: Namespace) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    from densepose.data.synthetic import make_synthetic_dataset
+    from densepose.synthetic import make_synthetic_dataset
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
     rate = TextColumn("{task.fields[rate]}")

@@ -24,7 +24,7 @@ from densepose.data.photo_sources import (
     Package,
     Photo,
 )
-from densepose.data.synthetic.photo_background import photo_files
+from densepose.synthetic.photo_background import photo_files
 
 WHEEL = Package("pypi", "pictures", "1.0")
 SOURCE = Package("npm", "@some/places", "2.0")

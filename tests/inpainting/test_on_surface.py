@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from densepose.data.synthetic.annotator_noise import SurfaceNoise
 from densepose.inpainting.baselines import smooth_in_part
 from densepose.inpainting.cells import Cells, Points, parts_of_region, sizes_px
 from densepose.inpainting.methods import TeacherMethod
@@ -20,6 +19,7 @@ from densepose.inpainting.on_surface import (
 from densepose.inpainting.refine import Scores
 from densepose.surface.charts import load_template_atlas
 from densepose.surface.symmetry import COARSE_OF_PART
+from densepose.synthetic.annotator_noise import SurfaceNoise
 
 from .scenes import scene
 

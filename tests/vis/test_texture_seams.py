@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.data.synthetic.picture import PictureSettings, draw_picture
 from densepose.surface.charts import load_template_atlas
 from densepose.surface.iuv_lookup import chart_grid
+from densepose.synthetic.picture import PictureSettings, draw_picture
 from densepose.vis.texture import put_texture, spread_colors, take_texture
 from densepose.vis.texture_seams import SeamFiller, seam_steps, template_seam_filler
 from tests.surface.shapes import two_part_atlas

@@ -3,15 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.data.synthetic.anatomy import load_anatomy
-from densepose.data.synthetic.appearance import clothed_surface, paint_body, sample_appearance
-from densepose.data.synthetic.background import random_background
-from densepose.data.synthetic.camera import look_at
-from densepose.data.synthetic.noise import cloud_image, fractal_noise, smooth_noise
-from densepose.data.synthetic.objects import ball, box, chair, cylinder, random_object
-from densepose.data.synthetic.patterns import FLOOR_KINDS, KINDS, contrasting, random_pattern
-from densepose.data.synthetic.photograph import develop, encode_jpeg, sample_photograph
-from densepose.data.synthetic.raycast import RayCaster
+from densepose.synthetic.anatomy import load_anatomy
+from densepose.synthetic.appearance import clothed_surface, paint_body, sample_appearance
+from densepose.synthetic.background import random_background
+from densepose.synthetic.camera import look_at
+from densepose.synthetic.noise import cloud_image, fractal_noise, smooth_noise
+from densepose.synthetic.objects import ball, box, chair, cylinder, random_object
+from densepose.synthetic.patterns import FLOOR_KINDS, KINDS, contrasting, random_pattern
+from densepose.synthetic.photograph import develop, encode_jpeg, sample_photograph
+from densepose.synthetic.raycast import RayCaster
 
 
 def test_noise_is_smooth_centred_and_of_unit_deviation():

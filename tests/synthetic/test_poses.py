@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.data.synthetic.pose_library import (
+from densepose.surface.template import load_template
+from densepose.synthetic.pose_library import (
     ANGLE_LIMITS,
     ANGLE_NAMES,
     ARM_POSES,
@@ -12,13 +13,12 @@ from densepose.data.synthetic.pose_library import (
     limb_angles,
     upright,
 )
-from densepose.data.synthetic.poses import (
+from densepose.synthetic.poses import (
     joint_rotations,
     mirror_angles,
     sample_pose,
     within_limits,
 )
-from densepose.surface.template import load_template
 
 
 def posed_joints(angles: dict[str, float]) -> dict[str, np.ndarray]:

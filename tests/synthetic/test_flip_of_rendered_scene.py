@@ -12,14 +12,14 @@ from detectron2.structures import BoxMode
 
 from densepose.data.mapper import DensePoseMapper
 from densepose.data.run_lengths import paint_masks
-from densepose.data.synthetic.anatomy import load_anatomy
-from densepose.data.synthetic.annotate import annotate_person
-from densepose.data.synthetic.picture import compose
-from densepose.data.synthetic.render import SceneGeometry
-from densepose.data.synthetic.truth import Truth
 from densepose.structures.coordinates import grid_to_image
 from densepose.surface.charts import load_template_atlas
 from densepose.surface.symmetry import template_symmetry
+from densepose.synthetic.anatomy import load_anatomy
+from densepose.synthetic.annotate import annotate_person
+from densepose.synthetic.picture import compose
+from densepose.synthetic.render import SceneGeometry
+from densepose.synthetic.truth import Truth
 
 SIZE = 128
 

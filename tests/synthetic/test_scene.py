@@ -5,22 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from densepose.data.synthetic import appearance
-from densepose.data.synthetic.anatomy import Anatomy, load_anatomy
-from densepose.data.synthetic.background import Background
-from densepose.data.synthetic.camera import Camera, look_at
-from densepose.data.synthetic.geometry import SceneGeometry
-from densepose.data.synthetic.objects import SceneObject, box, place
-from densepose.data.synthetic.patterns import random_pattern
-from densepose.data.synthetic.person import Person, make_person, moved, sample_person, turn_about_y
-from densepose.data.synthetic.picture import compose
-from densepose.data.synthetic.pose_library import upright
-from densepose.data.synthetic.poses import Pose
-from densepose.data.synthetic.render import render
-from densepose.data.synthetic.scene import Light, Scene
-from densepose.data.synthetic.truth import Truth
 from densepose.surface.charts import load_template_atlas
 from densepose.surface.symmetry import template_symmetry
+from densepose.synthetic import appearance
+from densepose.synthetic.anatomy import Anatomy, load_anatomy
+from densepose.synthetic.background import Background
+from densepose.synthetic.camera import Camera, look_at
+from densepose.synthetic.geometry import SceneGeometry
+from densepose.synthetic.objects import SceneObject, box, place
+from densepose.synthetic.patterns import random_pattern
+from densepose.synthetic.person import Person, make_person, moved, sample_person, turn_about_y
+from densepose.synthetic.picture import compose
+from densepose.synthetic.pose_library import upright
+from densepose.synthetic.poses import Pose
+from densepose.synthetic.render import render
+from densepose.synthetic.scene import Light, Scene
+from densepose.synthetic.truth import Truth
 
 SIZE = 96
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.data.synthetic.camera import Camera, look_at
+from densepose.synthetic.camera import Camera, look_at
 
 
 def test_projection_worked_by_hand():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from densepose.structures.coordinates import UV_STEPS
+from densepose.structures.grids import UV_STEPS
 from densepose.surface.symmetry import COARSE_OF_PART
 
 # Annotated region (1..14, the order of dp_masks) of each part (0..24).

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from densepose.data.synthetic.camera import look_at
-from densepose.data.synthetic.manifest import DatasetSettings, check_settings
-from densepose.data.synthetic.night_camera import infrared, infrared_light
-from densepose.data.synthetic.picture import PictureSettings, draw_picture, make_picture
+from densepose.synthetic.camera import look_at
+from densepose.synthetic.manifest import DatasetSettings, check_settings
+from densepose.synthetic.night_camera import infrared, infrared_light
+from densepose.synthetic.picture import PictureSettings, draw_picture, make_picture
 
 PHOTO = PictureSettings(seed=3, image_size=96, people=(1, 2), noise_m=0.0, backgrounds=None)
 NIGHT = replace(PHOTO, camera="night")

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from densepose.structures.coordinates import ANNOTATION_GRID
+from densepose.structures.grids import ANNOTATION_GRID
 from densepose.surface.template import KEYPOINT_NAMES
 
 from .truth import NUM_REGIONS, REGION_OF_PART, Truth

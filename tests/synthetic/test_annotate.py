@@ -5,15 +5,15 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from densepose.data.coco import _annotation
-from densepose.data.synthetic.annotate import (
+from densepose.surface.charts import load_template_atlas
+from densepose.synthetic.annotate import (
     MAX_POINTS_PER_REGION,
     annotate_person,
     num_points_of_region,
     spread_points,
 )
-from densepose.data.synthetic.annotator_noise import SurfaceNoise
-from densepose.data.synthetic.truth import REGION_OF_PART, Truth
-from densepose.surface.charts import load_template_atlas
+from densepose.synthetic.annotator_noise import SurfaceNoise
+from densepose.synthetic.truth import REGION_OF_PART, Truth
 
 
 def block_truth() -> Truth:

@@ -8,20 +8,20 @@ import cv2
 import numpy as np
 import pytest
 
-from densepose.data.synthetic.anatomy import load_anatomy
-from densepose.data.synthetic.camera import look_at
-from densepose.data.synthetic.framing import facing, fit_camera
-from densepose.data.synthetic.objects import box
-from densepose.data.synthetic.person import moved, sample_person
-from densepose.data.synthetic.photo_background import (
+from densepose.synthetic.anatomy import load_anatomy
+from densepose.synthetic.camera import look_at
+from densepose.synthetic.framing import facing, fit_camera
+from densepose.synthetic.objects import box
+from densepose.synthetic.person import moved, sample_person
+from densepose.synthetic.photo_background import (
     floor_depth,
     light_of_photo,
     photo_background,
     photo_files,
 )
-from densepose.data.synthetic.raycast import RayCaster, even_directions
-from densepose.data.synthetic.render import _wrinkled
-from densepose.data.synthetic.scene import Light, sample_light
+from densepose.synthetic.raycast import RayCaster, even_directions
+from densepose.synthetic.render import _wrinkled
+from densepose.synthetic.scene import Light, sample_light
 
 
 def touch(folder: Path, *names: str) -> None:
