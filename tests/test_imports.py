@@ -1,6 +1,7 @@
 """Which room may import which: data flows one way, and the lower rooms know nothing of the upper.
 
 cli, tools, engine, ...         wiring, may import everything
+config                          keys and their checks, which know the registries of modeling
 data modeling evaluation vis    never one another
 synthetic                       rendered people; beside data
 structures                      what travels between them
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     "modeling": FOUNDATION,
     "evaluation": FOUNDATION,
     "vis": FOUNDATION,
+    "config": {"data", "modeling"} | FOUNDATION,
 }
 # What runs on NumPy alone, or at least without detectron2, has to stay so.
 DOES_WITHOUT = {

@@ -106,7 +106,7 @@ def test_the_wheel_asks_only_for_what_an_index_can_give(wheel):
 def test_an_installed_package_finds_its_configs(wheel, tmp_path):
     wheel.extractall(tmp_path)
     code = (
-        "from densepose.shipped_configs import config_dir, find_config, config_names;"
+        "from densepose.config import config_dir, find_config, config_names;"
         "print(config_dir()); print(find_config(config_names()[0]))"
     )
     result = subprocess.run(

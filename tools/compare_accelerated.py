@@ -25,10 +25,12 @@ from detectron2.modeling import build_model  # noqa: E402
 
 from densepose.benchmark.both_sides import inputs, steps  # noqa: E402
 from densepose.benchmark.our_side import annotations_of  # noqa: E402
-from densepose.config import load_config  # noqa: E402
+from densepose.config import (
+    find_config,  # noqa: E402
+    load_config,  # noqa: E402
+)
 from densepose.modeling import register_all  # noqa: E402
 from densepose.ops.accelerate import accelerate  # noqa: E402
-from densepose.shipped_configs import find_config  # noqa: E402
 
 MATCH_PX = 0.01
 

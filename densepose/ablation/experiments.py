@@ -31,8 +31,7 @@ import yaml
 
 from detectron2.config import CfgNode
 
-from densepose.config import check_config, load_config
-from densepose.shipped_configs import find_config
+from densepose.config import check_config, find_config, load_config
 
 _TOP = {"TITLE", "BUDGET", "SEEDS", "OPTIONS", "ROWS"}
 _ROW = {"NAME", "TITLE", "CONFIG", "OPTIONS", "ITERATIONS", "SEEDS", "OVER", "BEFORE"}

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from densepose.shipped_configs import find_config
+from densepose.config import find_config
 
 from . import cases, contestants, generated_files
 from .contestants import Contestant

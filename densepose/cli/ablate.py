@@ -44,8 +44,8 @@ def run(args: Namespace) -> int:
     from densepose.ablation.experiments import chosen, read_experiments
     from densepose.ablation.runs import check_runs, command_lines, run_all
     from densepose.ablation.table import write_table
+    from densepose.config import find_config
     from densepose.engine.logs import setup_logging
-    from densepose.shipped_configs import find_config
 
     experiments = read_experiments(find_config(args.experiments), list(args.opts))
     output = args.output or Path("output/ablation") / Path(args.experiments).stem

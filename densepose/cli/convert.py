@@ -98,11 +98,10 @@ def _target(args: Namespace) -> Path:
 
 def _under_names_of_model(args: Namespace, file: WeightsFile) -> dict[str, Tensor]:
     """The weights that the model of a config has, after a report of what fits."""
-    from densepose.config import check_config, load_config
+    from densepose.config import check_config, find_config, load_config
     from densepose.engine.load_report import check_anything_matched, check_complete, compare_weights
     from densepose.engine.model import build_run_model
     from densepose.engine.name_matching import match_names
-    from densepose.shipped_configs import find_config
 
     # Names and shapes are all that is needed of the model.
     plain = ["MODEL.DEVICE", "cpu", "MODEL.CPU_OPS", "off", "MODEL.TIMM.PRETRAINED", ""]

@@ -135,7 +135,7 @@ def machine() -> Iterator[Finding]:
 
 def package_files() -> Iterator[Finding]:
     """What the package has to bring along."""
-    from densepose.shipped_configs import config_dir, config_names
+    from densepose.config import config_dir, config_names
 
     yield Finding("package", "configs", OK, f"{len(config_names())} in {config_dir()}")
 

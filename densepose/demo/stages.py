@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 
 from densepose.cli import evaluate, make_data, train
-from densepose.shipped_configs import find_config
+from densepose.config import find_config
 from densepose.surface.geodesics import template_geodesics
 
 from .page import TRAIN, VAL, write_page

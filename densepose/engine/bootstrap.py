@@ -21,7 +21,7 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 
-from densepose.config_bootstrap import SAMPLERS, bootstrap_entries
+from densepose.config import SAMPLERS, bootstrap_entries
 from densepose.data.bootstrap.point_sampling import sample_points
 from densepose.data.bootstrap.pseudo_labels import pseudo_truth
 from densepose.data.bootstrap.streams import (

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from detectron2.config import CfgNode
 
-from densepose.config_bootstrap import KEY, bootstrap_entries
+from densepose.config import bootstrap_entries
 from densepose.data.bootstrap.image_sources import (
     ImageSource,
     ReadImage,
@@ -34,7 +34,7 @@ def build_source(entry: CfgNode, image_format: str) -> ImageSource:
     known_set = VIDEO_SETS.get(entry.DATASET) if loader.TYPE == "video_keyframe" else None
     if not loader.PATH and known_set is None:
         raise ValueError(
-            f"{KEY}: {entry.DATASET!r} is no known set of videos"
+            f"BOOTSTRAP_DATASETS: {entry.DATASET!r} is no known set of videos"
             f" ({', '.join(VIDEO_SETS)}); give IMAGE_LOADER.PATH"
         )
     if loader.TYPE == "image_folder":
@@ -71,4 +71,4 @@ def source_problems(cfg: CfgNode) -> Iterator[str]:
         except (FileNotFoundError, ValueError) as error:
             problem = str(error)
         if problem:
-            yield f"{KEY} {entry.DATASET}: {problem}"
+            yield f"BOOTSTRAP_DATASETS {entry.DATASET}: {problem}"

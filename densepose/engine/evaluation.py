@@ -22,7 +22,7 @@ from detectron2.evaluation import DatasetEvaluator, inference_context
 from detectron2.structures import Instances
 from detectron2.utils import comm
 
-from densepose.config_dp_fcn import has_given_boxes
+from densepose.config import has_given_boxes
 from densepose.data.category_maps import rules_from_config
 from densepose.data.evaluated_class import evaluated_class
 from densepose.data.registration import smpl_dir

@@ -12,7 +12,7 @@ from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
-from densepose.config_dp_fcn import is_dp_fcn
+from densepose.config import is_dp_fcn
 from densepose.modeling.inference import instances_to_prediction
 from densepose.structures.prediction import ImagePrediction
 

@@ -19,9 +19,8 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
 import densepose
-from densepose.config import check_config, load_config
+from densepose.config import check_config, find_config, load_config
 from densepose.data.registration import register_builtin, register_from_config
-from densepose.shipped_configs import find_config
 
 from .checkpoint import write_text
 from .logs import FILE_ONLY, setup_logging

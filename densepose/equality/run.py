@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from densepose.benchmark.contestants import PACKAGE, Contestant
-from densepose.shipped_configs import config_dir
+from densepose.config import config_dir
 
 from .compare import Equality, compare_results, names_digest
 from .configs import group_by_model, project_of

@@ -12,8 +12,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from densepose.config import check_config, load_config
-from densepose.config_dp_fcn import is_dp_fcn
+from densepose.config import check_config, find_config, is_dp_fcn, load_config
 from densepose.data.flip_symmetry import load_symmetry
 from densepose.data.inpainted import InpaintedImage, image_path, read_inpainted
 from densepose.data.registration import (
@@ -30,7 +29,6 @@ from densepose.engine.model import build_run_model
 from densepose.engine.prepare import choose_device
 from densepose.engine.progress import track
 from densepose.engine.weights_file import read_weights, resolve_weights
-from densepose.shipped_configs import find_config
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.evaluation_surface import load_evaluation_surface
 

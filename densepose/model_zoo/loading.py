@@ -25,9 +25,8 @@ def get_config(name: str, opts: Sequence[str] = ()) -> CfgNode:
         KeyError: no such model or no such key.
     """
     # Not at the top: looking at the table needs no torch.
-    from densepose.config import check_config, load_config
+    from densepose.config import check_config, find_config, load_config
     from densepose.engine.prepare import choose_device
-    from densepose.shipped_configs import find_config
 
     model = find(name)
     weights = ["MODEL.WEIGHTS", SCHEME + model.name]

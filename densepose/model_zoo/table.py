@@ -23,7 +23,7 @@ class ReleasedModel:
     """One file of weights. Average precision in percent; None where it is not known."""
 
     name: str  # "R_50_FPN_s1x"
-    config: str  # name of the shipped config, see shipped_configs.find_config
+    config: str  # name of the shipped config, see densepose.config.find_config
     path: str  # of the file, below BASE_URL
     model_id: str  # of the release
     licence: str = "CC BY-SA 3.0"

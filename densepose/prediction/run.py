@@ -15,7 +15,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 import densepose
-from densepose.config import check_config, load_config
+from densepose.config import check_config, find_config, load_config
 from densepose.engine.logs import setup_logging
 from densepose.engine.predictor import load_predictor
 from densepose.engine.prepare import choose_device
@@ -23,7 +23,6 @@ from densepose.engine.progress import track
 from densepose.engine.shipped_model import find_shipped_model
 from densepose.engine.weights_file import resolve_weights
 from densepose.model_zoo.table import SCHEME, find
-from densepose.shipped_configs import find_config
 
 from .page import write_page
 from .photos import find_inputs

@@ -19,8 +19,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 
-from densepose.config import check_config, load_config
-from densepose.config_bootstrap import SAMPLERS, bootstrap_entries
+from densepose.config import SAMPLERS, bootstrap_entries, check_config, load_config
 from densepose.data.registration import register_builtin
 from densepose.data.training_records import training_records
 from densepose.engine.evaluation import evaluate

@@ -16,8 +16,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
-from densepose.config import check_config, load_config
-from densepose.config_bootstrap import bootstrap_entries
+from densepose.config import bootstrap_entries, check_config, load_config
 from densepose.data.registration import register_from_config
 from densepose.engine.bootstrap import (
     Labeller,

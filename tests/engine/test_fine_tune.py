@@ -9,9 +9,8 @@ from torch import nn
 
 from detectron2.config import CfgNode
 
-from densepose.config import check_config, get_densepose_cfg, load_config
+from densepose.config import check_config, find_config, get_densepose_cfg, load_config
 from densepose.engine.fine_tune import freeze, load_starting_weights
-from densepose.shipped_configs import find_config
 
 
 class Net(nn.Module):
@@ -144,5 +143,5 @@ def test_contradictions_between_keys_are_refused_at_once():
     cfg.MODEL.WEIGHTS = "model.pth"
     check_config(cfg)
     cfg.MODEL.FINE_TUNE.FREEZE = "backbone"
-    with pytest.raises(ValueError, match=r"FREEZE='backbone' must be a list of beginnings"):
+    with pytest.raises(ValueError, match=r"FREEZE='backbone'; allowed: a list of beginnings"):
         check_config(cfg)

@@ -15,10 +15,9 @@ import torch
 from detectron2.modeling import build_model
 
 from densepose.benchmark.both_sides import inputs, steps
-from densepose.config import load_config
+from densepose.config import find_config, load_config
 from densepose.equality.same_batch import make_plausible
 from densepose.modeling.inference import instances_to_prediction
-from densepose.shipped_configs import find_config
 from tests.end_to_end.test_every_config import SMALL
 from tests.end_to_end.test_train_net import ROOT, options, train_net
 

@@ -7,12 +7,11 @@ import pytest
 import torch
 
 from densepose import model_zoo
-from densepose.config import load_config
+from densepose.config import find_config, load_config
 from densepose.engine.model import build_run_model
 from densepose.model_zoo import table
 from densepose.model_zoo.table import ReleasedModel
 from densepose.modeling.registration import register_all
-from densepose.shipped_configs import find_config
 
 QUICK = "quick/synthetic_cpu.yaml"
 

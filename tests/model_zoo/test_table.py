@@ -4,9 +4,8 @@ import re
 
 import pytest
 
-from densepose.config import load_config
+from densepose.config import find_config, load_config
 from densepose.model_zoo import MODELS, find
-from densepose.shipped_configs import find_config
 
 
 def test_there_is_every_released_chart_model():

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from densepose.cli.__main__ import main
-from densepose.config import check_config, load_config
+from densepose.config import check_config, find_config, load_config
 from densepose.data.mapper import DensePoseMapper
 from densepose.engine.model import build_run_model
 from densepose.engine.predictor import load_predictor
@@ -20,7 +20,6 @@ from densepose.evaluation.prediction_file import read_prediction
 from densepose.modeling.inference import instances_to_prediction
 from densepose.prediction.photos import read_photo
 from densepose.prediction.run import split_words
-from densepose.shipped_configs import find_config
 from densepose.vis.iuv_image import prediction_to_iuv, read_iuv_png
 
 QUICK = "quick/synthetic_cpu.yaml"

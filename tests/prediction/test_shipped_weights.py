@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from densepose.config import check_config, load_config
+from densepose.config import check_config, find_config, load_config
 from densepose.engine.predictor import Predictor, load_predictor
 from densepose.engine.shipped_model import FOLDER, find_shipped_model
-from densepose.shipped_configs import find_config
 from densepose.synthetic.picture import PictureSettings, make_picture
 
 MOST_BYTES = 12_000_000

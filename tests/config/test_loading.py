@@ -4,19 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from densepose.config import check_config, get_densepose_cfg, load_config
-from densepose.config_loading import nearest_keys
-from densepose.shipped_configs import EXPERIMENTS
+from densepose.config import (
+    check_config,
+    get_densepose_cfg,
+    keys,
+    load_config,
+    loading,
+    nearest_keys,
+)
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
 S1X = str(CONFIGS / "densepose_rcnn_R_50_FPN_s1x.yaml")
-LITE0 = str(CONFIGS / "synthetic" / "efficientnet_lite0_fpn_cpu.yaml")
 
 
 @pytest.mark.parametrize(
     "path",
-    sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != EXPERIMENTS),
+    sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "ablation"),
     ids=lambda p: str(p.relative_to(CONFIGS)),
 )
 def test_every_config_loads_and_has_no_contradiction(path: Path):
@@ -127,82 +131,12 @@ def test_data_sets_by_path(tmp_path: Path):
     assert entry == {"NAME": "mine", "ANNOTATIONS": "a.json", "IMAGES": "images"}
 
 
-@pytest.mark.parametrize(
-    ("opts", "message"),
-    [
-        ([f"{HEAD}.HEATMAP_SIZE", "56"], "set HEATMAP_SIZE to 112"),
-        (
-            [f"{HEAD}.NUM_COARSE_SEGM_CHANNELS", "3"],
-            "NUM_COARSE_SEGM_CHANNELS=3; allowed: 0, 2, 15",
-        ),
-        ([f"{HEAD}.NAME", "DensePoseUNetHead"], "'DensePoseUNetHead' is not registered"),
-        ([f"{HEAD}.LOSS_NAME", "Nothing"], "choose one of: DensePoseChartLoss"),
-        (["MODEL.BACKBONE.NAME", "build_unet_backbone"], "'build_unet_backbone' is not regist"),
-        (["MODEL.ROI_HEADS.NAME", "Wrong"], "MODEL.ROI_HEADS.NAME='Wrong' is not registered"),
-        ([f"{HEAD}.UV_LOSS_REDUCTION", "max"], "allowed: 'sum', 'mean'"),
-        ([f"{HEAD}.CONV_HEAD_KERNEL", "4"], "must be odd"),
-        ([f"{HEAD}.DECONV_KERNEL", "3"], "must be even"),
-        (
-            [f"{HEAD}.UV_CONFIDENCE.ENABLED", "True", f"{HEAD}.LOSS_NAME", "DensePoseChartLoss"],
-            "use 'DensePoseChartWithConfidenceLoss' or switch UV_CONFIDENCE off",
-        ),
-        (
-            [
-                f"{HEAD}.SEGM_CONFIDENCE.ENABLED",
-                "True",
-                f"{HEAD}.PREDICTOR_NAME",
-                "DensePoseChartPredictor",
-            ],
-            "predicts no confidences",
-        ),
-        (
-            [f"{HEAD}.UV_CONFIDENCE.ENABLED", "True", f"{HEAD}.UV_CONFIDENCE.EPSILON", "0.0"],
-            "EPSILON=0.0 must be positive",
-        ),
-        (
-            [
-                f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS",
-                "True",
-                f"{HEAD}.NUM_COARSE_SEGM_CHANNELS",
-                "15",
-            ],
-            "set NUM_COARSE_SEGM_CHANNELS to 2",
-        ),
-        (["MODEL.TIMM.NAME", "resnet18"], "does not use it; set BACKBONE.NAME"),
-        (["MODEL.BACKBONE.NAME", "build_timm_fpn_backbone"], "needs MODEL.TIMM.NAME"),
-        (["SOLVER.OPTIMIZER", "LION"], "SOLVER.OPTIMIZER='LION'; allowed: 'SGD', 'ADAMW'"),
-    ],
-)
-def test_contradictions_are_refused(opts: list[str], message: str):
-    with pytest.raises(ValueError, match=message):
-        check_config(load_config(S1X, opts))
-
-
-def test_pretrained_weights_need_their_own_pixel_normalisation():
-    with pytest.raises(ValueError, match="MODEL.PIXEL_MEAN .*got 'BGR'"):
-        check_config(load_config(LITE0, ["INPUT.FORMAT", "BGR"]))
-
-
-def test_a_plain_detector_needs_no_densepose_head():
-    cfg = get_densepose_cfg()
-    cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
-    check_config(cfg)
-
-
-DP_FCN = str(CONFIGS / "dp_fcn" / "R_50_FPN_s1x.yaml")
-
-
-@pytest.mark.parametrize(
-    ("opts", "message"),
-    [
-        ([f"{HEAD}.DECODER_ON", "False"], "DensePoseFCN reads one feature level"),
-        (["MODEL.DP_FCN.FIGURE_GROUND", "alpha"], "FIGURE_GROUND='alpha'; allowed: 'none'"),
-        (["MODEL.DP_FCN.CROPS", "True", "MODEL.DP_FCN.PEOPLE", "foreground"], "crops need boxes"),
-        ([f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS", "True"], "learns the foreground of whole images"),
-        (["MODEL.KEYPOINT_ON", "True"], "has no mask or keypoint branch"),
-        (["DATASETS.ON_MISSING_INPAINTED", "skip"], "allowed: 'error', 'count'"),
-    ],
-)
-def test_contradictions_of_a_dp_fcn_are_refused(opts: list[str], message: str):
-    with pytest.raises(ValueError, match=message):
-        check_config(load_config(DP_FCN, opts))
+def test_a_removed_key_loads_with_the_value_that_is_left(tmp_path: Path, monkeypatch):
+    removed = {"MODEL.TIMM.STEM": ("deep", "every stem is deep; remove the key")}
+    monkeypatch.setattr(keys, "REMOVED", removed)
+    monkeypatch.setattr(loading, "REMOVED", removed)
+    old = write(tmp_path / "old.yaml", "MODEL:\n  TIMM:\n    STEM: deep\n    NAME: a\n")
+    cfg = load_config(old, ["MODEL.TIMM.STEM", "deep"])
+    assert cfg.MODEL.TIMM.NAME == "a" and "STEM" not in cfg.MODEL.TIMM
+    with pytest.raises(ValueError, match="command line: MODEL.TIMM.STEM='flat'.*stem is deep"):
+        load_config(old, ["MODEL.TIMM.STEM", "flat"])

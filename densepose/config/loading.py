@@ -1,0 +1,179 @@
+"""Find and read YAML files and ``KEY VALUE`` pairs; errors name file, key and nearest keys."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fvcore.common.config import BASE_KEY
+
+from detectron2.config import CfgNode
+
+from .keys import REMOVED, get_densepose_cfg
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def load_config(path: str | None = None, opts: list[str] | None = None) -> CfgNode:
+    """Defaults, then a YAML file with its ``_BASE_`` files, then ``KEY VALUE`` pairs.
+
+    Args:
+        path: YAML file; ``None`` keeps the defaults.
+        opts: flat list KEY, VALUE, KEY, VALUE ... as on a command line.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        KeyError: a key does not exist; the message names the file, the key and the nearest
+            existing ones.
+        ValueError: a file is not a YAML mapping, a value has the wrong type, a removed key has
+            another value than the one that is left, or ``opts`` is not made of pairs.
+    """
+    cfg = get_densepose_cfg()
+    if path:
+        files = list(_files_of(path))
+        for name, content in files:
+            _check_keys(cfg, content, name)
+        try:
+            cfg.merge_from_file(path, allow_unsafe=False)
+        except ValueError as error:
+            names = " or its base ".join(name for name, _ in files)
+            raise ValueError(f"{names}: {error}") from error
+    _merge_pairs(cfg, opts or [])
+    return cfg
+
+
+def nearest_keys(cfg: CfgNode, key: str) -> list[str]:
+    """Up to three existing keys that a misspelt or misplaced ``key`` may mean, best first."""
+    known = [name for name, _ in _leaves(cfg)]
+    last = key.rsplit(".", 1)[-1]
+    misplaced = [name for name in known if name.rsplit(".", 1)[-1] == last]
+    similar = difflib.get_close_matches(key, known, n=3, cutoff=0.75)
+    by_last = {name.rsplit(".", 1)[-1]: name for name in known}
+    similar_last = [
+        by_last[name] for name in difflib.get_close_matches(last, by_last, n=2, cutoff=0.85)
+    ]
+    return list(dict.fromkeys([*similar[:1], *misplaced, *similar, *similar_last]))[:3]
+
+
+def config_dir() -> Path:
+    """Folder of the YAML files that come with the package: inside it, or beside it in a checkout.
+
+    Raises:
+        FileNotFoundError: they were not installed.
+    """
+    installed, checkout = PACKAGE / "configs", PACKAGE.parent / "configs"
+    for folder in (installed, checkout):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"the configs are neither in {installed} nor in {checkout}; install the package again:"
+        " pip install --force-reinstall --no-deps ."
+    )
+
+
+def config_names() -> list[str]:
+    """Names of all shipped configs that can be run, relative to their folder; not the bases."""
+    folder = config_dir()
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml"))
+    runnable = (name for name in names if not name.startswith("ablation/"))
+    return sorted(name for name in runnable if not name.rpartition("/")[2].startswith("Base-"))
+
+
+def find_config(name: str) -> str:
+    """Path of a config: a file that exists, or one of the shipped ones.
+
+    Args:
+        name: a path, or a name as ``config_names`` gives it, with or without ``configs/`` before
+            and ``.yaml`` behind it.
+
+    Raises:
+        FileNotFoundError: neither exists; the message has the nearest shipped name.
+    """
+    if Path(name).is_file():
+        return name
+    short = name.removeprefix("configs/").removesuffix(".yaml") + ".yaml"
+    shipped = config_dir() / short
+    if not Path(name).is_absolute() and shipped.is_file():
+        return str(shipped)
+    close = difflib.get_close_matches(short, config_names(), n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"Shipped are: {', '.join(config_names())}"
+    raise FileNotFoundError(
+        f"config file {name!r} does not exist (working folder: {Path.cwd()}), nor does a config of"
+        f" that name come with the package; {hint}"
+    )
+
+
+def _files_of(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """A YAML file and its bases, the file first."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"config file {path!r} does not exist (working folder: {os.getcwd()!r})"
+        )
+    with open(path, encoding="utf-8") as file:
+        try:
+            content = yaml.safe_load(file)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path}: not readable as plain YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a mapping of config keys, got {type(content).__name__}")
+    bases = content.pop(BASE_KEY, [])
+    yield path, content
+    for base in [bases] if isinstance(bases, str) else bases:
+        base = os.path.expanduser(base)
+        try:
+            yield from _files_of(os.path.join(os.path.dirname(path), base))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{path}: {BASE_KEY}: {error}") from error
+
+
+def _check_keys(cfg: CfgNode, content: Mapping[str, Any], source: str) -> None:
+    """Raise for keys that do not exist, and for removed keys whose value cannot be had any more."""
+    for key, value in _leaves(content):
+        if key in REMOVED:
+            left, advice = REMOVED[key]
+            # Words of a command line are decoded as yacs decodes them.
+            if CfgNode._decode_cfg_value(value) != left:
+                raise ValueError(f"{source}: {key}={value!r}: this key was removed; {advice}")
+        elif not _is_known(cfg, key):
+            nearest = nearest_keys(cfg, key)
+            hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
+            raise KeyError(f"{source}: {key} is not a config key{hint}")
+
+
+def _is_known(cfg: CfgNode, key: str) -> bool:
+    node: Any = cfg
+    for part in key.split("."):
+        if isinstance(node, CfgNode) and node.is_new_allowed():
+            return True
+        if not isinstance(node, CfgNode) or part not in node:
+            # Keys that detectron2 itself has given up.
+            return cfg.key_is_deprecated(key) or cfg.key_is_renamed(key)
+        node = node[part]
+    return True
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and values of nested mappings; an empty mapping counts as a value."""
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _merge_pairs(cfg: CfgNode, opts: list[str]) -> None:
+    if len(opts) % 2:
+        raise ValueError(
+            f"options on the command line come as KEY VALUE pairs, got {len(opts)} words: {opts}"
+        )
+    for key, value in zip(opts[::2], opts[1::2], strict=True):
+        _check_keys(cfg, {key: value}, "command line")
+        try:
+            cfg.merge_from_list([key, value])
+        except ValueError as error:
+            raise ValueError(f"command line: {key} {value}: {error}") from error

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from densepose.config import check_config, get_densepose_cfg, load_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
+CASCADE = "MODEL.ROI_CASCADE"
+S1X = str(CONFIGS / "densepose_rcnn_R_50_FPN_s1x.yaml")
+LITE0 = str(CONFIGS / "synthetic" / "efficientnet_lite0_fpn_cpu.yaml")
+DP_FCN = str(CONFIGS / "dp_fcn" / "R_50_FPN_s1x.yaml")
+QUICK = str(CONFIGS / "quick" / "cascade_cpu.yaml")
+
+
+@pytest.mark.parametrize(
+    ("opts", "message"),
+    [
+        (
+            [f"{HEAD}.HEATMAP_SIZE", "56"],
+            "HEATMAP_SIZE=56, .*_RESOLUTION=28, .*set HEATMAP_SIZE",
+        ),
+        (
+            [f"{HEAD}.NUM_COARSE_SEGM_CHANNELS", "3"],
+            "NUM_COARSE_SEGM_CHANNELS=3; allowed: 0, 2, 15",
+        ),
+        ([f"{HEAD}.NAME", "DensePoseUNetHead"], "'DensePoseUNetHead' is not registered"),
+        ([f"{HEAD}.LOSS_NAME", "Nothing"], "choose one of: DensePoseChartLoss"),
+        (["MODEL.BACKBONE.NAME", "build_unet_backbone"], "'build_unet_backbone' is not regist"),
+        (["MODEL.ROI_HEADS.NAME", "Wrong"], "MODEL.ROI_HEADS.NAME='Wrong' is not registered"),
+        ([f"{HEAD}.UV_LOSS_REDUCTION", "max"], "allowed: 'sum', 'mean'"),
+        ([f"{HEAD}.CONV_HEAD_KERNEL", "4"], "CONV_HEAD_KERNEL=4; allowed: an odd number"),
+        ([f"{HEAD}.DECONV_KERNEL", "3"], "allowed: an even number"),
+        (
+            [f"{HEAD}.UV_CONFIDENCE.ENABLED", "True", f"{HEAD}.LOSS_NAME", "DensePoseChartLoss"],
+            "set LOSS_NAME to 'DensePoseChartWithConfidenceLoss'",
+        ),
+        (
+            [
+                f"{HEAD}.SEGM_CONFIDENCE.ENABLED",
+                "True",
+                f"{HEAD}.PREDICTOR_NAME",
+                "DensePoseChartPredictor",
+            ],
+            "this predictor has no confidences",
+        ),
+        (
+            [f"{HEAD}.UV_CONFIDENCE.ENABLED", "True", f"{HEAD}.UV_CONFIDENCE.EPSILON", "0.0"],
+            "EPSILON=0.0; allowed: above 0",
+        ),
+        (
+            [
+                f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS",
+                "True",
+                f"{HEAD}.NUM_COARSE_SEGM_CHANNELS",
+                "15",
+            ],
+            "set NUM_COARSE_SEGM_CHANNELS to 2",
+        ),
+        (["MODEL.TIMM.NAME", "resnet18"], "MODEL.TIMM is for another backbone"),
+        (["MODEL.BACKBONE.NAME", "build_timm_fpn_backbone"], "needs MODEL.TIMM.NAME"),
+        (["SOLVER.OPTIMIZER", "LION"], "SOLVER.OPTIMIZER='LION'; allowed: 'SGD', 'ADAMW'"),
+    ],
+)
+def test_contradictions_are_refused(opts: list[str], message: str):
+    with pytest.raises(ValueError, match=message):
+        check_config(load_config(S1X, opts))
+
+
+def test_pretrained_weights_need_their_own_pixel_normalisation():
+    with pytest.raises(ValueError, match="INPUT.FORMAT='BGR'.* trained on INPUT.FORMAT 'RGB'"):
+        check_config(load_config(LITE0, ["INPUT.FORMAT", "BGR"]))
+
+
+def test_a_plain_detector_needs_no_densepose_head():
+    cfg = get_densepose_cfg()
+    cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
+    check_config(cfg)
+
+
+@pytest.mark.parametrize(
+    ("opts", "message"),
+    [
+        ([f"{HEAD}.DECODER_ON", "False"], "DensePoseFCN reads one feature level"),
+        (["MODEL.DP_FCN.FIGURE_GROUND", "alpha"], "FIGURE_GROUND='alpha'; allowed: 'none'"),
+        (["MODEL.DP_FCN.CROPS", "True", "MODEL.DP_FCN.PEOPLE", "foreground"], "crops need boxes"),
+        ([f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS", "True"], "learns the foreground of whole images"),
+        (["MODEL.KEYPOINT_ON", "True"], "has no mask or keypoint branch"),
+        (["DATASETS.ON_MISSING_INPAINTED", "skip"], "allowed: 'error', 'count'"),
+    ],
+)
+def test_contradictions_of_a_dp_fcn_are_refused(opts: list[str], message: str):
+    with pytest.raises(ValueError, match=message):
+        check_config(load_config(DP_FCN, opts))
+
+
+@pytest.mark.parametrize(
+    ("opts", "message"),
+    [
+        ([f"{CASCADE}.NUM_STAGES", "4"], "ROI_CASCADE.NUM_STAGES=4; allowed: 1, 2, 3"),
+        ([f"{CASCADE}.TASKS", "['masks']"], "allowed: a list of 'densepose', 'mask'"),
+        ([f"{CASCADE}.OUTPUT_CELLS", "max"], "OUTPUT_CELLS='max'; allowed: 'mean', 'stacked'"),
+        ([f"{CASCADE}.ACTIVATION", "relu"], "allowed: 'none', 'sum', 'sum_and_conv'"),
+        ([f"{CASCADE}.REFINED", "multiply"], "allowed: 'replace', 'add'"),
+        ([f"{CASCADE}.TEST_STAGE", "3"], "TEST_STAGE=3, .*NUM_STAGES=2: "),
+        ([f"{CASCADE}.CONV_KERNEL", "2"], "CONV_KERNEL=2; allowed: an odd number"),
+        ([f"{CASCADE}.CONV_DILATION", "0"], "CONV_DILATION=0; allowed: 1 or more"),
+        ([f"{CASCADE}.STAGE_WEIGHTS", "[1.0]"], "give a weight for each stage"),
+        ([f"{CASCADE}.TASKS", "[]"], "none of these branches is on"),
+        (["MODEL.ROI_MASK_HEAD.NAME", "PointRendMaskHead"], "take 'mask' out of MODEL.ROI_CASCADE"),
+        (
+            ["MODEL.ROI_DENSEPOSE_HEAD.SEGM_CONFIDENCE.ENABLED", "True"],
+            "REFINED to 'replace'",
+        ),
+        (
+            ["MODEL.ROI_KEYPOINT_HEAD.POOLER_TYPE", ""],
+            "this head must be .* with a pooler",
+        ),
+        (
+            ["MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS", "5"],
+            "NUM_KEYPOINTS=5: .*set NUM_KEYP",
+        ),
+    ],
+)
+def test_contradictions_of_a_cascade_are_refused(opts: list[str], message: str):
+    with pytest.raises(ValueError, match=message):
+        check_config(load_config(QUICK, opts))
+
+
+def test_branches_that_are_off_do_not_cascade():
+    words = ["MODEL.MASK_ON", "False", "MODEL.ROI_MASK_HEAD.NAME", "Other"]
+    check_config(load_config(QUICK, words))
+
+
+def test_a_head_the_cascade_does_not_know_may_stand_beside_it():
+    words = ["MODEL.ROI_MASK_HEAD.NAME", "Other", f"{CASCADE}.TASKS", "['densepose']"]
+    check_config(load_config(QUICK, words))
+
+
+def test_all_problems_are_named_at_once():
+    with pytest.raises(ValueError, match=r"(?s)CPU_OPS='on'.*OPTIMIZER='LION'"):
+        check_config(load_config(S1X, ["MODEL.CPU_OPS", "on", "SOLVER.OPTIMIZER", "LION"]))
+
+
+def test_surface_embeddings_load_and_are_refused(tmp_path: Path):
+    path = tmp_path / "cse.yaml"
+    path.write_text(
+        f"_BASE_: {S1X}\nMODEL:\n  ROI_DENSEPOSE_HEAD:\n    CSE:\n      EMBED_LOSS_WEIGHT: 0.6\n"
+        "      EMBEDDERS:\n        smpl_27554:\n          NUM_VERTICES: 27554\n"
+    )
+    with pytest.raises(ValueError, match=r"CSE.EMBEDDERS is set \(smpl_27554\) .* chart config"):
+        check_config(load_config(str(path)))
