@@ -24,6 +24,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--eval-only", action="store_true", help="no training: score MODEL.WEIGHTS on DATASETS.TEST"
     )
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale learning rate and iterations from SOLVER.REFERENCE_BATCH_SIZE to IMS_PER_BATCH",
+    )
 
 
 def add_run_arguments(parser: ArgumentParser) -> None:

@@ -228,9 +228,9 @@ def _add_data_keys(cfg: CfgNode) -> None:
 def _add_solver_keys(cfg: CfgNode) -> None:
     """Training; not in detectron2."""
     solver = cfg.SOLVER
-    # Batch the schedule was written for. 0: no scaling; else learning rate, warm-up, steps
-    # and iterations are scaled by SOLVER.IMS_PER_BATCH / REFERENCE_BATCH_SIZE.
-    solver.REFERENCE_BATCH_SIZE = 0
+    solver.REFERENCE_BATCH_SIZE = 0  # batch the schedule was written for; 0: unknown
+    # Scale learning rate, warm-up, steps and iterations by IMS_PER_BATCH / REFERENCE_BATCH_SIZE.
+    solver.AUTO_SCALE_LR = False
     solver.OPTIMIZER = "SGD"  # SGD | ADAMW
     solver.BACKBONE_LR_FACTOR = 1.0  # of backbone.bottom_up, as a multiple of the others' rate
     # [prefix, factor] pairs: the rate of these parameters as a multiple of SOLVER.BASE_LR; the
@@ -246,7 +246,7 @@ def _add_solver_keys(cfg: CfgNode) -> None:
     solver.MAX_MINUTES = 0.0
     # Steps with a NaN or infinite loss that a run may skip before it stops.
     solver.SKIP_NONFINITE_STEPS = 0
-    solver.CHECKPOINTS_TO_KEEP = 3  # of the periodic ones, the newest; 0: all
+    solver.CHECKPOINTS_TO_KEEP = 0  # of the periodic ones, the newest; 0: all
     cfg.LOG_PERIOD = 20  # iterations
     # Slower algorithms that give the same result each time; wants a SEED of 0 or more.
     cfg.DETERMINISTIC = False

@@ -32,12 +32,12 @@ logger = logging.getLogger(__name__)
 def setup(args: Namespace) -> CfgNode:
     """Read the config, prepare this process and write ``log.txt`` and ``config.yaml``.
 
-    Registers the data sets and the models, chooses the device, scales the schedule to the batch
-    size, seeds the random numbers. In an evaluation the two files go to OUTPUT_DIR/inference, so
+    Registers the data sets and the models, scales the schedule if asked to, seeds the random
+    numbers. In an evaluation the two files go to OUTPUT_DIR/inference, so
     that those of the training stay.
 
     Args:
-        args: with ``config_file``, ``opts``, ``eval_only`` and ``num_cpu_processes``.
+        args: with ``config_file``, ``opts`` and ``eval_only``; optional ``auto_scale_lr``.
 
     Returns:
         The frozen config.
@@ -48,16 +48,19 @@ def setup(args: Namespace) -> CfgNode:
         ValueError: a value of the wrong type, or keys that contradict each other.
     """
     path = find_config(args.config_file) if args.config_file else None
-    cfg = load_config(path, list(args.opts))
+    opts = list(args.opts)
+    if getattr(args, "auto_scale_lr", False):
+        opts += ["SOLVER.AUTO_SCALE_LR", "True"]
+    cfg = load_config(path, opts)
     folder = Path(cfg.OUTPUT_DIR) / "inference" if args.eval_only else Path(cfg.OUTPUT_DIR)
     writable = _make_folder(folder)
     setup_logging(folder / "log.txt" if writable else None, rank=comm.get_rank())
     logger.info(_environment_text(args), extra=FILE_ONLY)
-    cfg = choose_device(cfg, force_cpu=args.num_cpu_processes > 1)
     register_builtin()
     register_from_config(cfg)
     check_config(cfg)
-    cfg = scale_config(cfg)
+    if not args.eval_only:
+        cfg = scale_config(cfg, given=opts[::2])
     seed_process(cfg)
     logger.info("Config:\n%s", cfg.dump(), extra=FILE_ONLY)
     if writable and comm.is_main_process():
@@ -65,30 +68,27 @@ def setup(args: Namespace) -> CfgNode:
     return cfg
 
 
-def choose_device(cfg: CfgNode, *, force_cpu: bool = False) -> CfgNode:
-    """A copy of the config whose MODEL.DEVICE and BOOTSTRAP_MODEL.DEVICE exist here.
+def choose_device(cfg: CfgNode) -> CfgNode:
+    """A copy of the config whose MODEL.DEVICE exists in this process.
 
-    ``cuda``, the default of detectron2 and of all its YAML files, becomes ``cpu`` with one printed
-    line where there is no CUDA device; in a run of several processes every process gets its own
-    GPU.
+    ``cuda``, the default of detectron2 and of all its YAML files, becomes ``cpu`` with one log line
+    where there is no CUDA device. In a run of several processes each uses its own GPU, whatever
+    number is given. The copy is for building a model: what is saved names the device that was
+    asked for.
     """
+    wanted = cfg.MODEL.DEVICE
+    device = "cuda" if wanted == "auto" else wanted
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        logger.info("No CUDA device: MODEL.DEVICE %s is cpu", wanted)
+        device = "cpu"
+    elif device.startswith("cuda:") and comm.get_world_size() > 1:
+        logger.info("MODEL.DEVICE %s: each process uses its own GPU", wanted)
+        device = "cuda"  # torch's current device
     cfg = cfg.clone()
     cfg.defrost()
-    wanted = cfg.MODEL.DEVICE
-    cfg.MODEL.DEVICE = _existing_device(wanted, force_cpu=force_cpu)
-    if cfg.MODEL.DEVICE == "cpu" != wanted and not force_cpu:
-        logger.info("No CUDA device: MODEL.DEVICE is cpu")
-    teacher = cfg.BOOTSTRAP_MODEL
-    teacher.DEVICE = _existing_device(teacher.DEVICE, force_cpu=force_cpu)
+    cfg.MODEL.DEVICE = device
     cfg.freeze()
     return cfg
-
-
-def _existing_device(device: str, *, force_cpu: bool) -> str:
-    device = "cuda" if device == "auto" else device
-    if device.startswith("cuda") and (force_cpu or not torch.cuda.is_available()):
-        return "cpu"
-    return f"cuda:{torch.cuda.current_device()}" if device == "cuda" else device
 
 
 def seed_process(cfg: CfgNode, *, start_iter: int = 0) -> None:

@@ -1,14 +1,18 @@
-"""A schedule written for one batch size, brought to another by the linear rule.
+"""A schedule written for one batch size, scaled to another by the linear rule.
 
 With ``scale = batch / reference batch`` the learning rate is multiplied by ``scale`` and everything
 that counts iterations is divided by it, so the network sees the same number of images and the same
 steps per image. Goyal et al., "Accurate, Large Minibatch SGD", 2017.
+
+Nothing is scaled unless SOLVER.AUTO_SCALE_LR (``--auto-scale-lr``) or detectron2's own
+SOLVER.REFERENCE_WORLD_SIZE asks for it.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer
@@ -16,105 +20,98 @@ from detectron2.utils import comm
 
 logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Schedule:
-    """The numbers that depend on the batch size; counts are iterations, 0 means off."""
-
-    base_lr: float
-    base_lr_end: float
-    max_iter: int
-    warmup_iters: int
-    steps: tuple[int, ...]
-    eval_period: int
-    checkpoint_period: int
+RATES = ("SOLVER.BASE_LR", "SOLVER.BASE_LR_END")
+ITERATIONS = (
+    "SOLVER.MAX_ITER",
+    "SOLVER.WARMUP_ITERS",
+    "SOLVER.STEPS",
+    "SOLVER.CHECKPOINT_PERIOD",
+    "TEST.EVAL_PERIOD",
+)
 
 
-def scale_schedule(schedule: Schedule, *, reference_batch: int, batch: int) -> Schedule:
-    """The schedule for ``batch`` images per step, given the one for ``reference_batch``.
+def scale_config(cfg: CfgNode, given: Collection[str] = ()) -> CfgNode:
+    """The config with its schedule scaled to the batch size or the number of processes, if asked.
 
-    Counts are rounded to whole iterations and stay at least 1 where they were not 0.
-
-    Raises:
-        ValueError: a batch size is not positive.
-    """
-    if reference_batch <= 0 or batch <= 0:
-        raise ValueError(
-            f"batch sizes must be positive, got reference {reference_batch} and {batch}"
-        )
-
-    def iterations(count: int) -> int:
-        return max(1, round(count * reference_batch / batch)) if count else 0
-
-    return Schedule(
-        base_lr=schedule.base_lr * batch / reference_batch,
-        base_lr_end=schedule.base_lr_end * batch / reference_batch,
-        max_iter=iterations(schedule.max_iter),
-        warmup_iters=iterations(schedule.warmup_iters),
-        steps=tuple(iterations(step) for step in schedule.steps),
-        eval_period=iterations(schedule.eval_period),
-        checkpoint_period=iterations(schedule.checkpoint_period),
-    )
-
-
-def scale_config(cfg: CfgNode) -> CfgNode:
-    """The config with its schedule scaled to SOLVER.IMS_PER_BATCH; one log line says what changed.
-
-    Does nothing where SOLVER.REFERENCE_BATCH_SIZE is 0 or equals the batch size. The result carries
-    its own batch size as the reference, so that scaling a saved config once more changes nothing. A
-    config with detectron2's SOLVER.REFERENCE_WORLD_SIZE is scaled by detectron2's own rule first.
+    Where nothing is asked for and SOLVER.IMS_PER_BATCH differs from SOLVER.REFERENCE_BATCH_SIZE,
+    one log line says how to scale. The result carries its own batch size as the reference, so that
+    scaling a saved config once more changes nothing.
 
     Args:
         cfg: a config; not modified.
+        given: keys of the command line, whose values are kept as they are.
 
     Returns:
-        A frozen copy.
+        A frozen config.
+
+    Raises:
+        ValueError: both rules are asked for, a batch size is not positive, or IMS_PER_BATCH cannot
+            be divided among REFERENCE_WORLD_SIZE processes.
     """
-    cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()).clone()
-    solver, reference = cfg.SOLVER, cfg.SOLVER.REFERENCE_BATCH_SIZE
-    if reference and reference != solver.IMS_PER_BATCH:
-        before = _schedule_of(cfg)
-        after = scale_schedule(before, reference_batch=reference, batch=solver.IMS_PER_BATCH)
-        logger.info(_describe(before, after, reference, solver.IMS_PER_BATCH))
-        cfg.defrost()
-        solver.BASE_LR, solver.BASE_LR_END = after.base_lr, after.base_lr_end
-        solver.MAX_ITER, solver.WARMUP_ITERS, solver.STEPS = (
-            after.max_iter,
-            after.warmup_iters,
-            after.steps,
+    solver = cfg.SOLVER
+    batch, reference, world = (
+        solver.IMS_PER_BATCH,
+        solver.REFERENCE_BATCH_SIZE,
+        solver.REFERENCE_WORLD_SIZE,
+    )
+    if solver.AUTO_SCALE_LR:
+        if world:
+            raise ValueError(
+                f"SOLVER.AUTO_SCALE_LR and SOLVER.REFERENCE_WORLD_SIZE {world} would both scale the"
+                " schedule; set one of them to False or 0"
+            )
+        if reference <= 0 or batch <= 0:
+            raise ValueError(
+                "SOLVER.AUTO_SCALE_LR needs positive batch sizes, got SOLVER.REFERENCE_BATCH_SIZE"
+                f" {reference} and SOLVER.IMS_PER_BATCH {batch}"
+            )
+        return _scaled(cfg, given)
+    if world:
+        if batch % world:
+            raise ValueError(
+                f"SOLVER.IMS_PER_BATCH {batch} cannot be divided among SOLVER.REFERENCE_WORLD_SIZE"
+                f" {world} processes"
+            )
+        return DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+    if reference and reference != batch:
+        logger.info(
+            "The schedule was written for %d images per step, SOLVER.IMS_PER_BATCH is %d; learning"
+            " rate %g and %d iterations are used as they are. --auto-scale-lr scales them",
+            reference,
+            batch,
+            solver.BASE_LR,
+            solver.MAX_ITER,
         )
-        solver.CHECKPOINT_PERIOD, cfg.TEST.EVAL_PERIOD = after.checkpoint_period, after.eval_period
-        solver.REFERENCE_BATCH_SIZE = solver.IMS_PER_BATCH
+    return cfg
+
+
+def _scaled(cfg: CfgNode, given: Collection[str]) -> CfgNode:
+    cfg = cfg.clone()
+    cfg.defrost()
+    batch, reference = cfg.SOLVER.IMS_PER_BATCH, cfg.SOLVER.REFERENCE_BATCH_SIZE
+    scale, changes = batch / reference, []
+    for key in (*RATES, *ITERATIONS):
+        node, name = cfg[key.split(".")[0]], key.split(".")[1]
+        before = node[name]
+        if key in given:
+            continue
+        node[name] = before * scale if key in RATES else _iterations(before, scale)
+        if node[name] != before:
+            changes.append(f"{key} {before} -> {node[name]}")
+    logger.info(
+        "Schedule scaled from %d to %d images per step (x%g): %s",
+        reference,
+        batch,
+        scale,
+        ", ".join(changes) or "nothing to change",
+    )
+    cfg.SOLVER.REFERENCE_BATCH_SIZE = batch
     cfg.freeze()
     return cfg
 
 
-def _schedule_of(cfg: CfgNode) -> Schedule:
-    solver = cfg.SOLVER
-    return Schedule(
-        base_lr=solver.BASE_LR,
-        base_lr_end=solver.BASE_LR_END,
-        max_iter=solver.MAX_ITER,
-        warmup_iters=solver.WARMUP_ITERS,
-        steps=tuple(solver.STEPS),
-        eval_period=cfg.TEST.EVAL_PERIOD,
-        checkpoint_period=solver.CHECKPOINT_PERIOD,
-    )
-
-
-def _describe(before: Schedule, after: Schedule, reference: int, batch: int) -> str:
-    changes = []
-    for field in fields(before):
-        old, new = getattr(before, field.name), getattr(after, field.name)
-        if old != new:
-            name = field.name.replace("_", " ")
-            changes.append(f"{name} {_number(old)} -> {_number(new)}")
-    return (
-        f"Schedule scaled from {reference} to {batch} images per step (x{batch / reference:g}): "
-        + ", ".join(changes)
-        + "; SOLVER.REFERENCE_BATCH_SIZE 0 turns this off"
-    )
-
-
-def _number(value: float | tuple[int, ...]) -> str:
-    return str(value) if isinstance(value, tuple) else f"{value:g}" if value < 1 else f"{value}"
+def _iterations(count: Any, scale: float) -> Any:
+    """Whole iterations, at least 1 where they were not 0."""
+    if isinstance(count, (tuple, list)):
+        return tuple(_iterations(entry, scale) for entry in count)
+    return max(1, round(count / scale)) if count else 0
