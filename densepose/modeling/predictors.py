@@ -6,6 +6,7 @@ Shapes: N people, R = side of the head features, S = 2 R = side of the maps, D c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -76,8 +77,7 @@ class DensePoseChartPredictor(nn.Module):
                 in_channels, width, kernel_size, stride=2, padding=kernel_size // 2 - 1
             )
             self.add_module(layer, conv)
-        self.field_widths = dict(widths.values())
-        self.padding = kernel_size // 2 - 1
+        self.fields = [field for field, _ in widths.values()]
         self.upscale = upscale
         self.segm_confidence_epsilon = segm_confidence_epsilon
         initialize_convolutions(self)
@@ -97,23 +97,21 @@ class DensePoseChartPredictor(nn.Module):
     @property
     def has_coarse(self) -> bool:
         """Whether a coarse segmentation is predicted, not derived from the parts."""
-        return "coarse_logits" in self.field_widths
+        return "coarse_logits" in self.fields
 
     def forward(self, features: Tensor) -> ChartOutput:
         """(N, in_channels, R, R) -> maps of side S = 2 R; N = 0 gives empty maps."""
-        layers = list(self.children())
-        # One wide layer instead of four: the same values, the features are read once.
-        weight = torch.cat([layer.weight for layer in layers], dim=1)
-        bias = torch.cat([layer.bias for layer in layers])
-        maps = F.conv_transpose2d(features, weight, bias, stride=2, padding=self.padding)
-        parts = maps.split(list(self.field_widths.values()), dim=1)
-        fields = dict(zip(self.field_widths, parts, strict=True))
+        fields = dict(zip(self.fields, self.layer_outputs(features), strict=True))
         if not self.has_coarse:
             fields["coarse_logits"] = _body_or_not(fields["part_logits"])
         output = ChartOutput(upscale=self.upscale, **fields)
         if self.segm_confidence_epsilon is None:
             return output
         return _scaled_by_confidence(output, self.segm_confidence_epsilon)
+
+    def layer_outputs(self, features: Tensor) -> Sequence[Tensor]:
+        """(N, in_channels, R, R) -> the (N, width, S, S) maps of each layer."""
+        return [layer(features) for layer in self.children()]
 
 
 class DensePoseChartWithConfidencePredictor(DensePoseChartPredictor):

@@ -249,15 +249,19 @@ class DensePoseROIHeads(StandardROIHeads):
     def densepose_features(self, features: Mapping[str, Tensor], boxes: list[Boxes]) -> Tensor:
         """What the predictor is given for the boxes of all images: (N, channels, R, R)."""
         levels = [features[name] for name in self.densepose_in_features]
-        if self.decoder is None:
-            pooled = self.densepose_pooler(levels, boxes)
-        else:
-            pooled = self.decoder.pool(levels, boxes, self.densepose_pooler)
+        pooled = self.pool_levels(levels, boxes)
         if len(pooled) == 0 and self.training:
             # The pooler forgets where an empty result came from; every parameter takes part in
             # every step.
-            pooled = pooled + torch.stack([level.flatten()[:0].sum() for level in levels]).sum()
+            sources = [*levels, *(self.decoder.parameters() if self.decoder is not None else ())]
+            pooled = pooled + sum(source.flatten()[:0].sum() for source in sources)
         return self.densepose_head(pooled)
+
+    def pool_levels(self, levels: list[Tensor], boxes: list[Boxes]) -> Tensor:
+        """(N, C, R, R) features of the boxes, from the levels or from the map they merge into."""
+        if self.decoder is not None:
+            levels = [self.decoder(levels)]
+        return self.densepose_pooler(levels, boxes)
 
 
 def attach_densepose(output: ChartOutput, instances: list[Instances]) -> None:

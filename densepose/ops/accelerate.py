@@ -13,8 +13,10 @@ import torch
 from torch import nn
 
 from densepose.ops import tile_threads
+from densepose.ops.decoder_regions import merging_class, region_class
 from densepose.ops.depthwise import depthwise_class, is_same_padded
 from densepose.ops.folding import fold_frozen_norms
+from densepose.ops.joined_layers import joined_class
 from densepose.ops.linear import AcceleratedLinear, onednn_is_faster
 from densepose.ops.memory import keep_freed_memory
 from densepose.ops.pooler import GatherROIPooler
@@ -35,6 +37,8 @@ class Acceleration:
     winograd_convolutions: int
     depthwise_convolutions: int = 0
     linears: int = 0
+    decoders: int = 0
+    predictors: int = 0
 
     def __str__(self) -> str:
         parts = {
@@ -43,6 +47,8 @@ class Acceleration:
             "folded norms": self.folded_norms,
             "gather RoIAlign poolers": self.poolers,
             "oneDNN linear layers": self.linears,
+            "decoders around boxes": self.decoders,
+            "predictors of one wide layer": self.predictors,
         }
         found = [f"{count} {name}" for name, count in parts.items() if count]
         return ", ".join([*found, "channels-last"])
@@ -66,6 +72,8 @@ def accelerate(model: nn.Module, *, for_inference: bool = False) -> Acceleration
         _swap_poolers(model),
         *_swap_convolutions(model),
         _swap_linears(model),
+        _swap_decoders(model),
+        _swap_predictors(model),
     )
     keep_freed_memory(large_blocks=for_inference)
     model.to(memory_format=torch.channels_last)
@@ -127,6 +135,33 @@ def _swap_linears(model: nn.Module) -> int:
     for layer in layers:
         layer.__class__ = AcceleratedLinear
     return len(layers)
+
+
+def _swap_decoders(model: nn.Module) -> int:
+    """Levels are added before they are doubled, around the boxes alone where these are known."""
+    from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
+
+    count = 0
+    for module in model.modules():
+        decoder = getattr(module, "decoder", None)
+        if isinstance(decoder, SemSegFPNHead) and not hasattr(decoder, "merges_levels"):
+            decoder.__class__ = merging_class(type(decoder))
+            if hasattr(module, "pool_levels"):
+                module.__class__ = region_class(type(module))
+            count += 1
+    return count
+
+
+def _swap_predictors(model: nn.Module) -> int:
+    """Transposed convolutions of the same features become one wide layer."""
+    predictors = [
+        module
+        for module in model.modules()
+        if hasattr(module, "layer_outputs") and not hasattr(module, "joins_layers")
+    ]
+    for predictor in predictors:
+        predictor.__class__ = joined_class(type(predictor))
+    return len(predictors)
 
 
 def _suits_winograd(module: nn.Module) -> bool:

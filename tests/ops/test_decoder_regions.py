@@ -11,7 +11,7 @@ from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Boxes
 
 from densepose.modeling.decoder import Decoder
-from densepose.modeling.map_regions import Region, run_on_region
+from densepose.ops.decoder_regions import Region, merging_class, pool_regions, run_on_region
 
 STRIDES = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}
 SHAPES = {name: ShapeSpec(channels=6, stride=stride) for name, stride in STRIDES.items()}
@@ -28,14 +28,7 @@ LARGE = [[2.0, 3.0, 316.0, 222.0]]
 
 def decoder(norm: str = "") -> Decoder:
     torch.manual_seed(0)
-    model = Decoder(
-        SHAPES,
-        in_features=list(STRIDES),
-        hidden_channels=8,
-        out_channels=7,
-        common_stride=4,
-        norm=norm,
-    )
+    model = Decoder(SHAPES, num_classes=7, conv_dims=8, common_stride=4, norm=norm)
     nn.init.normal_(model.predictor.bias)
     return model.double()
 
@@ -79,7 +72,7 @@ def test_pooling_around_the_boxes_equals_pooling_the_whole_map(kind, boxes, crop
     lists = [Boxes(torch.tensor(image, dtype=torch.float64)) for image in boxes]
     want = pooler(kind)([model(maps)], lists)
     seen = cells_of_first_level(model)
-    got = model.pool(maps, lists, pooler(kind))
+    got = pool_regions(model, maps, lists, pooler(kind))
     assert (seen[0] < maps[0][0, 0].numel()) == cropped
     torch.testing.assert_close(got, want, atol=1e-9, rtol=1e-9)
     upstream = torch.randn_like(want)
@@ -90,11 +83,23 @@ def test_pooling_around_the_boxes_equals_pooling_the_whole_map(kind, boxes, crop
         torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.parametrize("norm", ["", "BN"])
+def test_levels_added_before_doubling_equal_levels_doubled_one_by_one(norm: str):
+    model, maps = decoder(norm), [level.requires_grad_() for level in levels(2)]
+    want = model(maps)
+    leaves = [*maps, *model.parameters()]
+    want_grads = torch.autograd.grad(want.square().sum(), leaves)
+    model.__class__ = merging_class(type(model))
+    got = model(maps)
+    torch.testing.assert_close(got, want)
+    torch.testing.assert_close(torch.autograd.grad(got.square().sum(), leaves), want_grads)
+
+
 def test_pooling_of_maxima_is_left_after_the_predictor():
     model, maps = decoder().float(), [level.float() for level in levels(1)]
     boxes = [Boxes(torch.tensor(TWO))]
     want = pooler("ROIPool")([model(maps)], boxes)
-    got = model.pool(maps, boxes, pooler("ROIPool"))
+    got = pool_regions(model, maps, boxes, pooler("ROIPool"))
     torch.testing.assert_close(got, want, atol=1e-4, rtol=1e-4)
 
 
@@ -105,7 +110,7 @@ def test_a_norm_over_the_whole_map_needs_the_whole_map(norm, cropped):
         model.p3[0].norm = nn.GroupNorm(2, 8).double()
     seen = cells_of_first_level(model.train())
     boxes = [Boxes(torch.tensor(SMALL, dtype=torch.float64))]
-    got = model.pool(maps, boxes, pooler())
+    got = pool_regions(model, maps, boxes, pooler())
     assert (seen[0] < maps[0][0, 0].numel()) == cropped
     torch.testing.assert_close(got, pooler()([model(maps)], boxes), atol=1e-6, rtol=1e-6)
 
@@ -113,7 +118,7 @@ def test_a_norm_over_the_whole_map_needs_the_whole_map(norm, cropped):
 def test_nobody_costs_nothing_and_still_trains():
     model, maps = decoder(), levels(1)
     seen = cells_of_first_level(model)
-    pooled = model.pool(maps, [Boxes(torch.zeros(0, 4))], pooler())
+    pooled = pool_regions(model, maps, [Boxes(torch.zeros(0, 4))], pooler())
     assert pooled.shape == (0, 7, 4, 4) and not seen
     pooled.sum().backward()
     assert all(float(parameter.grad.abs().sum()) == 0 for parameter in model.parameters())
@@ -131,7 +136,7 @@ class KeepsItsInput(nn.Module):
 def test_a_box_that_is_not_finite_is_left_to_the_pooler():
     model, maps = decoder(), levels(1)
     boxes = [Boxes(torch.tensor([[0.0, 0.0, float("inf"), 20.0]]))]
-    torch.testing.assert_close(model.pool(maps, boxes, KeepsItsInput()), model(maps))
+    torch.testing.assert_close(pool_regions(model, maps, boxes, KeepsItsInput()), model(maps))
 
 
 @pytest.mark.parametrize(
