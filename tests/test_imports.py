@@ -43,7 +43,6 @@ DOES_WITHOUT = {
 }
 EXCEPT = {
     ("evaluation/evaluator.py", "detectron2"),  # the one file that a training loop talks to
-    ("surface/bake_source.py", "torch"),  # only for baking: anny speaks torch
 }
 GEOMETRY = {"anny", "warp", "igl", "trimesh"}
 

@@ -69,8 +69,8 @@ def compare(args: argparse.Namespace, project: Path, work_dir: Path) -> int:
     """Make the files, run both evaluators on every set, print the differences."""
     from densepose.evaluation.generated import generated_set, generated_surface
     from densepose.evaluation.prediction_file import PredictionWriter
-    from densepose.surface.official import load_official_surface
-    from densepose.surface.official_export import write_official_files
+    from densepose.surface.official.export import write_official_files
+    from densepose.surface.official.surface import load_official_surface
 
     official = work_dir / "official"
     surface = generated_surface(args.seed, args.vertices_per_part)
@@ -166,7 +166,7 @@ def _in_process(which: str, folder: Path, project: Path | None) -> dict:
 def run_ours(folder: Path) -> int:
     """Evaluate with this project; called in a process of its own."""
     from densepose.evaluation import evaluate as module
-    from densepose.surface.official import load_official_surface
+    from densepose.surface.official.surface import load_official_surface
 
     place = json.loads((folder / "surface.json").read_text())
     before = _peak_mib()

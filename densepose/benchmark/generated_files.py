@@ -13,8 +13,8 @@ from scipy.io import savemat
 from densepose.evaluation.generated import IMAGE_SIZE, generated_set, generated_surface
 from densepose.evaluation.prediction_file import PredictionWriter
 from densepose.surface.charts import load_template_atlas
-from densepose.surface.official import load_official_surface
-from densepose.surface.official_export import write_official_files
+from densepose.surface.official.export import write_official_files
+from densepose.surface.official.surface import load_official_surface
 from densepose.synthetic.anatomy import load_anatomy
 from densepose.synthetic.background import random_background
 from densepose.synthetic.geometry import SceneGeometry

@@ -33,7 +33,7 @@ def prepare(case: dict[str, Any]) -> serving.Run:
 def _works(
     image: np.ndarray, iuv: np.ndarray, picture: np.ndarray
 ) -> dict[str, Callable[[], object]]:
-    from densepose.surface.iuv_lookup import template_iuv_lookup
+    from densepose.surface.charts import template_iuv_lookup
     from densepose.vis.texture import put_texture, take_texture
     from densepose.vis.texture_layout import split_picture
     from densepose.vis.texture_seams import template_seam_filler

@@ -45,8 +45,8 @@ def run(args: Namespace) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining
 
-    from densepose.surface.build_own import BuildOptions, build_own_surface
-    from densepose.surface.own_surface import write_own_surface
+    from densepose.surface.own.build import BuildOptions, build_own_surface
+    from densepose.surface.own.surface_file import write_own_surface
     from densepose.vis.atlas_picture import draw_atlas
 
     out = args.out or Path(args.mesh.name).with_suffix(".npz")

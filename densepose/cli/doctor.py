@@ -159,7 +159,12 @@ def surface_files(data_dir: str | None) -> Iterator[Finding]:
     from densepose.data.flip_symmetry import SMPL_SYMMETRY_FILE
     from densepose.data.registration import datasets_root
     from densepose.surface.geodesics import default_cache_dir
-    from densepose.surface.official import CHARTS_FILE, CONVERTED_FILE, DISTANCE_FILE, VERTEX_FILE
+    from densepose.surface.official.surface import (
+        CHARTS_FILE,
+        CONVERTED_FILE,
+        DISTANCE_FILE,
+        VERTEX_FILE,
+    )
 
     area, cached = "surface files", sorted(default_cache_dir().glob("geodesics_*.npy"))
     yield Finding(

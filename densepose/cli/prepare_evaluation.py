@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from densepose.surface.official_sources import OfficialFile
-    from densepose.surface.prepare_official import Prepared
+    from densepose.surface.official.prepare import OfficialFile, Prepared
 
 HELP = "check and convert the official evaluation files, or export the synthetic body as such"
 EXAMPLE = """\
@@ -56,7 +55,7 @@ def run(args: Namespace) -> int:
 
 def _list(folder: Path, console: Console) -> int:
     """All files with what they are for, their licences, and the commands that fetch them."""
-    from densepose.surface.official_sources import fetch_commands, official_files
+    from densepose.surface.official.prepare import fetch_commands, official_files
 
     files = official_files()
     width = max(len(file.path) for file in files)
@@ -73,7 +72,7 @@ def _list(folder: Path, console: Console) -> int:
 
 
 def _export(target: Path, console: Console) -> int:
-    from densepose.surface.official_export import export_template
+    from densepose.surface.official.export import export_template
 
     with console.status("exporting") as status:
         files = export_template(target, on_file=lambda name: status.update(f"writing {name}"))
@@ -86,8 +85,12 @@ def _prepare(folder: Path, console: Console) -> int:
     """Check every file that is there; one line for each, one at the end."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from densepose.surface.official_sources import files_in
-    from densepose.surface.prepare_official import already_prepared, prepare_file, work_bytes
+    from densepose.surface.official.prepare import (
+        already_prepared,
+        files_in,
+        prepare_file,
+        work_bytes,
+    )
 
     done: dict[str, Prepared] = {}
     problems: list[str] = []
@@ -128,7 +131,7 @@ def _line(made: Prepared, state: str) -> str:
 def _conclude(
     folder: Path, console: Console, done: dict[str, Prepared], problems: list[str]
 ) -> int:
-    from densepose.surface.official_sources import official_files
+    from densepose.surface.official.prepare import official_files
 
     needed = [file for file in official_files() if file.group == "evaluation"]
     lacking: list[OfficialFile] = [file for file in needed if file.path not in done]

@@ -166,7 +166,7 @@ def _only(prediction: ImagePrediction, person: int, source: Path) -> ImagePredic
 
 def _seam_filler(surface: str | None, tile_px: int) -> SeamFiller | None:
     from densepose.surface.evaluation_surface import is_own_surface
-    from densepose.surface.own_surface import read_own_surface
+    from densepose.surface.own.surface_file import read_own_surface
     from densepose.vis.texture_seams import SeamFiller, template_seam_filler
 
     if surface is None:

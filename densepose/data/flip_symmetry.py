@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from densepose.surface.evaluation_surface import is_own_surface
-from densepose.surface.own_surface import read_own_surface
+from densepose.surface.own.surface_file import read_own_surface
 from densepose.surface.symmetry import ChartSymmetry, load_uv_symmetry, template_symmetry
 
 from .registration import SURFACES, require_registered, smpl_dir

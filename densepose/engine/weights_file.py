@@ -24,7 +24,7 @@ from torch import Tensor
 from detectron2.utils.file_io import PathManager
 
 from densepose.model_zoo.files import fetch, fetch_address
-from densepose.surface.numpy_pickle import load_numpy_pickle
+from densepose.surface.official.pickles import load_numpy_pickle
 
 from .shipped_model import SCHEME as SHIPPED
 from .shipped_model import find_shipped_model

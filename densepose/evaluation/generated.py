@@ -18,7 +18,7 @@ from densepose.structures.grids import ANNOTATION_GRID, UV_STEPS
 from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import EvaluationSurface
 from densepose.surface.geodesics import GeodesicDistances, packed_size
-from densepose.surface.official import OfficialCharts
+from densepose.surface.official.surface import OfficialCharts
 
 from .gps import NUM_PARTS
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from densepose.structures.prediction import ImagePrediction
+from densepose.surface.body import PART_NAMES
 from densepose.surface.evaluation_surface import EvaluationSurface
-from densepose.surface.template import PART_NAMES
 
 from .average_precision import average_precision_table
 from .coco_detection import DetectionCollector

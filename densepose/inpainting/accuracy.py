@@ -23,9 +23,9 @@ import numpy as np
 from densepose.data.inpainted import InpaintedImage
 from densepose.evaluation.correct_points import PointTotals
 from densepose.structures.grids import UV_STEPS
+from densepose.surface.body import PART_NAMES
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.evaluation_surface import EvaluationSurface
-from densepose.surface.template import PART_NAMES
 
 # Pixels compared of each person at most, drawn at random.
 PIXELS_PER_PERSON = 300

@@ -84,7 +84,7 @@ def load_evaluation_surface(
     """
     if is_own_surface(name):
         # Imported here because that module, as the official one, builds an EvaluationSurface.
-        from .own_surface import load_own_evaluation_surface
+        from .own.surface_file import load_own_evaluation_surface
 
         return load_own_evaluation_surface(name, cache_dir=cache_dir, progress=progress)
     if name == "template":
@@ -97,7 +97,7 @@ def load_evaluation_surface(
                 " SMPL_SUBDIV_TRANSFORM.mat and Pdist_matrix.pkl"
             )
         # Imported here because that module builds an EvaluationSurface.
-        from .official import load_official_surface
+        from .official.surface import load_official_surface
 
         return load_official_surface(data_dir, num_vertices=int(official["vertices"]))
     raise ValueError(

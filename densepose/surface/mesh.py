@@ -3,10 +3,13 @@
 Shapes: V vertices, F triangles, E undirected edges. Lengths in metres, areas in square metres.
 Vertices are 0-based.
 A triangle's corners run counter-clockwise seen from outside, so normals point out of the body.
+
+A short name for the exact content of some arrays, by which files derived from them are known.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -162,3 +165,25 @@ def is_closed_manifold(faces: NDArray[np.integer]) -> bool:
 def euler_characteristic(faces: NDArray[np.integer]) -> int:
     """V - E + F over the vertices in use: 2 for a sphere, 1 for a disc."""
     return len(np.unique(faces)) - len(edges(faces)) + len(faces)
+
+
+def mesh_fingerprint(
+    vertices_m: NDArray[np.floating], faces: NDArray[np.integer], *labels: NDArray[np.integer]
+) -> str:
+    """Sixteen hexadecimal digits that change with any vertex (to float32), face or label."""
+    digest = hashlib.sha256()
+    for array, dtype in (
+        (vertices_m, "<f4"),
+        (faces, "<i4"),
+        *((label, "<i4") for label in labels),
+    ):
+        digest.update(str(np.shape(array)).encode())
+        digest.update(np.ascontiguousarray(array, dtype).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def plane_areas(position: NDArray[np.floating], faces: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(F,) signed areas in the plane; negative for a triangle that is turned over."""
+    a, b, c = (np.asarray(position, np.float64)[faces[:, corner]] for corner in range(3))
+    first, second = b - a, c - a
+    return 0.5 * (first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0])

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .chart_lookup import UV_STEPS
+from .body import PART_NAMES, load_template
+from .chart_search import UV_STEPS
 from .charts import NUM_PARTS, ChartAtlas, load_template_atlas
-from .matlab_file import read_mat
-from .template import PART_NAMES, load_template
+from .official.reading import read_mat
 
 logger = logging.getLogger(__name__)
 

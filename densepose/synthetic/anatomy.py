@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_matrix, diags
 
-from densepose.surface.template import BodyTemplate, load_template
+from densepose.surface.body import BodyTemplate, load_template
 
 TORSO, HANDS, FEET, HEAD = (1, 2), (3, 4), (5, 6), (23, 24)
 LEGS = tuple(range(7, 15))

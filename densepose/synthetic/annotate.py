@@ -17,7 +17,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from densepose.structures.grids import ANNOTATION_GRID
-from densepose.surface.template import KEYPOINT_NAMES
+from densepose.surface.body import KEYPOINT_NAMES
 
 from .truth import NUM_REGIONS, REGION_OF_PART, Truth
 

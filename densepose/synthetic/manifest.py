@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import densepose
-from densepose.surface import charts, template
+from densepose.surface import body as template
+from densepose.surface import charts
 
 from .photo_background import photo_files
 from .picture import CAMERAS, PictureSettings

@@ -1,6 +1,6 @@
 """Draw plausible poses and turn them into joint rotations of the body template.
 
-Frames as in ``surface.template``: x to the person's left, y up, z to the front; a rotation is
+Frames as in ``surface.body``: x to the person's left, y up, z to the front; a rotation is
 expressed in the frame of
 the parent joint, and all frames are world-aligned in the rest pose. Angles as in ``pose_library``.
 """

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from densepose.surface.chart_quality import area_distortion, distortion_percentile, folded_share
+from densepose.surface.body import PART_NAMES
 from densepose.surface.charts import NUM_PARTS, ChartAtlas
 from densepose.surface.mesh import face_normals
-from densepose.surface.template import PART_NAMES
+from densepose.surface.own.quality import area_distortion, distortion_percentile, folded_share
 
 from .colors import PART_COLORS
 

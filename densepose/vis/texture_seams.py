@@ -10,8 +10,8 @@ import functools
 
 import numpy as np
 
-from densepose.surface.chart_seams import points_beyond_seams, seam_points
 from densepose.surface.charts import ChartAtlas, load_template_atlas
+from densepose.surface.seams import points_beyond_seams, seam_points
 
 from .texture import sample_texture
 from .texture_layout import TILE_PX, check_tiles

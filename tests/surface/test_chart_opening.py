@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.surface.chart_opening import border_loops, open_to_disc, split_at
 from densepose.surface.mesh import SurfaceMesh, euler_characteristic
+from densepose.surface.own.flatten import border_loops, open_to_disc, split_at
 from tests.surface.shapes import grid_mesh, half_cylinder, sphere
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.surface.chart_seams import find_seams, points_beyond_seams, seam_points
 from densepose.surface.charts import ChartAtlas, load_template_atlas
+from densepose.surface.seams import find_seams, points_beyond_seams, seam_points
 from tests.surface.shapes import two_part_atlas
 
 

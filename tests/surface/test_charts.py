@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from densepose.structures.grids import UV_STEPS
-from densepose.surface import chart_lookup
-from densepose.surface.bake_atlas import save_atlas
-from densepose.surface.chart_quality import (
+from densepose.surface import chart_search as chart_lookup
+from densepose.surface.body import load_template
+from densepose.surface.charts import ASSET, ChartAtlas, load_template_atlas, read_atlas
+from densepose.surface.mesh import edges, euler_characteristic
+from densepose.surface.own.quality import (
     area_distortion,
     distortion_percentile,
     folded_share,
     random_surface_points,
     surface_points,
 )
-from densepose.surface.charts import ASSET, ChartAtlas, load_template_atlas, read_atlas
-from densepose.surface.mesh import edges, euler_characteristic
-from densepose.surface.template import load_template
 from tests.surface.shapes import two_part_atlas
+from tools.assets.bake_atlas import save_atlas
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_arrays_that_do_not_fit_together_are_refused(flat, field, change, messag
 
 
 def test_the_baked_atlas_is_the_one_of_the_baked_body(tmp_path):
-    """Fails when the body was baked again without its atlas: run tools/bake_atlas.py."""
+    """Fails when the body was baked again without its atlas: run bake_atlas."""
     body = load_template()
     assert read_atlas(ASSET, body).mesh is body.mesh
     other = dataclasses.replace(body, face_part=body.face_part[::-1])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from densepose.surface.cse_mesh import (
+from densepose.surface.official.cse import (
     MESH_NAMES,
     load_cse_mesh,
     mesh_paths,

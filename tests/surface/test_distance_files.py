@@ -9,15 +9,15 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from densepose.surface import distance_files
-from densepose.surface.distance_files import (
+from densepose.surface.geodesics import GeodesicDistances
+from densepose.surface.official.surface import (
     MatrixDistances,
     convert_distance_matrix,
     convert_distances,
     num_vertices_of,
     open_distances,
 )
-from densepose.surface.geodesics import GeodesicDistances
+from densepose.surface.official.surface import surface as distance_files
 
 COUNT = 37
 

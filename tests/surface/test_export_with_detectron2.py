@@ -14,10 +14,10 @@ import pytest
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.evaluation.generated import generated_set
 from densepose.evaluation.prediction_file import PredictionWriter
-from densepose.surface.cse_mesh import load_cse_mesh
 from densepose.surface.evaluation_surface import EvaluationSurface
 from densepose.surface.geodesics import GeodesicDistances, packed_size
-from densepose.surface.official_export import export_surface
+from densepose.surface.official.cse import load_cse_mesh
+from densepose.surface.official.export import export_surface
 from densepose.surface.symmetry import derive_symmetry, load_uv_symmetry
 
 from .shapes import patchwork_atlas

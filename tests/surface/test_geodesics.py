@@ -8,16 +8,16 @@ from pygeodesic import geodesic as exact
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
+from densepose.surface.body import load_template
 from densepose.surface.geodesics import (
     GeodesicDistances,
     cached_geodesics,
     packed_index,
     packed_size,
+    straight_line_graph,
     write_geodesics,
 )
 from densepose.surface.mesh import SurfaceMesh
-from densepose.surface.straight_lines import straight_line_graph
-from densepose.surface.template import load_template
 from tests.surface.shapes import grid_mesh, sphere, unit_cube
 
 

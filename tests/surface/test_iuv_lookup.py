@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.surface.chart_lookup import UV_STEPS
-from densepose.surface.charts import ChartAtlas
-from densepose.surface.iuv_lookup import (
+from densepose.surface.body import load_template
+from densepose.surface.chart_search import UV_STEPS
+from densepose.surface.charts import (
+    ChartAtlas,
     IuvLookup,
     chart_grid,
     template_iuv_lookup,
     vertex_charts,
     vertex_iuv,
 )
-from densepose.surface.template import load_template
 from tests.surface.shapes import two_part_atlas
 
 

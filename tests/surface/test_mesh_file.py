@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from densepose.surface.mesh import SurfaceMesh
-from densepose.surface.mesh_file import read_mesh
-from densepose.surface.part_labels import labels_of_faces, read_part_labels
+from densepose.surface.own.mesh_file import read_mesh
+from densepose.surface.own.parts import labels_of_faces, read_part_labels
 from tests.surface.shapes import unit_cube
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from densepose.surface.official import OfficialCharts
+from densepose.surface.official.surface import OfficialCharts
 
 
 def charts(rng: np.random.Generator, count: int, parts: int = 3) -> OfficialCharts:

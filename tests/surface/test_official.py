@@ -10,7 +10,8 @@ from scipy.io import savemat
 from scipy.spatial.distance import cdist
 
 from densepose.surface.evaluation_surface import load_evaluation_surface
-from densepose.surface.official import (
+from densepose.surface.official.export import write_official_files
+from densepose.surface.official.surface import (
     CHARTS_FILE,
     CONVERTED_FILE,
     DISTANCE_FILE,
@@ -19,7 +20,6 @@ from densepose.surface.official import (
     OfficialCharts,
     load_official_surface,
 )
-from densepose.surface.official_export import write_official_files
 
 VERTICES = 70
 

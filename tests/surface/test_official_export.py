@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from densepose.surface.cse_mesh import load_cse_mesh, mesh_paths
 from densepose.surface.geodesics import GeodesicDistances, packed_size
-from densepose.surface.official import load_official_surface
-from densepose.surface.official_export import export_surface, symmetry_tables, texture_coordinates
-from densepose.surface.pickle_writing import write_array_pickle
+from densepose.surface.official.cse import load_cse_mesh, mesh_paths
+from densepose.surface.official.export import (
+    export_surface,
+    symmetry_tables,
+    texture_coordinates,
+    write_array_pickle,
+)
+from densepose.surface.official.surface import load_official_surface
+from densepose.surface.official.uv_processed import chart_turns, read_uv_processed
 from densepose.surface.symmetry import derive_symmetry, load_uv_symmetry
-from densepose.surface.uv_processed import chart_turns, read_uv_processed
 
 from .shapes import patchwork_atlas
 

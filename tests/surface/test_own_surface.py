@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from densepose.surface.build_own import BuildOptions, build_own_surface, chart_warnings
-from densepose.surface.chart_quality import folded_share, random_surface_points, surface_points
+from densepose.surface.charts import IuvLookup, vertex_iuv
 from densepose.surface.evaluation_surface import load_evaluation_surface
 from densepose.surface.geodesics import cached_geodesics
-from densepose.surface.iuv_lookup import IuvLookup, vertex_iuv
-from densepose.surface.own_atlas import make_own_atlas
-from densepose.surface.own_surface import (
+from densepose.surface.own.build import (
+    BuildOptions,
+    build_own_surface,
+    chart_warnings,
+    make_own_atlas,
+)
+from densepose.surface.own.quality import folded_share, random_surface_points, surface_points
+from densepose.surface.own.surface_file import (
     OwnSurface,
     load_own_evaluation_surface,
     read_own_surface,

@@ -5,16 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.surface.mesh import SurfaceMesh, face_areas
-from densepose.surface.parametrize import (
-    classical_scaling,
-    disc_embedding,
-    flatten_without_folds,
-    geodesic_matrix,
-    majorise_stress,
-    plane_areas,
-)
+from densepose.surface.mesh import SurfaceMesh, face_areas, plane_areas
+from densepose.surface.own.flatten import disc_embedding, flatten_without_folds
 from tests.surface.shapes import grid_mesh, half_cylinder, sphere, unit_cube
+from tools.assets.bake_atlas import classical_scaling, geodesic_matrix, majorise_stress
 
 
 def gaps(position: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from densepose.surface.template import (
+from densepose.surface.body import (
     KEYPOINT_NAMES,
     BodyTemplate,
     load_template,

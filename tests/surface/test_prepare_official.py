@@ -12,11 +12,17 @@ import numpy as np
 import pytest
 
 from densepose.cli import prepare_evaluation
-from densepose.surface import official_sources
 from densepose.surface.geodesics import GeodesicDistances, packed_size
-from densepose.surface.official_export import export_surface
-from densepose.surface.official_sources import fetch_commands, files_in, official_files
-from densepose.surface.prepare_official import already_prepared, prepare_file, work_bytes
+from densepose.surface.official.export import export_surface
+from densepose.surface.official.prepare import (
+    already_prepared,
+    fetch_commands,
+    files_in,
+    official_files,
+    prepare_file,
+    work_bytes,
+)
+from densepose.surface.official.surface import prepare as official_sources
 from densepose.surface.symmetry import derive_symmetry
 
 from .shapes import patchwork_atlas
@@ -120,7 +126,7 @@ def test_what_cannot_be_used_is_told_and_the_rest_goes_on(folder, capsys):
 
 
 def test_a_number_of_distances_that_no_mesh_has_is_refused(folder):
-    from densepose.surface.pickle_writing import write_array_pickle
+    from densepose.surface.official.export import write_array_pickle
 
     values = [np.ones(5, np.float32)]
     write_array_pickle(folder / "Pdist_matrix.pkl", (5, 1), values, key="Pdist_matrix")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from densepose.surface.mesh import SurfaceMesh, is_closed_manifold
-from densepose.surface.mesh_checks import check_own_mesh, consistently_oriented, face_pieces
-from densepose.surface.mesh_symmetry import find_mirror_plane
-from densepose.surface.segmentation import absorb_islands, segment_mesh
+from densepose.surface.own.mesh_file import check_own_mesh, consistently_oriented, face_pieces
+from densepose.surface.own.mirror import find_mirror_plane
+from densepose.surface.own.parts import absorb_islands, segment_mesh
 from tests.surface.shapes import grid_mesh, half_cylinder, sphere, unit_cube
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.surface.template import load_template
+from densepose.surface.body import load_template
 from densepose.synthetic.pose_library import (
     ANGLE_LIMITS,
     ANGLE_NAMES,

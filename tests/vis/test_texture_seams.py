@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.surface.charts import load_template_atlas
-from densepose.surface.iuv_lookup import chart_grid
+from densepose.surface.charts import chart_grid, load_template_atlas
 from densepose.synthetic.picture import PictureSettings, draw_picture
 from densepose.vis.texture import put_texture, spread_colors, take_texture
 from densepose.vis.texture_seams import SeamFiller, seam_steps, template_seam_filler

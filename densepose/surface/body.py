@@ -1,0 +1,368 @@
+"""The body that ships with the project: skin, skeleton, shapes and the 24 DensePose parts.
+
+Frame: metres; x to the person's left, y up, z to the front. In the rest pose the soles are at
+y = 0, the arms hang at 45 degrees from the vertical, the elbows are bent by 41 degrees, and the
+frame of every joint is aligned with the world.
+Shapes: V vertices, F triangles, J joints, S shape directions, 17 keypoints in COCO order.
+
+The file ``assets/body.npz`` (K vertices to a keypoint); its origin, its licence and how to make it
+again are in ``assets/README.md``:
+
+=================  ==================  ===========================================================
+key                shape, dtype        meaning
+=================  ==================  ===========================================================
+schema             () int64            number of this layout
+vertices_m         (V, 3) float32      rest pose of the mean shape
+faces              (F, 3) int32        counter-clockwise seen from outside
+face_part          (F,) uint8          DensePose part of each triangle, 1 to 24
+mirror_vertex      (V,) int32          vertex at the mirrored place, its own inverse
+joint_names        (J,) str            pelvis first, parents before children
+joint_parents      (J,) int32          -1 for the pelvis
+joints_m           (J, 3) float32      rest pose of the mean shape
+mirror_joint       (J,) int32          joint on the other side, its own inverse
+skin_joint         (V, 4) uint8        joints that move a vertex
+skin_weight        (V, 4) float32      their weights, sum 1
+shape_names        (S,) str            what a direction changes
+shape_low          (S,) float32        smallest coefficient that still looks human
+shape_high         (S,) float32        largest one
+shape_vertices_m   (S, V, 3) float16   displacement for a coefficient of 1
+shape_joints_m     (S, J, 3) float32   displacement of the joints
+keypoint_vertex    (17, K) int32       vertices whose weighted mean is a keypoint
+keypoint_weight    (17, K) float32     their weights, sum 1
+=================  ==================  ===========================================================
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .mesh import SurfaceMesh, check_mesh
+
+ASSET = Path(__file__).parent / "assets" / "body.npz"
+
+PART_NAMES = (
+    "background",
+    "torso back",
+    "torso front",
+    "right hand",
+    "left hand",
+    "left foot",
+    "right foot",
+    "right upper leg back",
+    "left upper leg back",
+    "right upper leg front",
+    "left upper leg front",
+    "right lower leg back",
+    "left lower leg back",
+    "right lower leg front",
+    "left lower leg front",
+    "left upper arm front",
+    "right upper arm front",
+    "left upper arm back",
+    "right upper arm back",
+    "left lower arm front",
+    "right lower arm front",
+    "left lower arm back",
+    "right lower arm back",
+    "right head",
+    "left head",
+)
+
+KEYPOINT_NAMES = (
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+)
+
+
+@dataclass(frozen=True)
+class BodyTemplate:
+    """The body; ``shaped`` and ``posed`` compute new positions and never change the arrays."""
+
+    mesh: SurfaceMesh  # rest pose, mean shape
+    face_part: NDArray[np.uint8]  # (F,) 1 to 24
+    mirror_vertex: NDArray[np.int64]  # (V,)
+    joint_names: tuple[str, ...]
+    joint_parents: NDArray[np.int64]  # (J,), -1 for the root
+    joints_m: NDArray[np.float32]  # (J, 3)
+    mirror_joint: NDArray[np.int64]  # (J,)
+    skin_weights: NDArray[np.float32]  # (V, J), at most 4 above 0 in a row
+    shape_names: tuple[str, ...]
+    shape_low: NDArray[np.float32]  # (S,)
+    shape_high: NDArray[np.float32]  # (S,)
+    shape_vertices_m: NDArray[np.float32]  # (S, V, 3)
+    shape_joints_m: NDArray[np.float32]  # (S, J, 3)
+    keypoint_vertex: NDArray[np.int64]  # (17, K)
+    keypoint_weight: NDArray[np.float32]  # (17, K)
+
+    @property
+    def num_joints(self) -> int:
+        """J."""
+        return len(self.joint_names)
+
+    @property
+    def num_shapes(self) -> int:
+        """S."""
+        return len(self.shape_names)
+
+    def joint(self, name: str) -> int:
+        """Index of a joint; KeyError with the known names when there is none."""
+        if name not in self.joint_names:
+            raise KeyError(f"no joint {name!r}; the body has {', '.join(self.joint_names)}")
+        return self.joint_names.index(name)
+
+    def shaped(self, coefficients: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Rest pose of another person.
+
+        Args:
+            coefficients: (S,) one number for each of ``shape_names``, 0 for the mean; sensible from
+                ``shape_low`` to ``shape_high``.
+
+        Returns:
+            (V, 3) vertices and (J, 3) joints, soles at y = 0 up to a few millimetres.
+        """
+        weight = _checked(coefficients, (self.num_shapes,), "shape coefficients")
+        vertices = self.mesh.vertices_m + np.tensordot(weight, self.shape_vertices_m, axes=1)
+        return vertices, self.joints_m + np.tensordot(weight, self.shape_joints_m, axes=1)
+
+    def posed(
+        self,
+        coefficients: ArrayLike,
+        rotations: ArrayLike,
+        translation: ArrayLike = (0.0, 0.0, 0.0),
+    ) -> NDArray[np.float32]:
+        """Linear blend skinning.
+
+        Args:
+            coefficients: (S,) as for ``shaped``.
+            rotations: (J, 3) axis times angle in radians, each expressed in the frame of the
+                joint's parent (the pelvis': in the world); zeros keep the rest pose.
+            translation: (3,) metres, added last.
+
+        Returns:
+            (V, 3) vertices.
+        """
+        vertices, joints = self.shaped(coefficients)
+        linear, offset = self.joint_motions(joints, rotations)
+        motion = np.concatenate([linear.reshape(-1, 9), offset], axis=1)
+        blended = self.skin_weights @ motion
+        moved = np.einsum("vij,vj->vi", blended[:, :9].reshape(-1, 3, 3), vertices)
+        return moved + blended[:, 9:] + _checked(translation, (3,), "translation")
+
+    def posed_joints(
+        self,
+        coefficients: ArrayLike,
+        rotations: ArrayLike,
+        translation: ArrayLike = (0.0, 0.0, 0.0),
+    ) -> NDArray[np.float32]:
+        """(J, 3) joints of the body that ``posed`` makes from the same arguments."""
+        _, joints = self.shaped(coefficients)
+        linear, offset = self.joint_motions(joints, rotations)
+        moved = np.einsum("jik,jk->ji", linear, joints)
+        return moved + offset + _checked(translation, (3,), "translation")
+
+    def joint_motions(
+        self, joints_m: NDArray[np.float32], rotations: ArrayLike
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Rigid motion of each joint from the rest pose: x -> linear x + offset.
+
+        Args:
+            joints_m: (J, 3) rest positions.
+            rotations: (J, 3) as for ``posed``.
+
+        Returns:
+            (J, 3, 3) rotations and (J, 3) offsets.
+        """
+        local = rotation_matrices(_checked(rotations, (self.num_joints, 3), "rotations"))
+        linear = local.copy()
+        offset = np.empty_like(joints_m)
+        # About its joint, a rotation is x -> R (x - joint) + joint; parents precede children.
+        local_offset = joints_m - np.einsum("jik,jk->ji", local, joints_m)
+        for joint, parent in enumerate(self.joint_parents.tolist()):
+            if parent < 0:
+                offset[joint] = local_offset[joint]
+            else:
+                linear[joint] = linear[parent] @ local[joint]
+                offset[joint] = linear[parent] @ local_offset[joint] + offset[parent]
+        return linear, offset
+
+    def keypoints(self, vertices_m: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(V, 3) vertices of a body in any pose -> (17, 3) COCO keypoints."""
+        vertices = _checked(vertices_m, self.mesh.vertices_m.shape, "vertices")
+        return np.einsum("kn,knd->kd", self.keypoint_weight, vertices[self.keypoint_vertex])
+
+
+def rotation_matrices(axis_angle: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(N, 3) axis times angle in radians -> (N, 3, 3) rotations; zeros give the identity."""
+    axis_angle = np.asarray(axis_angle, dtype=np.float64)
+    angle = np.linalg.norm(axis_angle, axis=1)[:, None, None]
+    # Rodrigues' formula; sinc keeps both factors finite at angle 0.
+    first = np.sinc(angle / np.pi)
+    second = 0.5 * np.sinc(angle / (2 * np.pi)) ** 2
+    x, y, z = axis_angle.T
+    zero = np.zeros_like(x)
+    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=1).reshape(-1, 3, 3)
+    return (np.eye(3) + first * cross + second * (cross @ cross)).astype(np.float32)
+
+
+def _checked(values: ArrayLike, shape: tuple[int, ...], what: str) -> NDArray[np.float32]:
+    array = np.asarray(values, dtype=np.float32)
+    if array.shape != shape:
+        raise ValueError(f"{what} must have shape {shape}, got {array.shape}")
+    return array
+
+
+@functools.lru_cache(maxsize=1)
+def load_template() -> BodyTemplate:
+    """The body of the package; read once, then shared, so its arrays are read-only."""
+    return read_template(ASSET)
+
+
+def read_template(path: Path) -> BodyTemplate:
+    """Read a baked body.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when its schema, a key or the shape of an array is not as in ``body_file``.
+    """
+    arrays = read_body(path)
+    mesh = check_mesh(arrays["vertices_m"], arrays["faces"], str(path))
+    body = BodyTemplate(
+        mesh=mesh,
+        face_part=arrays["face_part"],
+        mirror_vertex=arrays["mirror_vertex"].astype(np.int64),
+        joint_names=tuple(arrays["joint_names"].tolist()),
+        joint_parents=arrays["joint_parents"].astype(np.int64),
+        joints_m=arrays["joints_m"],
+        mirror_joint=arrays["mirror_joint"].astype(np.int64),
+        skin_weights=_dense_weights(
+            arrays["skin_joint"], arrays["skin_weight"], len(arrays["joint_names"])
+        ),
+        shape_names=tuple(arrays["shape_names"].tolist()),
+        shape_low=arrays["shape_low"],
+        shape_high=arrays["shape_high"],
+        shape_vertices_m=arrays["shape_vertices_m"].astype(np.float32),
+        shape_joints_m=arrays["shape_joints_m"],
+        keypoint_vertex=arrays["keypoint_vertex"].astype(np.int64),
+        keypoint_weight=arrays["keypoint_weight"],
+    )
+    for array in [*vars(body).values(), mesh.vertices_m, mesh.faces]:
+        if isinstance(array, np.ndarray):
+            array.setflags(write=False)
+    return body
+
+
+def _dense_weights(
+    joint: NDArray[np.integer], weight: NDArray[np.floating], num_joints: int
+) -> NDArray[np.float32]:
+    """(V, 4) joints and weights -> (V, J)."""
+    dense = np.zeros((len(joint), num_joints), dtype=np.float32)
+    np.add.at(dense, (np.arange(len(joint))[:, None], joint), weight)
+    return dense
+
+
+SCHEMA = 1
+
+# V and the other letters stand for lengths that must agree between the arrays.
+_SHAPES: dict[str, tuple[str, ...]] = {
+    "vertices_m": ("V", "3"),
+    "faces": ("F", "3"),
+    "face_part": ("F",),
+    "mirror_vertex": ("V",),
+    "joint_names": ("J",),
+    "joint_parents": ("J",),
+    "joints_m": ("J", "3"),
+    "mirror_joint": ("J",),
+    "skin_joint": ("V", "4"),
+    "skin_weight": ("V", "4"),
+    "shape_names": ("S",),
+    "shape_low": ("S",),
+    "shape_high": ("S",),
+    "shape_vertices_m": ("S", "V", "3"),
+    "shape_joints_m": ("S", "J", "3"),
+    "keypoint_vertex": ("17", "K"),
+    "keypoint_weight": ("17", "K"),
+}
+
+
+def read_body(path: Path) -> dict[str, NDArray]:
+    """All arrays of a baked body, checked.
+
+    Raises:
+        FileNotFoundError: when there is no such file.
+        ValueError: when its schema, a key, a shape or an index is not as above.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no baked body here; reinstall the package or run tools/assets/bake_template"
+        )
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    _check_shapes(arrays, path)
+    _check_values(arrays, path)
+    return arrays
+
+
+def _check_shapes(arrays: dict[str, NDArray], path: Path) -> None:
+    if "schema" not in arrays:
+        raise ValueError(f"{path}: not a baked body: the key 'schema' is missing")
+    if int(arrays["schema"]) != SCHEMA:
+        raise ValueError(
+            f"{path}: schema {int(arrays['schema'])}, this version reads schema {SCHEMA}; "
+            "bake it again with tools/assets/bake_template"
+        )
+    missing = [key for key in _SHAPES if key not in arrays]
+    if missing:
+        raise ValueError(f"{path}: missing {', '.join(missing)}")
+    size: dict[str, int] = {}
+    for key, letters in _SHAPES.items():
+        shape = arrays[key].shape
+        expected = tuple(
+            int(letter) if letter.isdigit() else size.setdefault(letter, length)
+            for letter, length in zip(letters, shape, strict=False)
+        )
+        if len(shape) != len(letters) or shape != expected:
+            raise ValueError(
+                f"{path}: {key} must have shape ({', '.join(letters)}) with {size}, got {shape}"
+            )
+
+
+def _check_values(arrays: dict[str, NDArray], path: Path) -> None:
+    num_vertices, num_joints = len(arrays["vertices_m"]), len(arrays["joint_names"])
+    ranges = {
+        "face_part": (1, 24),
+        "mirror_vertex": (0, num_vertices - 1),
+        "mirror_joint": (0, num_joints - 1),
+        "skin_joint": (0, num_joints - 1),
+        "keypoint_vertex": (0, num_vertices - 1),
+    }
+    for key, (low, high) in ranges.items():
+        values = arrays[key]
+        if values.min() < low or values.max() > high:
+            raise ValueError(
+                f"{path}: {key} must lie from {low} to {high}, got {values.min()} to {values.max()}"
+            )
+    late = arrays["joint_parents"] >= np.arange(num_joints)
+    if late.any():
+        name = str(arrays["joint_names"][late.argmax()])
+        raise ValueError(f"{path}: joint {name!r} comes before its parent")

@@ -1,0 +1,205 @@
+"""The meshes of the released embedding models: geometry, distances, mirror images, texture.
+
+Four pickles for a mesh of N vertices, below the folder ``meshes``, as detectron2 names them:
+
+=====================================  ======================================================
+<name>.pkl                             {"vertices": (N, 3), "faces": (F, 3)}; zeros for SMPL,
+                                       whose geometry has a licence of its own
+geodists/geodists_<name>.pkl           (N, N) floats: distances along the surface
+symmetry/symmetry_<name>.pkl           {"vertex_transforms": (N,)}: mirror image of each vertex
+texcoords/texcoords_<name>.pkl         (N, 2) in [0, 1]: place in one texture for all parts
+=====================================  ======================================================
+
+Names end in the number of vertices. All indices are 0-based.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geodesics import GeodesicDistances
+from ..mesh import SurfaceMesh, check_mesh
+from .pickles import load_numpy_pickle
+from .reading import check_range
+from .surface import MatrixDistances, Progress, convert_distance_matrix, no_progress, open_distances
+
+logger = logging.getLogger(__name__)
+
+MESH_FOLDER = "meshes"
+MESH_NAMES = (
+    "smpl_27554",
+    "chimp_5029",
+    "cat_5001",
+    "cat_7466",
+    "sheep_5004",
+    "zebra_5002",
+    "horse_5004",
+    "giraffe_5002",
+    "elephant_5002",
+    "dog_5002",
+    "dog_7466",
+    "cow_5002",
+    "bear_4936",
+)
+
+
+@dataclass(frozen=True)
+class CseMesh:
+    """What the files of one mesh hold; None for a file that is not there."""
+
+    name: str
+    num_vertices: int
+    mesh: SurfaceMesh | None  # None also where the release has zeros instead of the geometry
+    distances: GeodesicDistances | MatrixDistances | None
+    mirror_vertex: NDArray[np.int64] | None  # (N,)
+    texcoords: NDArray[np.float32] | None  # (N, 2) in [0, 1]
+
+
+def mesh_paths(folder: str | os.PathLike[str], name: str) -> dict[str, Path]:
+    """Paths of the four pickles below ``folder``/meshes, by what they hold."""
+    root = Path(folder) / MESH_FOLDER
+    paths = {
+        kind: root / kind / f"{kind}_{name}.pkl" for kind in ("geodists", "symmetry", "texcoords")
+    }
+    return {"geometry": root / f"{name}.pkl", **paths}
+
+
+def converted_geodists(folder: str | os.PathLike[str], name: str) -> Path:
+    """Path of the distances in the form that is mapped into memory."""
+    return mesh_paths(folder, name)["geodists"].with_suffix(".float32.npy")
+
+
+def num_vertices_in(name: str) -> int:
+    """The number that a mesh's name ends in.
+
+    Raises:
+        ValueError: it ends in none.
+    """
+    number = name.rpartition("_")[2]
+    if not number.isdigit():
+        raise ValueError(
+            f"mesh {name!r}: its name must end in its number of vertices; known are"
+            f" {', '.join(MESH_NAMES)}"
+        )
+    return int(number)
+
+
+def load_cse_mesh(
+    folder: str | os.PathLike[str], name: str, *, on_progress: Progress = no_progress
+) -> CseMesh:
+    """Read the files of one mesh that are there; distances are converted at the first call.
+
+    Args:
+        folder: the folder that has ``meshes``.
+        name: such as "smpl_27554".
+        on_progress: is told how many more of the N * N distances are converted.
+
+    Raises:
+        FileNotFoundError: none of the files is there.
+        ValueError: a file is damaged or not of its form, or the name has no number of vertices.
+    """
+    count, paths = num_vertices_in(name), mesh_paths(folder, name)
+    converted = converted_geodists(folder, name)
+    if not any(path.is_file() for path in (*paths.values(), converted)):
+        raise FileNotFoundError(
+            f"{paths['geometry']}: missing, as are the other files of mesh {name!r};"
+            " `densepose prepare-evaluation --list` says where they are to be had"
+        )
+    here = {kind: path for kind, path in paths.items() if path.is_file()}
+    return CseMesh(
+        name=name,
+        num_vertices=count,
+        mesh=read_geometry(here["geometry"], count) if "geometry" in here else None,
+        distances=_distances(here.get("geodists"), converted, count, on_progress),
+        mirror_vertex=read_mirror(here["symmetry"], count) if "symmetry" in here else None,
+        texcoords=read_texcoords(here["texcoords"], count) if "texcoords" in here else None,
+    )
+
+
+def read_geometry(path: str | os.PathLike[str], num_vertices: int) -> SurfaceMesh | None:
+    """The mesh, or None where all vertices are zero: the geometry is left out of the release.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged or not of the form above.
+    """
+    content = load_numpy_pickle(path)
+    vertices = _array_of(path, content, "vertices", (num_vertices, 3), "fiu")
+    faces = _array_of(path, content, "faces", (None, 3), "fiu")
+    if not vertices.any():
+        logger.info("%s: all vertices are zero, the geometry is not part of the release", path)
+        return None
+    check_range(path, "faces", faces, 0, num_vertices - 1, whole=True)
+    return check_mesh(vertices, faces.astype(np.int64), str(path))
+
+
+def read_mirror(path: str | os.PathLike[str], num_vertices: int) -> NDArray[np.int64]:
+    """(N,) mirror image of each vertex.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged or not of the form above.
+    """
+    content = load_numpy_pickle(path)
+    mirror = _array_of(path, content, "vertex_transforms", (num_vertices,), "fiu")
+    check_range(path, "vertex_transforms", mirror, 0, num_vertices - 1, whole=True)
+    mirror = mirror.astype(np.int64)
+    moved = int((mirror[mirror] != np.arange(num_vertices)).sum())
+    if moved:
+        logger.warning("%s: mirrored twice, %d vertices do not come back", path, moved)
+    return mirror
+
+
+def read_texcoords(path: str | os.PathLike[str], num_vertices: int) -> NDArray[np.float32]:
+    """(N, 2) place of each vertex in the texture, in [0, 1].
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged or not of the form above.
+    """
+    content = {"texture coordinates": load_numpy_pickle(path)}
+    found = _array_of(path, content, "texture coordinates", (num_vertices, 2), "f")
+    check_range(path, "texture coordinates", found, 0, 1)
+    return found.astype(np.float32)
+
+
+def _distances(
+    pickled: Path | None, converted: Path, count: int, on_progress: Progress
+) -> GeodesicDistances | MatrixDistances | None:
+    newer = pickled is not None and (
+        not converted.is_file() or pickled.stat().st_mtime > converted.stat().st_mtime
+    )
+    if newer:
+        logger.info("converting %s to %s; this is done once", pickled, converted)
+        convert_distance_matrix(pickled, converted, count, on_progress=on_progress)
+    return open_distances(converted, count) if converted.is_file() else None
+
+
+def _array_of(
+    path: str | os.PathLike[str], content: Any, key: str, shape: tuple[int | None, ...], kinds: str
+) -> NDArray[Any]:
+    """An array, or nested lists of numbers, under a key."""
+    if not isinstance(content, dict) or key not in content:
+        got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"{path}: expected a dict with {key!r}, got {got}")
+    try:
+        array = np.asarray(content[key])
+    except ValueError:  # lists of different lengths
+        array = np.empty(0, object)
+    fits = array.ndim == len(shape) and all(
+        n in (None, got) for n, got in zip(shape, array.shape, strict=True)
+    )
+    if not fits or array.dtype.kind not in kinds:
+        wanted = ", ".join("F" if n is None else str(n) for n in shape)
+        raise ValueError(
+            f"{path}: {key} must be ({wanted}{',' * (len(shape) == 1)}) numbers, got shape"
+            f" {array.shape} of {array.dtype}"
+        )
+    return array

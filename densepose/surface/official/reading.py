@@ -1,0 +1,140 @@
+"""Recognising what was fetched instead of a file: a web page, an archive, a Git LFS pointer.
+
+A failed download leaves such a thing under the right name more often than nothing at all.
+
+Reading MATLAB files with checks that name the file, the key and what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import loadmat
+
+_HEAD_BYTES = 512
+_PAGE = "a web page or an error message of a server, not the file itself; fetch it again"
+# First bytes, without leading white space and in lower case, and what they mean.
+_WRONG_STARTS = {
+    b"<!doctype": _PAGE,
+    b"<html": _PAGE,
+    b"<head": _PAGE,
+    b"<?xml": _PAGE,
+    b"<error": _PAGE,
+    b"\x1f\x8b": "a gzip archive; unpack it first (tar xzf, or gunzip)",
+    b"pk\x03\x04": "a zip archive; unpack it first",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself; run `git lfs pull`",
+}
+
+
+def refuse_wrong_kind(path: str | os.PathLike[str], missing: str = "") -> None:
+    """Check that a file is there and is none of the things that come in place of a file.
+
+    Args:
+        path: the file.
+        missing: what a message about a missing file says besides its name.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is empty, a web page, an archive or a pointer; the message says how to mend.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: missing" + (f"; {missing}" if missing else ""))
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if not head:
+        raise ValueError(f"{path}: the file is empty; fetch it again")
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for wrong, meaning in _WRONG_STARTS.items():
+        if start.startswith(wrong):
+            raise ValueError(f"{path}: this is {meaning}")
+
+
+BELONGS_HERE = (
+    "the official evaluation files belong into this folder (`densepose prepare-evaluation --list`"
+    " says where each is to be had)"
+)
+
+
+def read_mat(
+    path: str | os.PathLike[str], names: tuple[str, ...], missing: str = BELONGS_HERE
+) -> dict[str, NDArray[Any]]:
+    """The named arrays of a MATLAB file.
+
+    Args:
+        path: the file.
+        names: keys that it must have.
+        missing: what the message about a missing file says besides its name.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged or no MATLAB file, or lacks a key.
+    """
+    refuse_wrong_kind(path, missing)
+    try:
+        content = loadmat(path, variable_names=names)
+        absent = [name for name in names if name not in content]
+        held = sorted(k for k in loadmat(path) if not k.startswith("__")) if absent else []
+    except Exception as error:  # scipy raises many kinds on a damaged file
+        raise ValueError(f"{path}: not a complete MATLAB file ({error}); fetch it again") from error
+    if absent:
+        raise ValueError(
+            f"{path}: no {absent[0]!r}; it holds {', '.join(held) if held else 'nothing'}"
+        )
+    return {name: content[name] for name in names}
+
+
+def as_column(path: str | os.PathLike[str], name: str, array: NDArray) -> NDArray[np.float64]:
+    """(N,) numbers of an array that is one row or one column.
+
+    Raises:
+        ValueError: it is neither, or holds no numbers.
+    """
+    if array.dtype.kind not in "fiu" or array.size != max(array.shape, default=0):
+        raise ValueError(
+            f"{path}: {name} must be one column of numbers, got shape {array.shape} of"
+            f" {array.dtype}"
+        )
+    return array.reshape(-1).astype(np.float64)
+
+
+def read_columns(path: str | os.PathLike[str], names: tuple[str, ...]) -> list[NDArray[np.float64]]:
+    """Columns of one length, (N,) each.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: as for :func:`read_mat`; a key is no column, or lengths differ.
+    """
+    content = read_mat(path, names)
+    flat = [as_column(path, name, content[name]) for name in names]
+    if len({len(column) for column in flat}) != 1:
+        lengths = {name: len(column) for name, column in zip(names, flat, strict=True)}
+        raise ValueError(f"{path}: columns of different lengths: {lengths}")
+    return flat
+
+
+def check_range(
+    path: str | os.PathLike[str],
+    name: str,
+    values: NDArray[np.number],
+    low: float,
+    high: float,
+    *,
+    whole: bool = False,
+) -> None:
+    """Check numbers that were read.
+
+    Raises:
+        ValueError: one is outside [low, high], not a number, or (``whole``) not a whole number.
+    """
+    wrong = ~((values >= low) & (values <= high))
+    if whole:
+        wrong |= values != np.floor(values)
+    if wrong.any():
+        raise ValueError(
+            f"{path}: {name} must be {'whole numbers ' if whole else ''}from {low} to {high}, got"
+            f" {values[wrong][0]} ({int(wrong.sum())} wrong values)"
+        )

@@ -1,0 +1,111 @@
+"""The official charts of the SMPL mesh itself: ``UV_Processed.mat``.
+
+F triangles, M chart vertices, V mesh vertices (6,890 of SMPL). Two of SMPL's 13,776 triangles, at
+the big toes, are not in the file.
+
+=================  ===========  ======================================================
+All_Faces          (F, 3)       1-based chart vertices of each triangle
+All_FaceIndices    (F, 1)       part of each triangle, 1 to 24
+All_U_norm         (M, 1)       u of each chart vertex in [0, 1]; All_V_norm likewise
+All_vertices       (1, M)       1-based mesh vertex of each chart vertex
+=================  ===========  ======================================================
+
+The file says nothing of where the vertices lie: SMPL has a licence of its own.
+"""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..charts import NUM_PARTS, ChartAtlas
+from ..mesh import SurfaceMesh, plane_areas
+from .reading import as_column, check_range, read_mat
+
+UV_FILE = "UV_Processed.mat"
+_KEYS = ("All_Faces", "All_FaceIndices", "All_U_norm", "All_V_norm", "All_vertices")
+
+
+def read_uv_processed(
+    path: str | os.PathLike[str], vertices_m: NDArray[np.floating] | None = None
+) -> ChartAtlas:
+    """The charts of UV_Processed.mat.
+
+    Args:
+        path: the file.
+        vertices_m: (V, 3) positions of the mesh's vertices, in metres; nan where left out: charts
+            are looked up as usual then, but points on the surface come out as nan.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged, a key is missing or of another form, or the vertices are fewer
+            than the charts name.
+    """
+    content = read_mat(path, _KEYS, f"{UV_FILE} is in densepose_uv_data.tar.gz")
+    faces = content["All_Faces"]
+    if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{path}: All_Faces must be (F, 3) numbers, got shape {faces.shape} of {faces.dtype}"
+        )
+    part, u, v, vertex = (as_column(path, name, content[name]) for name in _KEYS[1:])
+    for name, column, count in (
+        ("All_FaceIndices", part, len(faces)),
+        ("All_V_norm", v, len(u)),
+        ("All_vertices", vertex, len(u)),
+    ):
+        if len(column) != count:
+            raise ValueError(f"{path}: {name} must have {count} values, got {len(column)}")
+    check_range(path, "All_Faces", faces, 1, len(u), whole=True)
+    check_range(path, "All_FaceIndices", part, 1, NUM_PARTS, whole=True)
+    check_range(path, "All_U_norm", u, 0, 1)
+    check_range(path, "All_V_norm", v, 0, 1)
+    num_vertices = int(vertex.max()) if vertices_m is None else len(vertices_m)
+    check_range(path, "All_vertices", vertex, 1, num_vertices, whole=True)
+    # Files are 1-based (MATLAB); inside the project vertices are 0-based.
+    uv_faces, uv_vertex = faces.astype(np.int64) - 1, vertex.astype(np.int64) - 1
+    if vertices_m is None:
+        vertices_m = np.full((num_vertices, 3), np.nan)
+    mesh = SurfaceMesh(np.asarray(vertices_m, np.float32), uv_vertex[uv_faces].astype(np.int32))
+    return ChartAtlas(
+        mesh=mesh,
+        face_part=part.astype(np.uint8),
+        uv=np.stack([u, v], axis=1).astype(np.float32),
+        uv_part=_parts_of_vertices(path, uv_faces, part.astype(np.int64), len(u)),
+        uv_vertex_mesh=uv_vertex,
+        uv_faces=uv_faces,
+    )
+
+
+def _parts_of_vertices(
+    path: str | os.PathLike[str], uv_faces: NDArray[np.int64], part: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """(M,) part of each chart vertex: that of its triangles."""
+    of_vertex = np.zeros(count, np.int64)
+    of_vertex[uv_faces] = part[:, None]
+    shared = (of_vertex[uv_faces] != part[:, None]).any(axis=1)
+    if shared.any() or not of_vertex.all():
+        unused = int((of_vertex == 0).sum())
+        wrong = f"{shared.sum()} triangles" if shared.any() else f"{unused} vertices"
+        raise ValueError(
+            f"{path}: each chart vertex must belong to triangles of one part; {wrong} do not"
+        )
+    return of_vertex
+
+
+def chart_turns(atlas: ChartAtlas) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which way round charts are drawn, and where they fold.
+
+    Official charts are drawn as seen from outside the body or from inside, each as a whole.
+
+    Returns:
+        (24,) 1 where most triangles of a part run in the plane as on the mesh, -1 where they run
+        the other way round, 0 without triangles; (24,) triangles that turn against the others of
+        their part or have no area.
+    """
+    turn = np.sign(plane_areas(atlas.uv.astype(np.float64), atlas.uv_faces)).astype(np.int64)
+    weight = np.bincount(atlas.face_part, weights=turn, minlength=NUM_PARTS + 1)[1:]
+    way = np.sign(weight).astype(np.int64)
+    against = turn != way[atlas.face_part.astype(np.int64) - 1]
+    return way, np.bincount(atlas.face_part[against], minlength=NUM_PARTS + 1)[1:]

@@ -1,0 +1,1 @@
+"""A surface made of a mesh of the user's own: what ``densepose build-surface`` does."""
