@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import REMAINDER, ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .parser import add_config_pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,13 +48,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     add(
         "--zoo-dir", default="", metavar="DIR", help="folder of released models; nothing is fetched"
     )
-    add(
-        "--opts",
-        nargs=REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="config keys that replace those of --config-file; last on the line",
-    )
+    # Pairs need no option before them any more.
+    add("--opts", action="store_true", dest="before_pairs", help=SUPPRESS)
+    add_config_pairs(parser, "config keys that replace those of --config-file")
 
 
 def run(args: Namespace) -> int:
@@ -75,7 +73,7 @@ def run(args: Namespace) -> int:
         named = _under_names_of_model(args, file)
         notes["config"] = args.config_file.removeprefix("configs/").removesuffix(".yaml")
     elif args.opts:
-        raise ValueError(f"--opts {' '.join(args.opts)}: config keys need --config-file")
+        raise ValueError(f"{' '.join(args.opts)}: config keys need --config-file")
     done = convert_weights(file, target, named=named, half=args.half, notes=notes)
     print(f"{done.text()}\nWeights: {done.target}")
     return 0
