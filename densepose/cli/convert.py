@@ -1,17 +1,17 @@
-"""``densepose convert``: any file of weights as safetensors or .pth."""
+"""``densepose convert``: any file of weights as safetensors or .pth.
+
+Only weights are written. What else a checkpoint holds (optimiser, schedule) is reported, not kept.
+"""
 
 from __future__ import annotations
 
-from argparse import SUPPRESS, ArgumentParser, Namespace
+from argparse import REMAINDER, ArgumentParser, Namespace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from .parser import add_config_pairs
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from densepose.engine.weights_file import WeightsFile
 
 HELP = "write weights (.pkl, .pth, .safetensors, zoo://NAME, shipped://) as safetensors or .pth"
 EXAMPLE = """\
@@ -21,6 +21,13 @@ half the size            densepose convert output/model_final.pth small.safetens
 under the model's names  densepose convert DensePose_ResNet50_FPN_s1x-e2e.pkl R50.pth \\
                              --config-file densepose_rcnn_R_50_FPN_s1x_legacy
 """
+SUFFIXES = (".safetensors", ".pth")
+NOTES = (
+    "config",
+    "iteration",
+    "licence",
+    "__author__",
+)  # entries that are kept as text
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -48,39 +55,40 @@ def add_arguments(parser: ArgumentParser) -> None:
     add(
         "--zoo-dir", default="", metavar="DIR", help="folder of released models; nothing is fetched"
     )
-    # Pairs need no option before them any more.
-    add("--opts", action="store_true", dest="before_pairs", help=SUPPRESS)
-    add_config_pairs(parser, "config keys that replace those of --config-file")
+    add(
+        "--opts",
+        nargs=REMAINDER,
+        default=[],
+        metavar="KEY VALUE",
+        help="config keys that replace those of --config-file; last on the line",
+    )
 
 
 def run(args: Namespace) -> int:
     """Convert, and print what was written."""
-    from densepose.engine.weights_convert import convert_weights
-    from densepose.engine.weights_file import read_weights, resolve_weights
+    from densepose.engine.checkpoint import read_checkpoint
+    from densepose.model_zoo import fetch, find, resolve_weights
 
     target = _target(args)
     notes = {}
     if args.source.startswith("zoo://"):
-        from densepose.model_zoo import fetch, find
-
         path = fetch(args.source, args.zoo_dir, say=print)
         notes = {"licence": find(args.source).licence, "name": find(args.source).name}
     else:
         path = resolve_weights(args.source, args.zoo_dir)
-    file = read_weights(path)
-    named = None
+    checkpoint = read_checkpoint(path)
     if args.config_file:
-        named = _under_names_of_model(args, file)
+        checkpoint = _under_names_of_model(args, checkpoint)
         notes["config"] = args.config_file.removeprefix("configs/").removesuffix(".yaml")
     elif args.opts:
-        raise ValueError(f"{' '.join(args.opts)}: config keys need --config-file")
-    done = convert_weights(file, target, named=named, half=args.half, notes=notes)
-    print(f"{done.text()}\nWeights: {done.target}")
+        raise ValueError(f"--opts {' '.join(args.opts)}: config keys need --config-file")
+    print(convert(checkpoint, target, half=args.half, notes={**notes, "source": path.name}))
+    print(f"Weights: {target}, {path.stat().st_size:,} bytes -> {target.stat().st_size:,}")
     return 0
 
 
 def _target(args: Namespace) -> Path:
-    from densepose.engine.weights_file import resolve_weights
+    from densepose.model_zoo import resolve_weights
 
     if args.target:
         target = Path(args.target)
@@ -94,22 +102,118 @@ def _target(args: Namespace) -> Path:
     return target
 
 
-def _under_names_of_model(args: Namespace, file: WeightsFile) -> dict[str, Tensor]:
-    """The weights that the model of a config has, after a report of what fits."""
+def _under_names_of_model(args: Namespace, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """The checkpoint with the weights that the model of a config has, after a report of them."""
     from densepose.config import check_config, find_config, load_config
-    from densepose.engine.load_report import check_anything_matched, check_complete, compare_weights
+    from densepose.engine.checkpoint import HEURISTICS, match_names
+    from densepose.engine.load_report import compare_weights
     from densepose.engine.model import build_run_model
-    from densepose.engine.name_matching import match_names
 
     # Names and shapes are all that is needed of the model.
     plain = ["MODEL.DEVICE", "cpu", "MODEL.CPU_OPS", "off", "MODEL.TIMM.PRETRAINED", ""]
     cfg = load_config(find_config(args.config_file), [*args.opts, *plain])
     check_config(cfg)
     state = build_run_model(cfg).state_dict()
-    weights = match_names(file, state)
-    report = compare_weights(str(file.path), weights, state)
+    weights = match_names(args.source, checkpoint, state)
+    report = compare_weights(args.source, weights, state)
     print(report.short_text())
-    check_anything_matched(report)
+    report.check_matched()
     if not args.partial:
-        check_complete(report, override="--partial writes what fits")
-    return {name: weights[name] for name in report.matched}
+        report.check_complete(override="--partial writes what fits")
+    named = {name: weights[name] for name in report.matched}
+    return {**checkpoint, "model": named, HEURISTICS: False}
+
+
+def convert(
+    checkpoint: Mapping[str, Any],
+    target: Path,
+    *,
+    half: bool = False,
+    notes: Mapping[str, str] | None = None,
+) -> str:
+    """Write the weights of a checkpoint to ``target``, in full or not at all.
+
+    Args:
+        checkpoint: from ``read_checkpoint``. Caffe2's names are rewritten to detectron2's.
+        target: ends in ``.safetensors`` or ``.pth``; an existing file is replaced.
+        half: matrices and kernels as float16; norms, biases and statistics stay as they are.
+        notes: further metadata.
+
+    Returns:
+        Lines that say what was written, what half precision cannot hold, and what was dropped.
+
+    Raises:
+        ValueError: another ending, or names that cannot be rewritten.
+        OSError: the file cannot be written.
+    """
+    import densepose
+    from densepose.engine.checkpoint import HEURISTICS
+
+    if target.suffix not in SUFFIXES:
+        raise ValueError(f"{target}: the name has to end in {' or '.join(SUFFIXES)}")
+    if checkpoint.get("__author__") == "Caffe2":
+        checkpoint = _renamed(checkpoint)
+    weights = checkpoint["model"]
+    known = {"__author__": "unknown", **checkpoint, **checkpoint.get("metadata", {})}
+    metadata = {key: str(known[key]) for key in NOTES if key in known} | dict(notes or {})
+    metadata |= {"format": "pt", "written_by": f"densepose {densepose.__version__}"}
+    if checkpoint.get(HEURISTICS):
+        metadata[HEURISTICS] = "True"
+    written = {name: _halved(value) if half else value for name, value in weights.items()}
+    # Tensors may be views of one another, which safetensors refuses.
+    written = {name: value.contiguous().clone() for name, value in written.items()}
+    _write(target, written, metadata)
+    dropped = sorted(checkpoint.keys() - {*NOTES, "model", "metadata", HEURISTICS})
+    return _description(weights, written, dropped)
+
+
+def _renamed(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Caffe2's names rewritten to the ends of detectron2's names; class 0 becomes the last."""
+    from detectron2.checkpoint.c2_model_loading import convert_c2_detectron_names
+
+    try:
+        weights, _ = convert_c2_detectron_names(dict(checkpoint["model"]))
+    except (AssertionError, IndexError) as error:
+        raise ValueError(
+            f"the names of the weights are not those of a Caffe2 model"
+            f" ({error or 'two become one'}); if another program made the file, save"
+            " model.state_dict() with torch.save"
+        ) from error
+    return {**checkpoint, "model": weights, "__author__": "Caffe2, renamed"}
+
+
+def _halved(value: Tensor) -> Tensor:
+    """The tensor in half precision; the same where it is no matrix, or half cannot hold it."""
+    if value.ndim < 2 or not value.is_floating_point():
+        return value
+    small = value.half()
+    return small if small.isfinite().all() else value
+
+
+def _write(target: Path, weights: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from densepose.files import atomic
+
+    with atomic(target) as part:
+        if part.suffix == ".safetensors":
+            save_file(weights, part, metadata=metadata)
+        else:
+            shown = {key: metadata[key] for key in metadata if key.startswith(("__", "matching"))}
+            torch.save({"model": weights, "metadata": metadata, **shown}, part)
+
+
+def _description(before: Mapping[str, Tensor], after: Mapping[str, Tensor], dropped: list) -> str:
+    import torch
+
+    values = sum(value.numel() for value in after.values())
+    lines = [f"{len(after)} tensors, {values / 1e6:.1f} million values"]
+    halved = [name for name, value in after.items() if value.dtype != before[name].dtype]
+    if halved:
+        worst = max(float((after[n] - before[n]).abs().max()) for n in halved if after[n].numel())
+        lines.append(f"{len(halved)} in half precision, largest rounding {worst:.1e}")
+        kept = [n for n, v in after.items() if v.ndim > 1 and v.dtype == torch.float32]
+        lines += [f"too large for half precision: {', '.join(kept)}"] * bool(kept)
+    lines += [f"left out, being no weights: {', '.join(dropped)}"] * bool(dropped)
+    return "\n".join(lines)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-
-from .parser import add_config_pairs
+from argparse import REMAINDER, ArgumentParser, Namespace
 
 HELP = "train a model from a config file, or evaluate it with --eval-only"
 EXAMPLE = """\
@@ -62,7 +60,12 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="train with N processes on the CPU instead of GPUs",
     )
-    add_config_pairs(parser)
+    parser.add_argument(
+        "opts",
+        nargs=REMAINDER,
+        metavar="KEY VALUE",
+        help="config keys that replace those of the file",
+    )
 
 
 def run(args: Namespace) -> int:

@@ -33,11 +33,9 @@ from densepose.data.bootstrap.streams import (
 from densepose.modeling.body_pixels import body_pixels
 
 from .bootstrap_sources import build_source
-from .checkpoint import load_weights
-from .load_report import check_complete
+from .checkpoint import load_for_inference
 from .loaders import build_train_loader, num_workers
 from .model import build_run_model
-from .weights_file import read_weights, resolve_weights
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +78,8 @@ def build_teacher(cfg: CfgNode) -> nn.Module:
     own.MODEL.DEVICE = cfg.BOOTSTRAP_MODEL.DEVICE
     teacher = build_run_model(own)
     if cfg.BOOTSTRAP_MODEL.WEIGHTS:
-        file = read_weights(resolve_weights(cfg.BOOTSTRAP_MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR))
-        report = load_weights(teacher, file, report_dir=Path(cfg.OUTPUT_DIR) / "teacher")
-        if not cfg.MODEL.ALLOW_RANDOM_HEAD:
-            check_complete(report)
+        folder = Path(cfg.OUTPUT_DIR) / "teacher"
+        load_for_inference(cfg, teacher, cfg.BOOTSTRAP_MODEL.WEIGHTS, folder)
     return teacher.eval().requires_grad_(False)
 
 

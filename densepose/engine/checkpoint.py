@@ -1,10 +1,9 @@
-"""Saving, finding and loading the checkpoints of a run.
+"""Checkpoints: detectron2's checkpointer, which here runs no code from files.
 
-A checkpoint is one ``.pth`` file of tensors and plain values: ``model`` (the weights to use: their
-moving average where SOLVER.EMA is on), ``iteration``, and in full checkpoints ``trainer``
-(optimizer, schedule, hooks), ``train_model`` (the weights training goes on with, where they differ
-from ``model``) and ``config``. ``last_checkpoint`` holds the name of the newest one, as in
-detectron2. Files appear under their name only when they are complete.
+A checkpoint is one ``.pth`` file of tensors and plain values: ``model`` (the weights to use),
+``iteration``, ``trainer`` (optimiser, schedule and hooks, as detectron2's DefaultTrainer saves
+them) and, where ``model`` is a moving average, ``train_model`` (the weights that training
+continues with). ``last_checkpoint`` names the newest file of a folder.
 """
 
 from __future__ import annotations
@@ -12,141 +11,453 @@ from __future__ import annotations
 import logging
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
+from detectron2.checkpoint import DetectionCheckpointer
+from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
+from detectron2.config import CfgNode
 from detectron2.utils import comm
 
+from densepose.files import atomic
+from densepose.model_zoo.files import check_weights_file, resolve_weights
 from densepose.modeling.input_layer import fit_input_layers
+from densepose.surface.official.pickles import load_numpy_pickle
 
-from .load_report import LoadReport, check_anything_matched, compare_weights, is_below
-from .name_matching import match_names
-from .weights_file import WeightsFile, read_weights
+from .load_report import LoadReport, check_prefixes, compare_weights, is_below
 
 logger = logging.getLogger(__name__)
 
 LAST = "last_checkpoint"
 REPORT = "load_report.txt"
 BOTTOM_UP = "backbone.bottom_up"
+HEURISTICS = "matching_heuristics"  # entry of a file whose names are only ends of a model's names
+_REFUSED_BY_TORCH = re.compile(r"GLOBAL (\S+)")
+
+
+class SafeCheckpointer(DetectionCheckpointer):
+    """detectron2's DetectionCheckpointer without unpickling.
+
+    It reads the same files, safetensors and the addresses of ``resolve_weights``, and reports what
+    happened to every weight. Files are written in full or not at all. A damaged checkpoint is
+    passed over for the one before it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str | os.PathLike[str] = "",
+        *,
+        zoo_dir: str = "",
+        exclude: Sequence[str] = (),
+        backbone_weights: str = "",
+        report_dir: str | os.PathLike[str] | None = None,
+        save_to_disk: bool | None = None,
+        **checkpointables: Any,
+    ) -> None:
+        """Prepare to save and load.
+
+        Args:
+            model: changed in place by loading.
+            save_dir: folder of checkpoints.
+            zoo_dir: MODEL.ZOO_DIR, see ``resolve_weights``.
+            exclude: prefixes of parameters that keep their initial values (not when resuming).
+            backbone_weights: file from which the backbone is loaded instead (not when resuming).
+            report_dir: folder of ``load_report.txt``; by default ``save_dir``. Empty: not written.
+            save_to_disk: by default in the main process only.
+            checkpointables: objects with ``state_dict`` and ``load_state_dict``.
+
+        Raises:
+            ValueError: a prefix names nothing.
+        """
+        super().__init__(model, os.fspath(save_dir), save_to_disk=save_to_disk, **checkpointables)
+        check_prefixes("MODEL.FINE_TUNE.EXCLUDE", exclude, self.model.state_dict())
+        self.zoo_dir, self.exclude, self.backbone_weights = zoo_dir, exclude, backbone_weights
+        self.report_dir = os.fspath(self.save_dir if report_dir is None else report_dir)
+        self.report: LoadReport | None = None  # of the last load
+
+    @classmethod
+    def from_config(
+        cls, cfg: CfgNode, model: nn.Module, **checkpointables: Any
+    ) -> SafeCheckpointer:
+        """The checkpointer of a training run in OUTPUT_DIR, with what MODEL.FINE_TUNE says."""
+        tune = cfg.MODEL.FINE_TUNE
+        return cls(
+            model,
+            cfg.OUTPUT_DIR,
+            zoo_dir=cfg.MODEL.ZOO_DIR,
+            exclude=tune.EXCLUDE,
+            backbone_weights=tune.BACKBONE_WEIGHTS,
+            **checkpointables,
+        )
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write ``name``.pth with the model, the checkpointables and ``kwargs``, and tag it."""
+        if not self.save_dir or not self.save_to_disk:
+            return
+        states = {key: value.state_dict() for key, value in self.checkpointables.items()}
+        path = Path(self.save_dir, f"{name}.pth")
+        save_checkpoint(path, {"model": self.model.state_dict(), **states, **kwargs})
+        self.tag_last_checkpoint(path.name)
+        logger.info("Saved %s", path)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        """Note the name of the newest checkpoint in ``last_checkpoint``."""
+        write_text(Path(self.save_dir, LAST), last_filename_basename)
+
+    def has_checkpoint(self) -> bool:
+        """Whether the folder has a checkpoint of a run, damaged or not."""
+        return bool(self.save_dir and self._candidates())
+
+    def get_checkpoint_file(self) -> str:
+        """The newest checkpoint whose checksums are right; empty where the folder has none.
+
+        Damaged ones are named in a warning and passed over.
+
+        Raises:
+            ValueError: there are checkpoints, and every one is damaged.
+        """
+        candidates = self._candidates() if self.save_dir else []
+        for path in candidates:
+            try:
+                check_checksums(path)
+            except (ValueError, OSError) as error:
+                logger.warning("Checkpoint skipped: %s", error)
+            else:
+                return str(path)
+        if candidates:
+            names = ", ".join(path.name for path in candidates)
+            raise ValueError(
+                f"{self.save_dir}: none of its checkpoints can be read ({names}); start without"
+                " --resume, or in another OUTPUT_DIR"
+            )
+        return ""
+
+    def resume_or_load(self, path: str, *, resume: bool = True) -> dict[str, Any]:
+        """Continue from the newest checkpoint of the folder, or load the weights of ``path``.
+
+        Returns:
+            The entries of the checkpoint that no checkpointable took, such as ``iteration``; in
+            resuming also ``average``, the moving average where ``train_model`` was loaded.
+
+        Raises:
+            ValueError: no checkpoint can be read, it lacks the state of training, or the processes
+                find different checkpoints; all processes raise.
+        """
+        file = self._agreed_file() if resume else ""
+        if file:
+            return self._load(file, list(self.checkpointables), resuming=True)
+        if resume:
+            logger.warning("%s has no checkpoint: a new run starts", self.save_dir)
+        return self.load(path, checkpointables=[])
+
+    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+        """Load weights, and the checkpointables that the file holds.
+
+        Args:
+            path: file or address; ``?matching_heuristics=True`` at its end matches names by their
+                ends. Empty: nothing is loaded.
+            checkpointables: names of those to load; default all.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is damaged, asks for code to be run, or no weight fits the model.
+        """
+        if not path:
+            logger.info("No weights to load: the model keeps its initial values")
+            return {}
+        names = list(self.checkpointables) if checkpointables is None else checkpointables
+        return self._load(str(path), names, resuming=False)
+
+    def _load(self, path: str, names: list[str], *, resuming: bool) -> dict[str, Any]:
+        logger.info("Loading %s", path)
+        checkpoint = self._load_file(path)
+        missing = [name for name in names if name not in checkpoint]
+        if resuming and missing:
+            raise ValueError(
+                f"{path}: holds no {' and no '.join(missing)}, only weights; to start a new run"
+                f" from it leave out --resume and set MODEL.WEIGHTS {path}"
+            )
+        if resuming and "train_model" in checkpoint:
+            checkpoint["average"] = checkpoint["model"]
+            checkpoint["model"] = checkpoint.pop("train_model")
+        report = self._load_model(checkpoint, path, fine_tune=not resuming)
+        if resuming and names:
+            report.check_complete("The config is not that of the run: leave out --resume")
+        for name in names:
+            if name in checkpoint:
+                self.checkpointables[name].load_state_dict(checkpoint.pop(name))
+        return checkpoint
+
+    def _load_file(self, filename: str) -> dict[str, Any]:
+        address, _, query = filename.partition("?")
+        if query not in ("", f"{HEURISTICS}=True"):
+            raise ValueError(f"{filename}: {query!r} is unknown; use {HEURISTICS}=True")
+        checkpoint = read_checkpoint(resolve_weights(address, self.zoo_dir))
+        return {**checkpoint, HEURISTICS: True} if query else checkpoint
+
+    def _load_model(
+        self, checkpoint: dict[str, Any], source: str = "checkpoint", *, fine_tune: bool = True
+    ) -> LoadReport:
+        state = self.model.state_dict()
+        weights = match_names(source, checkpoint, state)
+        if fine_tune and self.backbone_weights:
+            weights = {n: v for n, v in weights.items() if not is_below(n, BOTTOM_UP)}
+            weights |= self._backbone(state)
+            source = f"{source}, {BOTTOM_UP} of {self.backbone_weights}"
+        weights = fit_input_layers(weights, state)
+        report = compare_weights(source, weights, state, self.exclude if fine_tune else ())
+        if fine_tune and self.report_dir and comm.is_main_process():
+            write_text(Path(self.report_dir, REPORT), report.text())
+        report.check_matched()
+        logger.info("Loaded %s", report.short_text())
+        self.model.load_state_dict({name: weights[name] for name in report.matched}, strict=False)
+        del checkpoint["model"]
+        self.report = report
+        return report
+
+    def _backbone(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        source = self.backbone_weights
+        weights = match_names(source, self._load_file(source), state)
+        weights = {name: v for name, v in weights.items() if is_below(name, BOTTOM_UP)}
+        compare_weights(source, weights, state).check_matched()
+        return weights
+
+    def _candidates(self) -> list[Path]:
+        """The tagged checkpoint, then those with a number, newest first."""
+        folder = Path(self.save_dir)
+        found = [path for path in folder.glob("model_*.pth") if _order(path) >= 0]
+        found.sort(key=_order, reverse=True)
+        if (folder / LAST).is_file():
+            tagged = folder / (folder / LAST).read_text(encoding="utf-8").strip()
+            found = [tagged, *(path for path in found if path != tagged)]
+        return found
+
+    def _agreed_file(self) -> str:
+        """The checkpoint to resume from, the same in all processes."""
+        path, problem = "", ""
+        try:
+            path = self.get_checkpoint_file()
+        except ValueError as error:
+            problem = str(error)
+        found = (Path(path).name, _fingerprint(Path(path))) if path else ("no checkpoint", 0)
+        answers = comm.all_gather((found, problem))
+        for rank, (theirs, problem) in enumerate(answers):
+            if problem:
+                raise ValueError(problem)
+            if theirs != answers[0][0]:
+                raise ValueError(
+                    f"{self.save_dir}: process 0 finds {answers[0][0][0]} to resume from, process"
+                    f" {rank} finds {theirs[0]}{' of other content' * (theirs[1] != 0)}; put"
+                    " OUTPUT_DIR on a disk that all machines share, or copy the folder of process"
+                    " 0 to all"
+                )
+        return path
+
+
+def load_for_inference(
+    cfg: CfgNode, model: nn.Module, weights: str, report_dir: str | os.PathLike[str] = ""
+) -> LoadReport:
+    """Fill a model from MODEL.WEIGHTS or another file, completely.
+
+    With MODEL.ALLOW_RANDOM_HEAD parts of it may keep their initial values.
+
+    Raises:
+        OSError: the file cannot be had.
+        ValueError: the weights do not fill the model.
+    """
+    checkpointer = SafeCheckpointer(model, zoo_dir=cfg.MODEL.ZOO_DIR, report_dir=report_dir)
+    checkpointer.load(weights)
+    assert checkpointer.report is not None
+    if not cfg.MODEL.ALLOW_RANDOM_HEAD:
+        checkpointer.report.check_complete()
+    return checkpointer.report
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file that is there in full or not at all, whoever else writes it, too."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with atomic(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write a dictionary of tensors and plain values with torch.save, in full or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
     try:
-        torch.save(dict(content), part)
-        os.replace(part, path)
+        with atomic(path, durable=True) as part:
+            torch.save(dict(content), part)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise OSError(f"{path}: the checkpoint could not be written ({error})") from error
 
 
-def mark_as_last(path: Path) -> None:
-    """Note in ``last_checkpoint`` that ``path`` is the newest checkpoint of its folder."""
-    write_text(path.with_name(LAST), path.name)
+def check_checksums(path: Path) -> None:
+    """Read a file of torch.save once and compare it with the checksums inside.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged.
+    """
+    check_weights_file(path)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            try:
+                damaged = archive.testzip()
+            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+                damaged = str(error)
+        if damaged:
+            raise ValueError(f"{path}: damaged, the checksum of {damaged} is wrong")
 
 
-def periodic_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints ``model_0001999.pth`` and ``model_final.pth`` of a run, newest first."""
-    found = [path for path in folder.glob("model_*.pth") if _order(path) is not None]
-    return sorted(found, key=lambda path: _order(path) or 0, reverse=True)
+def _fingerprint(path: Path) -> int:
+    """A number that differs between checkpoints of different content."""
+    if not zipfile.is_zipfile(path):
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return hash(tuple(entry.CRC for entry in archive.infolist()))
 
 
-def _order(path: Path) -> float | None:
+def _order(path: Path) -> float:
+    """Place of a checkpoint in its run; -1 for files of another name."""
     if path.name == "model_final.pth":
         return float("inf")
     number = re.fullmatch(r"model_(\d+)\.pth", path.name)
-    return float(number[1]) if number else None
+    return int(number[1]) if number else -1
 
 
-def find_last_valid(folder: Path) -> WeightsFile | None:
-    """The newest checkpoint of a folder that can be read.
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Content of a checkpoint or plain file of weights, in detectron2's form.
 
-    Damaged ones are named in a warning and passed over.
+    Accepted are files of torch.save (read with ``weights_only=True``), ``.safetensors``, and the
+    ``.pkl`` files that detectron2 and Detectron released (read by an unpickler that knows NumPy
+    arrays and nothing else).
 
     Returns:
-        None where the folder has no checkpoint at all.
+        ``model``: name -> tensor, and whatever else the file holds. ``matching_heuristics``, where
+        present, says that the names are ends of a model's names, ``__author__`` "Caffe2" that they
+        are Caffe2's.
 
     Raises:
-        ValueError: there are checkpoints, and every one of them is damaged.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, holds no weights, or holds objects that are not tensors.
     """
-    candidates = periodic_checkpoints(folder)
-    last = folder / LAST
-    if last.is_file():
-        named = folder / last.read_text(encoding="utf-8").strip()
-        candidates = [named, *(path for path in candidates if path != named)]
-    for path in candidates:
-        try:
-            return read_weights(path)
-        except (ValueError, FileNotFoundError) as error:
-            logger.warning("Checkpoint passed over: %s", error)
-    if candidates:
+    path = Path(path)
+    check_weights_file(path)
+    if path.suffix == ".safetensors":
+        content = _from_safetensors(path)
+    else:
+        content = load_numpy_pickle(path) if path.suffix == ".pkl" else _from_torch(path)
+        if not isinstance(content, Mapping):
+            raise ValueError(
+                f"{path}: expected a dictionary of weights, got {type(content).__name__}; save"
+                " model.state_dict()"
+            )
+        if path.suffix == ".pkl" and not {"model", "__author__"} <= content.keys():
+            content = _from_caffe2(content)
+        elif path.suffix == ".pyth":  # of pycls
+            content = {"model": content["model_state"], HEURISTICS: True}
+        elif "model" not in content:
+            content = {"model": content}
+    weights = content["model"]
+    if not isinstance(weights, Mapping):
         raise ValueError(
-            f"{folder}: none of its checkpoints can be read"
-            f" ({', '.join(path.name for path in candidates)});"
-            " start without --resume, or in another OUTPUT_DIR"
+            f"{path}: 'model' holds {type(weights).__name__}, expected a dictionary of weights"
         )
-    return None
+    weights = {name: _tensor(path, name, value) for name, value in weights.items()}
+    consume_prefix_in_state_dict_if_present(weights, "module.")
+    return _as_detectron2({**content, "model": weights})
 
 
-def load_weights(
-    model: nn.Module,
-    file: WeightsFile,
-    *,
-    backbone: WeightsFile | None = None,
-    exclude: Sequence[str] = (),
-    report_dir: Path | None = None,
-) -> LoadReport:
-    """Load what fits of a file into a model, and say what happened to every weight.
+def _from_safetensors(path: Path) -> dict[str, Any]:
+    with safe_open(path, framework="pt") as file:
+        metadata = dict(file.metadata() or {})
+    if metadata.pop(HEURISTICS, "") == "True":
+        metadata[HEURISTICS] = True
+    return {**metadata, "model": load_file(path)}
 
-    The report is logged in short and written in full to ``report_dir``/load_report.txt by the main
-    process.
 
-    Args:
-        model: changed in place.
-        file: the weights.
-        backbone: has ``backbone.bottom_up`` in place of ``file``.
-        exclude: prefixes of the model's parameters that keep their initial values.
-        report_dir: folder of the report.
+def _from_torch(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # on noise the reader fails in all kinds of ways
+        # torch's own words advise to read such a file all the same.
+        if asked := _REFUSED_BY_TORCH.search(str(error)):
+            raise ValueError(
+                f"{path}: asks for {asked[1]}; only tensors and plain containers are read from a"
+                " file of weights, anything else could run code. If you trust where it came from,"
+                " save its model.state_dict() alone there"
+            ) from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise ValueError(
+            f"{path}: not a readable file of weights ({reason}). It is damaged, or it holds objects"
+            " other than tensors, which are not loaded because that would run code from the file"
+        ) from error
+
+
+def _from_caffe2(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrays of the Caffe2 era, directly or below "blobs", the optimiser's momentum among them."""
+    blobs = content.get("blobs", content)
+    weights = {
+        name: value
+        for name, value in blobs.items()
+        if isinstance(value, np.ndarray) and not name.endswith("_momentum")
+    }
+    others = {
+        name: value
+        for name, value in {**content, **blobs}.items()
+        if name not in weights and name != "blobs"
+    }
+    return {**others, "model": weights, "__author__": "Caffe2", HEURISTICS: True}
+
+
+def _tensor(path: Path, name: str, value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
+        return torch.from_numpy(np.array(value))
+    raise ValueError(f"{path}: entry {name!r} is a {type(value).__name__}, expected a tensor")
+
+
+def _as_detectron2(content: dict[str, Any]) -> dict[str, Any]:
+    """Older checkpoints of this package kept the optimiser beside the hooks, not below them."""
+    state = content.get("trainer")
+    if isinstance(state, Mapping) and "optimizer" in state and "_trainer" not in state:
+        moved = {"iteration", "optimizer", "grad_scaler"} & state.keys()
+        content["trainer"] = {**state, "_trainer": {key: state[key] for key in moved}}
+    return content
+
+
+def match_names(
+    source: str, checkpoint: Mapping[str, Any], model: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The weights of a checkpoint under the names of a model's ``state_dict()``.
+
+    Names that are only ends of the model's are matched by detectron2. A backbone's own state dict
+    (as HRNet's authors give it) gets the place of the backbone. Other names stay.
 
     Raises:
-        ValueError: no weight of the file fits.
+        ValueError: one weight of the file fits two of the model, or the names are not Caffe2's.
     """
-    state = model.state_dict()
-    source, weights = str(file.path), match_names(file, state)
-    if backbone is not None:
-        source = f"{source}, {BOTTOM_UP} of {backbone.path}"
-        weights = _with_backbone(weights, backbone, state)
-    weights = fit_input_layers(weights, state)
-    report = compare_weights(source, weights, state, exclude)
-    if report_dir is not None and comm.is_main_process():
-        report_dir.mkdir(parents=True, exist_ok=True)
-        write_text(report_dir / REPORT, report.text())
-    check_anything_matched(report)
-    logger.info("Loaded %s", report.short_text())
-    model.load_state_dict({name: weights[name] for name in report.matched}, strict=False)
-    return report
-
-
-def _with_backbone(
-    weights: Mapping[str, Tensor], backbone: WeightsFile, state: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    theirs = {
-        name: value
-        for name, value in match_names(backbone, state).items()
-        if is_below(name, BOTTOM_UP)
-    }
-    check_anything_matched(compare_weights(str(backbone.path), theirs, state))
-    return {name: v for name, v in weights.items() if not is_below(name, BOTTOM_UP)} | theirs
+    weights = checkpoint["model"]
+    if checkpoint.get(HEURISTICS):
+        is_caffe2 = checkpoint.get("__author__") == "Caffe2"
+        try:
+            return align_and_update_state_dicts(model, dict(weights), c2_conversion=is_caffe2)
+        except (AssertionError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"{source}: its names cannot be matched to the model's"
+                f" ({error or 'two names become one'}); save model.state_dict() of the program"
+                " that made it under the model's full names"
+            ) from error
+    if any(name in model for name in weights):
+        return dict(weights)
+    places = {name: f"{BOTTOM_UP}.{name}" for name in weights if f"{BOTTOM_UP}.{name}" in model}
+    return {places.get(name, name): value for name, value in weights.items()}

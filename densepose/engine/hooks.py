@@ -18,7 +18,7 @@ from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
 from .best import BestCheckpoint
-from .checkpoint import mark_as_last, periodic_checkpoints, save_checkpoint, write_text
+from .checkpoint import LAST, save_checkpoint, write_text
 from .ema import WeightAverage
 
 logger = logging.getLogger(__name__)
@@ -62,16 +62,15 @@ class CheckpointHook(HookBase):
             return
         path = self.folder / ("model_final.pth" if last else f"model_{self.trainer.iter:07d}.pth")
         save_checkpoint(path, content)
-        mark_as_last(path)
+        write_text(path.with_name(LAST), path.name)
         logger.info("Saved %s", path)
         self._remove_old()
 
     def _remove_old(self) -> None:
         ours = [
             path
-            for path in periodic_checkpoints(self.folder)
-            if path.stem != "model_final"
-            and int(path.stem.removeprefix("model_")) <= self.trainer.iter
+            for path in sorted(self.folder.glob("model_[0-9]*.pth"), reverse=True)
+            if int(path.stem.removeprefix("model_")) <= self.trainer.iter
         ]
         for path in ours[self.keep :] if self.keep else []:
             path.unlink()

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from detectron2.config import CfgNode
 
-from .fine_tune import check_prefixes
-from .load_report import is_below
+from .load_report import check_prefixes, is_below
 
 BOTTOM_UP = "backbone.bottom_up."
 # The number of a stage in names of ResNets (res2), HRNets (stage2, layer1, transition1) and timm's

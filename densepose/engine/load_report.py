@@ -1,18 +1,34 @@
-"""What happened to every weight when a file was loaded into a model."""
+"""What happened to every weight when a file was loaded into a model, and why some did not fit."""
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from .load_causes import likely_causes
-
-# Set from the config and not learned, so their absence from a file is no news.
+# Set from the config and not learned, so a file may lack them.
 NEVER_MISSED = ("pixel_mean", "pixel_std", "num_batches_tracked")
 SHOWN = 12  # names printed per list; the file has all
+OVERRIDE = "MODEL.ALLOW_RANDOM_HEAD True uses the model all the same"
+# Biases whose length is a setting: what it counts, its key, and the key's value less the count.
+_HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
+_COUNTS = {
+    "ann_index_lowres.bias": ("coarse channels", f"{_HEAD}.NUM_COARSE_SEGM_CHANNELS", 0),
+    "index_uv_lowres.bias": ("part channels", f"{_HEAD}.NUM_PATCHES", -1),
+    "cls_score.bias": ("classes with background", "MODEL.ROI_HEADS.NUM_CLASSES", -1),
+}
+# Layers that a key switches on.
+_BRANCHES = {
+    ".sigma_2_lowres.": f"{_HEAD}.UV_CONFIDENCE.ENABLED",
+    "_segm_confidence_lowres.": f"{_HEAD}.SEGM_CONFIDENCE.ENABLED",
+    ".decoder.": f"{_HEAD}.DECODER_ON",
+}
+_RES4 = re.compile(r"backbone\.bottom_up\.res4\.(\d+)\.")
+_DEPTH_OF_RES4 = {6: 50, 23: 101, 36: 152}  # blocks of res4 -> MODEL.RESNETS.DEPTH
 
 
 @dataclass(frozen=True)
@@ -23,7 +39,7 @@ class LoadReport:
     matched: tuple[str, ...]
     new: tuple[str, ...]  # in the model only: these keep their initial values
     left_over: tuple[str, ...]  # in the file only
-    excluded: tuple[str, ...]  # in both, and not taken because MODEL.FINE_TUNE.EXCLUDE says so
+    excluded: tuple[str, ...]  # in both, and not loaded because of MODEL.FINE_TUNE.EXCLUDE
     wrong_shape: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
 
     @property
@@ -36,7 +52,7 @@ class LoadReport:
         return (
             f"{self.source}: {len(self.matched)} weights matched, {len(self.new)} new,"
             f" {len(self.left_over)} left over, {len(self.wrong_shape)} of another shape"
-            + (f", {len(self.excluded)} not wanted" if self.excluded else "")
+            + (f", {len(self.excluded)} excluded" if self.excluded else "")
         )
 
     def text(self) -> str:
@@ -45,24 +61,89 @@ class LoadReport:
         for title, names in (
             ("new (not in the file, initial values kept)", self.new),
             ("left over (in the file, not in the model)", self.left_over),
-            ("not wanted (MODEL.FINE_TUNE.EXCLUDE, initial values kept)", self.excluded),
+            ("excluded (MODEL.FINE_TUNE.EXCLUDE, initial values kept)", self.excluded),
             ("matched", self.matched),
+            ("of another shape (not loaded)", self._shapes()),
         ):
-            lines += ["", f"{title}: {len(names)}", *(f"  {name}" for name in sorted(names))]
-        lines += ["", f"of another shape (not loaded): {len(self.wrong_shape)}"]
-        lines += [f"  {name}: {_shapes(*both)}" for name, both in sorted(self.wrong_shape.items())]
+            lines += ["", f"{title}: {len(names)}", *(f"  {name}" for name in names)]
         return "\n".join(lines) + "\n"
 
     def short_text(self) -> str:
         """The summary, the modules concerned and the wrong shapes, for a screen."""
+        shapes = self._shapes()
         lines = [self.summary()]
-        if self.matched:
-            lines += [f"  new: {_modules(self.new)}"] * bool(self.new)
-            lines += [f"  left over: {_modules(self.left_over)}"] * bool(self.left_over)
-        shapes = sorted(self.wrong_shape.items())
-        lines += [f"  other shape: {name}: {_shapes(*both)}" for name, both in shapes[:SHOWN]]
+        lines += [f"  new: {_modules(self.new)}"] * bool(self.new)
+        lines += [f"  left over: {_modules(self.left_over)}"] * bool(self.left_over)
+        lines += [f"  other shape: {line}" for line in shapes[:SHOWN]]
         lines += [f"  ... and {len(shapes) - SHOWN} more"] * (len(shapes) > SHOWN)
         return "\n".join(lines)
+
+    def check_matched(self) -> None:
+        """Refuse a file none of whose weights fits: a run would silently start from nothing.
+
+        Raises:
+            ValueError: with names of both sides.
+        """
+        if self.matched:
+            return
+        if self.excluded:
+            raise ValueError(
+                f"{self.source}: MODEL.FINE_TUNE.EXCLUDE excludes all of its weights; shorten the"
+                " list"
+            )
+        raise ValueError(
+            f"{self.source}: no weight of the file fits the model. The file has"
+            f" {_sample((*self.left_over, *self.wrong_shape))}; the model has {_sample(self.new)}"
+        )
+
+    def check_complete(self, override: str = OVERRIDE) -> None:
+        """Refuse to use a model part of which keeps its random start.
+
+        Args:
+            override: what the caller's user can do to have it all the same.
+
+        Raises:
+            ValueError: which modules, why probably, and what to do.
+        """
+        if not self.untouched:
+            return
+        raise ValueError(
+            f"{self.source}: {len(self.untouched)} weights of the model are not in the file and"
+            f" would stay random: {_modules(self.untouched)}.\n"
+            + "".join(f"  Probably {cause}.\n" for cause in self._likely_causes())
+            + f"  {override}."
+        )
+
+    def _likely_causes(self) -> Iterator[str]:
+        fitting = (*self.matched, *self.wrong_shape)
+        if self.new and not any(n.startswith(("roi_heads.", "proposal_")) for n in fitting):
+            yield "the file holds a backbone only, not a trained detector"
+            return
+        for name, (in_file, in_model) in self.wrong_shape.items():
+            for ending, (what, key, shift) in _COUNTS.items():
+                if name.endswith(f".{ending}"):
+                    yield (
+                        f"the weights have {in_file[0]} {what}, the config {in_model[0]}:"
+                        f" set {key} {in_file[0] + shift}"
+                    )
+        for part, key in _BRANCHES.items():
+            if not any(part in name for name in fitting):
+                if any(part in name for name in self.left_over):
+                    yield f"the weights were trained with {key} True"
+                elif any(part in name for name in self.new):
+                    yield f"the weights were trained with {key} False"
+        depth, wanted = _depth((*fitting, *self.left_over)), _depth((*fitting, *self.new))
+        if depth and wanted and depth != wanted:
+            yield (
+                f"the weights have a ResNet-{depth}, the config a ResNet-{wanted}:"
+                f" set MODEL.RESNETS.DEPTH {depth}"
+            )
+
+    def _shapes(self) -> list[str]:
+        return [
+            f"{name}: {in_file} in the file, {in_model} in the model"
+            for name, (in_file, in_model) in sorted(self.wrong_shape.items())
+        ]
 
 
 def compare_weights(
@@ -75,24 +156,23 @@ def compare_weights(
 
     Args:
         source: where the weights come from.
-        weights: under the model's names, see ``name_matching``.
+        weights: under the model's names.
         model: ``state_dict()``.
-        exclude: prefixes of names that are not wanted.
+        exclude: prefixes of names that are not loaded.
     """
-    excluded, wrong, matched = [], {}, []
-    for name in weights.keys() & model.keys():
-        if any(is_below(name, prefix) for prefix in exclude):
-            excluded.append(name)
-        elif weights[name].shape == model[name].shape:
-            matched.append(name)
-        else:
-            wrong[name] = (tuple(weights[name].shape), tuple(model[name].shape))
+    shared = weights.keys() & model.keys()
+    excluded = {name for name in shared if any(is_below(name, prefix) for prefix in exclude)}
+    wrong = {
+        name: (tuple(weights[name].shape), tuple(model[name].shape))
+        for name in shared - excluded
+        if weights[name].shape != model[name].shape
+    }
     missing = (name for name in model.keys() - weights.keys() if not name.endswith(NEVER_MISSED))
     # Old files keep the anchors, which today's models compute.
     extra = (name for name in weights.keys() - model.keys() if "cell_anchors" not in name)
     return LoadReport(
         source=source,
-        matched=tuple(sorted(matched)),
+        matched=tuple(sorted(shared - excluded - wrong.keys())),
         new=tuple(sorted(missing)),
         left_over=tuple(sorted(extra)),
         excluded=tuple(sorted(excluded)),
@@ -100,54 +180,10 @@ def compare_weights(
     )
 
 
-def is_below(name: str, prefix: str) -> bool:
-    """Whether ``name`` is that of the module or parameter ``prefix``, or of something within it."""
-    return name == prefix or name.startswith(prefix.rstrip(".") + ".")
-
-
-def check_complete(
-    report: LoadReport,
-    *,
-    override: str = "MODEL.ALLOW_RANDOM_HEAD True evaluates it all the same",
-) -> None:
-    """Refuse to use a model part of which keeps its random start.
-
-    Args:
-        report: of loading.
-        override: what the caller's user can do to have it all the same.
-
-    Raises:
-        ValueError: which modules, why probably, and what to do.
-    """
-    if not report.untouched:
-        return
-    causes = likely_causes(report)
-    raise ValueError(
-        f"{report.source}: {len(report.untouched)} weights of the model are not in the file and"
-        f" would stay random: {_modules(report.untouched)}.\n"
-        + "".join(f"  Probably {cause}.\n" for cause in causes)
-        + f"  {override}."
-    )
-
-
-def check_anything_matched(report: LoadReport) -> None:
-    """Refuse a file none of whose weights fits: a run would silently start from nothing.
-
-    Raises:
-        ValueError: with names of both sides.
-    """
-    if report.matched:
-        return
-    if report.excluded:
-        raise ValueError(
-            f"{report.source}: MODEL.FINE_TUNE.EXCLUDE leaves none of its weights; shorten the list"
-        )
-    raise ValueError(
-        f"{report.source}: no weight of the file fits the model. The file has"
-        f" {_sample(report.left_over)};"
-        f" the model wants {_sample(report.new)}"
-        + "".join(f". {cause[0].upper()}{cause[1:]}" for cause in likely_causes(report)[:1])
-    )
+def _depth(names: Iterable[str]) -> int | None:
+    """Depth of the ResNet that has these names; None where it is no such ResNet."""
+    blocks = {int(found[1]) for found in map(_RES4.match, names) if found}
+    return _DEPTH_OF_RES4.get(len(blocks))
 
 
 def _modules(names: Iterable[str]) -> str:
@@ -163,5 +199,23 @@ def _sample(names: tuple[str, ...]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "none"
 
 
-def _shapes(in_file: tuple[int, ...], in_model: tuple[int, ...]) -> str:
-    return f"{in_file} in the file, {in_model} in the model"
+def is_below(name: str, prefix: str) -> bool:
+    """Whether ``name`` is that of the module or parameter ``prefix``, or of something within it."""
+    return name == prefix or name.startswith(prefix.rstrip(".") + ".")
+
+
+def check_prefixes(key: str, prefixes: Iterable[str], names: Iterable[str]) -> None:
+    """Refuse a prefix below which there is no parameter.
+
+    Raises:
+        ValueError: with the nearest names of modules.
+    """
+    names = list(names)
+    for prefix in prefixes:
+        if any(is_below(name, prefix) for name in names):
+            continue
+        parts = (name.split(".") for name in names)
+        known = sorted({".".join(p[:end]) for p in parts for end in range(1, len(p) + 1)})
+        near = difflib.get_close_matches(prefix, known, n=3, cutoff=0.4)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"{key}: no parameter of the model is called {prefix!r}{hint}")

@@ -1,7 +1,10 @@
-"""The model of a run: built from the config, with the faster operators where they apply."""
+"""The model of a run: built from the config, partly frozen, with the faster operators on CPU."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from timm.layers import freeze_batch_norm_2d
 from torch import nn
 
 from detectron2.config import CfgNode
@@ -9,7 +12,7 @@ from detectron2.modeling import build_model
 
 from densepose.ops.accelerate import accelerate
 
-from .fine_tune import freeze
+from .load_report import check_prefixes, is_below
 from .prepare import choose_device
 
 
@@ -26,3 +29,29 @@ def build_run_model(cfg: CfgNode, *, for_inference: bool = False) -> nn.Module:
     if cfg.MODEL.CPU_OPS == "auto":
         accelerate(model, for_inference=for_inference)
     return model
+
+
+def freeze(model: nn.Module, prefixes: Sequence[str]) -> None:
+    """Stop parts of a model from learning, in place.
+
+    Their parameters get no gradient, and their batch norms use the statistics that they have.
+
+    Args:
+        model: changed in place.
+        prefixes: names of modules or parameters: ``backbone.bottom_up.res2``.
+
+    Raises:
+        ValueError: a prefix names nothing, or nothing is left to learn.
+    """
+    key = "MODEL.FINE_TUNE.FREEZE"
+    check_prefixes(key, prefixes, [name for name, _ in model.named_parameters()])
+    for name, parameter in model.named_parameters():
+        if any(is_below(name, prefix) for prefix in prefixes):
+            parameter.requires_grad_(False)
+    for name, module in list(model.named_modules()):
+        if name in prefixes:
+            parent, _, child = name.rpartition(".")
+            # timm's conversion: it keeps the activation that timm's norms may contain.
+            setattr(model.get_submodule(parent), child, freeze_batch_norm_2d(module))
+    if prefixes and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(f"{key} {list(prefixes)} leaves nothing that learns")

@@ -16,10 +16,8 @@ from densepose.config import is_dp_fcn
 from densepose.modeling.inference import instances_to_prediction
 from densepose.structures.prediction import ImagePrediction
 
-from .checkpoint import load_weights
-from .load_report import check_complete
+from .checkpoint import load_for_inference
 from .model import build_run_model
-from .weights_file import read_weights, resolve_weights
 
 
 class Predictor:
@@ -108,10 +106,7 @@ def load_predictor(
         cfg.MODEL.TIMM.PRETRAINED = ""  # all of the model comes from MODEL.WEIGHTS
     cfg.freeze()
     model = build_run_model(cfg, for_inference=True)
-    file = read_weights(resolve_weights(cfg.MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR))
-    report = load_weights(model, file)
-    if not cfg.MODEL.ALLOW_RANDOM_HEAD:
-        check_complete(report)
+    load_for_inference(cfg, model, cfg.MODEL.WEIGHTS)
     return Predictor(
         model,
         image_format=cfg.INPUT.FORMAT,

@@ -18,12 +18,11 @@ from detectron2.utils import comm
 from densepose.data.coco import read_annotation_file
 from densepose.data.flip_symmetry import symmetry_from_config
 from densepose.data.registration import dataset_status, require_registered, smpl_dir
+from densepose.model_zoo.files import check_weights_file, resolve_weights
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
 from .augmented_evaluation import augmentation_problems
 from .bootstrap_sources import source_problems
-from .weights_file import resolve_weights
-from .weights_look import check_looks_like_weights
 
 FIRST_IMAGES = 3  # images opened per data set
 WHOLE_JSON = 64 * 2**20  # bytes; a larger annotation file is only looked at from both ends
@@ -197,7 +196,7 @@ def _weights_problems(key: str, weights: str, zoo_dir: str) -> Iterator[str]:
         yield f"{key} {weights} does not exist{hint}"
         return
     try:
-        check_looks_like_weights(path)
+        check_weights_file(path)
     except ValueError as error:
         yield f"{key} {error}"
 

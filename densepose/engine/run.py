@@ -13,16 +13,14 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 
 from .augmented_evaluation import AUGMENTED_FOLDER, evaluate_augmented, merged_results
-from .checkpoint import find_last_valid, load_weights
+from .checkpoint import SafeCheckpointer, load_for_inference
 from .evaluation import METRICS, evaluate
-from .load_report import check_complete
 from .loaders import ImageError
 from .logs import FILE_ONLY, error_console, remove_handlers
 from .model import build_run_model
 from .preflight_checks import preflight
 from .prepare import setup
 from .trainer import Trainer
-from .weights_file import read_weights, resolve_weights
 
 logger = logging.getLogger(__name__)
 
@@ -91,13 +89,10 @@ def error_text(error: Exception) -> str:
 
 
 def _evaluate_only(cfg: CfgNode, model: nn.Module, *, resume: bool) -> dict[str, Any]:
-    file = find_last_valid(Path(cfg.OUTPUT_DIR)) if resume else None
-    if file is None and cfg.MODEL.WEIGHTS:
-        file = read_weights(resolve_weights(cfg.MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR))
-    if file is not None:
-        report = load_weights(model, file, report_dir=Path(cfg.OUTPUT_DIR) / "inference")
-        if not cfg.MODEL.ALLOW_RANDOM_HEAD:
-            check_complete(report)
+    weights = SafeCheckpointer(model, cfg.OUTPUT_DIR).get_checkpoint_file() if resume else ""
+    weights = weights or cfg.MODEL.WEIGHTS
+    if weights:
+        load_for_inference(cfg, model, weights, Path(cfg.OUTPUT_DIR) / "inference")
     elif not cfg.MODEL.ALLOW_RANDOM_HEAD:
         raise ValueError(
             "--eval-only needs weights: MODEL.WEIGHTS is empty"

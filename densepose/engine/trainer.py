@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,10 @@ from detectron2.utils.events import EventStorage, JSONWriter, TensorboardXWriter
 from .augmented_evaluation import evaluate_augmented, merged_results
 from .best import BestCheckpoint
 from .bootstrap import build_training_batches
-from .checkpoint import find_last_valid, load_weights
+from .checkpoint import SafeCheckpointer
 from .clock import TrainingClock
 from .ema import WeightAverage
 from .evaluation import evaluate
-from .fine_tune import load_starting_weights
 from .hooks import AverageHook, CheckpointHook, EvaluationHook, InterruptHook, continue_metrics
 from .model import build_run_model
 from .nonfinite import nonfinite_message, write_snapshot
@@ -31,7 +31,6 @@ from .prepare import seed_process
 from .progress import ProgressHook
 from .solver import build_optimizer, build_scheduler
 from .step import Batch, OptimizationStep, parallel
-from .weights_file import WeightsFile
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +65,9 @@ class Trainer(TrainerBase):
         self.clock = TrainingClock(60 * cfg.SOLVER.MAX_MINUTES)
         self.scheduler = build_scheduler(cfg, self.optimizer, self.clock.share_used)
         self.max_iter = cfg.SOLVER.MAX_ITER
+        self.checkpointer = SafeCheckpointer.from_config(
+            cfg, self.bare_model, trainer=weakref.proxy(self)
+        )
         self._data_loader = data_loader
         self._cfg = cfg  # for the pieces that are built when the run starts
         self.register_hooks([self.clock, hooks.IterationTimer(), hooks.LRScheduler()])
@@ -79,14 +81,12 @@ class Trainer(TrainerBase):
             ValueError: the weights do not fit at all, or all checkpoints are damaged.
             FileNotFoundError: MODEL.WEIGHTS does not exist.
         """
-        file = find_last_valid(self.output_dir) if resume else None
-        if file is not None and "trainer" in file.extra:
-            self._resume(file)
-        elif self._cfg.MODEL.WEIGHTS:
-            if resume:
-                logger.info("Nothing to resume in %s: a new run starts", self.output_dir)
-            load_starting_weights(self._cfg, self.bare_model)
-            self._restart_average()
+        extra = self.checkpointer.resume_or_load(self._cfg.MODEL.WEIGHTS, resume=resume)
+        if resume and self.checkpointer.has_checkpoint():
+            self.start_iter = self.iter = self.iter + 1
+        if self.average is not None:
+            average = extra.get("average", self.bare_model.state_dict())
+            self.average.load(average, extra.get("average_updates", 0))
 
     def train(self) -> Mapping[str, Any]:
         """Run to ``max_iter`` or the time limit; returns the results of the last evaluation."""
@@ -127,12 +127,12 @@ class Trainer(TrainerBase):
     def state_dict(self) -> dict[str, Any]:
         """Everything but the weights that resuming needs: tensors and plain values."""
         own = {"skips_left": self.skips_left}
-        return {**super().state_dict(), **self.step.state_dict(), **own}
+        return {**super().state_dict(), "_trainer": self.step.state_dict(), **own}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Inverse of ``state_dict``."""
         super().load_state_dict(state_dict)
-        self.step.load_state_dict(state_dict)
+        self.step.load_state_dict(state_dict["_trainer"])
         self.skips_left = state_dict.get("skips_left", self.skips_left)
 
     def weights_checkpoint(self) -> dict[str, Any]:
@@ -147,23 +147,6 @@ class Trainer(TrainerBase):
             content["train_model"] = self.bare_model.state_dict()
             content["average_updates"] = self.average.updates
         return content
-
-    def _resume(self, file: WeightsFile) -> None:
-        logger.info("Resuming from %s", file.path)
-        own = file.extra.get("train_model", file.weights)
-        load_weights(
-            self.bare_model, WeightsFile(file.path, own, name_matching="exact"), report_dir=None
-        )
-        self.load_state_dict(file.extra["trainer"])
-        self.start_iter = self.iter = file.extra["iteration"] + 1
-        if self.average is not None and "train_model" in file.extra:
-            self.average.load(file.weights, file.extra["average_updates"])
-        else:
-            self._restart_average()
-
-    def _restart_average(self) -> None:
-        if self.average is not None:
-            self.average.load(self.bare_model.state_dict(), 0)
 
     def _prepare_run(self) -> None:
         """Build what depends on where the run starts: order of the data, curves, best so far."""

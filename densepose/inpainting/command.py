@@ -22,13 +22,12 @@ from densepose.data.registration import (
     require_registered,
     smpl_dir,
 )
-from densepose.engine.checkpoint import load_weights
-from densepose.engine.load_report import check_complete
+from densepose.engine.checkpoint import load_for_inference
 from densepose.engine.logs import setup_logging
 from densepose.engine.model import build_run_model
 from densepose.engine.prepare import choose_device
 from densepose.engine.progress import track
-from densepose.engine.weights_file import read_weights, resolve_weights
+from densepose.model_zoo.files import resolve_weights
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
@@ -118,9 +117,9 @@ def build_method(
             f"{args.config_file or 'the config'}: a teacher is a DensePoseFCN with"
             " MODEL.DP_FCN.CROPS; take one of configs/teacher, or --method nearest or smooth"
         )
-    weights = resolve_weights(args.weights or cfg.MODEL.WEIGHTS)
+    weights = resolve_weights(args.weights or cfg.MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR)
     model = build_run_model(cfg)
-    check_complete(load_weights(model, read_weights(weights)))
+    load_for_inference(cfg, model, str(weights))
     mirror = not args.no_mirror
     averaging = Averaging(scaled_sizes(cfg.MODEL.DP_FCN.CROP_SIZE, args.scales), mirror)
     symmetry = load_symmetry(surface, smpl_dir(cfg)) if mirror else None

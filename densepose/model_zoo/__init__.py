@@ -9,7 +9,7 @@
 ``MODEL.WEIGHTS zoo://R_50_FPN_DL_WC1M_s1x`` names the same weights in a config.
 """
 
-from .files import fetch, local_file, verify
+from .files import fetch, local_file, resolve_weights, verify
 from .loading import get, get_config
 from .table import MODELS, ReleasedModel, find
 
@@ -21,5 +21,6 @@ __all__ = [
     "get",
     "get_config",
     "local_file",
+    "resolve_weights",
     "verify",
 ]

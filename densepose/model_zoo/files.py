@@ -1,4 +1,4 @@
-"""Where the file of a released model is: in a folder of the user's, in the cache, or fetched.
+"""From a name of weights to a file: of the package, in the user's folder, in the cache, or fetched.
 
 With MODEL.ZOO_DIR or $DENSEPOSE_ZOO_DIR set nothing is ever fetched: the files are taken from that
 folder, under their name or under their path in the release. Without, they are kept in
@@ -12,17 +12,20 @@ import json
 import logging
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlparse
 
 from iopath.common import get_cache_dir
+from safetensors import SafetensorError, safe_open
 
-from densepose.engine.weights_look import check_looks_like_weights
 from densepose.surface.geodesics import default_cache_dir
+from densepose.surface.official.reading import refuse_wrong_kind
 
 from .download import Downloaded, DownloadError, Progress, download, part_of, sha256_of
+from .table import SCHEME as ZOO
 from .table import ReleasedModel, find
 
 logger = logging.getLogger(__name__)
@@ -32,8 +35,99 @@ CATALOG = "detectron2://"
 CATALOG_URL = "https://dl.fbaipublicfiles.com/detectron2/"
 CONVERTED = (".safetensors", ".pth")  # what `densepose convert` makes of a released file
 SCHEMA = 1
+SHIPPED = "shipped://"  # stands for the weights that come with the package
+SHIPPED_FOLDER = Path(__file__).parents[1] / "shipped_weights"
+CONFIG = "config"  # in the metadata of those weights: name of the shipped config they belong to
 
 Say = Callable[[str], object]
+
+
+def resolve_weights(name: str, zoo_dir: str = "") -> Path:
+    """The local file of MODEL.WEIGHTS: a path, or an address that is fetched once and kept.
+
+    Args:
+        name: a path, ``shipped://``, ``zoo://NAME``, ``https://...`` or one of the addresses that
+            detectron2 knows, like ``detectron2://...``.
+        zoo_dir: MODEL.ZOO_DIR; where it is set, nothing is fetched.
+
+    Raises:
+        FileNotFoundError: the package came without weights.
+        KeyError: no released model has that name.
+        OSError: the address cannot be fetched, or the file is not in ``zoo_dir``.
+        ValueError: the fetched file does not hold weights.
+    """
+    scheme = urlparse(name).scheme
+    if scheme in ("", "file"):
+        return Path(name.removeprefix("file://"))
+    if name.startswith(SHIPPED):
+        return find_shipped_model()[1]
+    if name.startswith(ZOO):
+        return fetch(name, zoo_dir)
+    if scheme in ("http", "https", "detectron2"):
+        return fetch_address(name, zoo_dir)
+    from detectron2.utils.file_io import PathManager  # looking up a path needs no detectron2
+
+    return Path(PathManager.get_local_path(name))
+
+
+def find_shipped_model(folder: str | Path | None = None) -> tuple[str, Path]:
+    """Name of the config and path of the weights in the package.
+
+    Args:
+        folder: holds one ``.safetensors`` file whose metadata names its config; default
+            SHIPPED_FOLDER.
+
+    Raises:
+        FileNotFoundError: this package comes without weights.
+        ValueError: there are several, or the config is not named.
+    """
+    folder = Path(SHIPPED_FOLDER if folder is None else folder)
+    found = sorted(folder.glob("*.safetensors"))
+    if not found:
+        raise FileNotFoundError(
+            f"no weights come with this package ({folder} has none): give --config-file FILE and"
+            " --weights FILE of a model of yours, or --weights zoo://NAME"
+        )
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ValueError(f"{folder}: several models ({names}); give --config-file and --weights")
+    with safe_open(found[0], framework="np") as file:
+        metadata = file.metadata() or {}
+    if CONFIG not in metadata:
+        raise ValueError(f"{found[0]}: its metadata has no {CONFIG!r}; give --config-file")
+    return metadata[CONFIG], found[0]
+
+
+def check_weights_file(path: Path) -> None:
+    """Find the commonest kinds of damage quickly, from the first and the last bytes of a file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is empty, a web page, a Git LFS pointer, or truncated.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of weights")
+    with path.open("rb") as file:
+        is_zip = file.read(4) == b"PK\x03\x04"  # as written by torch.save
+        file.seek(max(0, path.stat().st_size - 1))
+        last = file.read(1)
+    if not is_zip:
+        refuse_wrong_kind(path)
+    truncated = is_zip and not zipfile.is_zipfile(path)
+    truncated |= path.suffix == ".pkl" and last != b"."  # the opcode that ends a pickle
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="np"):
+                pass
+        except SafetensorError as error:
+            raise ValueError(
+                f"{path}: the file is truncated or damaged ({error}); fetch it again"
+            ) from error
+    if truncated:
+        raise ValueError(
+            f"{path}: the file is truncated at {path.stat().st_size:,} bytes; fetch it again, or"
+            " remove it so that an older checkpoint is used"
+        )
 
 
 def zoo_folder(folder: str = "") -> Path | None:
@@ -191,7 +285,7 @@ def _download(
             return download(
                 url,
                 path,
-                check=check_looks_like_weights,
+                check=check_weights_file,
                 size_bytes=size_bytes,
                 sha256=sha256,
                 on_progress=on_progress,
@@ -256,7 +350,7 @@ def _check_file(model: ReleasedModel, path: Path) -> None:
         size, wanted = path.stat().st_size, model.size_bytes or _origin(path).get("size_bytes")
         if wanted and size != wanted:
             raise ValueError(_changed(model, path, f"it has {size:,} bytes, it had {wanted:,}"))
-    check_looks_like_weights(path)
+    check_weights_file(path)
 
 
 def _changed(model: ReleasedModel, path: Path, what: str) -> str:

@@ -48,15 +48,10 @@ def get(name: str, opts: Sequence[str] = ()) -> nn.Module:
         OSError: the weights cannot be had.
         ValueError: they do not fill the model.
     """
-    from densepose.engine.checkpoint import load_weights
-    from densepose.engine.load_report import check_complete
+    from densepose.engine.checkpoint import load_for_inference
     from densepose.engine.model import build_run_model
-    from densepose.engine.weights_file import read_weights, resolve_weights
 
     cfg = get_config(name, opts)
     model = build_run_model(cfg)
-    file = read_weights(resolve_weights(cfg.MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR))
-    report = load_weights(model, file)
-    if not cfg.MODEL.ALLOW_RANDOM_HEAD:
-        check_complete(report)
+    load_for_inference(cfg, model, cfg.MODEL.WEIGHTS)
     return model.eval()

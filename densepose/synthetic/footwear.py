@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .anatomy import BodyPoints
-from .materials import Paint, contrasting, random_color, to_linear
+from .paint import Paint
+from .patterns import contrasting, random_color, to_linear
 
 SHOES = ("sneakers", "boots", "leather", "sandals", "barefoot")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from densepose.cli.__main__ import run_verb
-from densepose.engine.weights_file import read_weights
+from densepose.engine.checkpoint import read_checkpoint
 from tests.tiny_dataset import write_tiny_densepose_coco
 
 ROOT = Path(__file__).parents[2]
@@ -140,7 +140,7 @@ def test_resuming_goes_on_where_the_last_valid_checkpoint_is(
     assert "Resuming from" in screen and "model_0000001.pth" in screen
     losses = [line["iteration"] for line in curve(copied) if "total_loss" in line]
     assert losses == list(range(ITERATIONS + 1))
-    assert read_weights(final).extra["iteration"] == ITERATIONS
+    assert read_checkpoint(final)["iteration"] == ITERATIONS
 
 
 def test_the_last_checkpoint_is_evaluated_with_resume(

@@ -4,12 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from densepose.engine.load_report import (
-    check_anything_matched,
-    check_complete,
-    compare_weights,
-    is_below,
-)
+from densepose.engine.load_report import compare_weights, is_below
 
 COARSE = "roi_heads.densepose_predictor.ann_index_lowres.bias"
 MODEL = {
@@ -53,13 +48,13 @@ def test_what_is_set_from_the_config_is_not_missed():
     weights["proposal_generator.anchor_generator.cell_anchors.0"] = torch.zeros(1)
     report = compare_weights("w.pth", weights, MODEL)
     assert (report.new, report.left_over) == ((), ())
-    check_complete(report)
+    report.check_complete()
 
 
 def test_a_head_that_stays_random_is_an_error_with_the_likely_cause():
     report = compare_weights("w.pth", file(**{COARSE: torch.zeros(15)}), MODEL)
     with pytest.raises(ValueError, match=r"would\s+stay random") as caught:
-        check_complete(report)
+        report.check_complete()
     message = str(caught.value)
     assert "roi_heads.densepose_predictor (1)" in message
     assert "the weights have 15 coarse channels, the config 2" in message
@@ -72,10 +67,10 @@ def test_what_is_not_wanted_has_a_list_of_its_own():
     assert report.excluded == ("roi_heads.box_predictor.cls_score.bias", COARSE)
     assert "backbone.conv.weight" in report.matched and report.new == ()
     assert report.untouched == report.excluded
-    assert report.summary().endswith("0 of another shape, 2 not wanted")
-    assert "not wanted (MODEL.FINE_TUNE.EXCLUDE, initial values kept): 2\n" in report.text()
-    with pytest.raises(ValueError, match=r"EXCLUDE leaves none of its weights"):
-        check_anything_matched(compare_weights("w.pth", BOX, MODEL, exclude=["roi_heads."]))
+    assert report.summary().endswith("0 of another shape, 2 excluded")
+    assert "excluded (MODEL.FINE_TUNE.EXCLUDE, initial values kept): 2\n" in report.text()
+    with pytest.raises(ValueError, match=r"EXCLUDE excludes all of its weights"):
+        compare_weights("w.pth", BOX, MODEL, exclude=["roi_heads."]).check_matched()
 
 
 @pytest.mark.parametrize(
@@ -97,5 +92,46 @@ def test_a_file_of_which_nothing_fits_is_an_error():
     with pytest.raises(
         ValueError, match="no weight of the file fits the model. The file has conv1"
     ):
-        check_anything_matched(report)
-    check_anything_matched(compare_weights("w.pth", file(), MODEL))
+        report.check_matched()
+    compare_weights("w.pth", file(), MODEL).check_matched()
+
+
+def blocks(count: int) -> dict[str, Tensor]:
+    names = [f"backbone.bottom_up.res4.{number}.conv1.weight" for number in range(count)]
+    return BOX | {name: torch.zeros(1) for name in names}
+
+
+@pytest.mark.parametrize(
+    ("in_file", "in_model", "cause"),
+    [
+        (
+            {"roi_heads.densepose_predictor.index_uv_lowres.bias": torch.zeros(25)},
+            {"roi_heads.densepose_predictor.index_uv_lowres.bias": torch.zeros(11)},
+            r"have 25 part channels, the config 11: set MODEL.ROI_DENSEPOSE_HEAD.NUM_PATCHES 24",
+        ),
+        (
+            {"roi_heads.box_predictor.cls_score.bias": torch.zeros(81)},
+            BOX,
+            r"have 81 classes with background, the config 2: set MODEL.ROI_HEADS.NUM_CLASSES 80",
+        ),
+        (
+            BOX | {"roi_heads.decoder.predictor.bias": torch.zeros(1)},
+            BOX | {"roi_heads.densepose_head.ASPP.bias": torch.zeros(1)},
+            r"were trained with MODEL.ROI_DENSEPOSE_HEAD.DECODER_ON True",
+        ),
+        (
+            BOX,
+            BOX | {"roi_heads.densepose_predictor.sigma_2_lowres.bias": torch.zeros(1)},
+            r"were trained with MODEL.ROI_DENSEPOSE_HEAD.UV_CONFIDENCE.ENABLED False",
+        ),
+        (blocks(6), blocks(23), r"a ResNet-50, the config a ResNet-101: set .*DEPTH 50"),
+        (
+            {"backbone.bottom_up.res2.weight": torch.zeros(1)},
+            {"backbone.bottom_up.res2.weight": torch.zeros(1), **BOX},
+            r"the file holds a backbone only",
+        ),
+    ],
+)
+def test_likely_causes_name_the_key_and_its_value(in_file, in_model, cause: str):
+    with pytest.raises(ValueError, match=f"Probably .*{cause}"):
+        compare_weights("w.pth", in_file, in_model).check_complete()

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from detectron2.config import CfgNode
 
 from densepose.config import get_densepose_cfg
+from densepose.engine.checkpoint import read_checkpoint
 from densepose.engine.trainer import Trainer
-from densepose.engine.weights_file import read_weights
 
 
 class Line(nn.Module):
@@ -108,11 +108,11 @@ def test_the_learning_rate_warms_up_and_decays(tmp_path: Path):
 
 def test_checkpoints_hold_the_average_and_what_training_goes_on_with(tmp_path: Path):
     trainer = train(config(tmp_path))
-    file = read_weights(tmp_path / "model_final.pth")
-    assert file.weights == trainer.average.average
-    assert file.extra["train_model"] == trainer.bare_model.state_dict()
-    assert file.extra["iteration"] == 7
-    assert "MAX_ITER: 8" in file.extra["config"]
+    file = read_checkpoint(tmp_path / "model_final.pth")
+    assert file["model"] == trainer.average.average
+    assert file["train_model"] == trainer.bare_model.state_dict()
+    assert file["iteration"] == 7
+    assert "MAX_ITER: 8" in file["config"]
 
 
 def test_nan_names_the_loss_and_the_images_and_leaves_a_snapshot(tmp_path: Path):
@@ -157,7 +157,7 @@ def test_weights_are_loaded_where_there_is_nothing_to_resume(
     with caplog.at_level("INFO"):
         trainer = train(cfg, resume=True)
     assert trainer.bare_model.a.item() == pytest.approx(5.0, abs=0.01)
-    assert "Nothing to resume" in caplog.text
+    assert "has no checkpoint" in caplog.text
     assert "1 weights matched, 1 new" in (tmp_path / "run" / "load_report.txt").read_text()
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from densepose.cli import doctor
 from densepose.cli.__main__ import run_verb
-from densepose.engine.weights_file import read_weights
+from densepose.engine.checkpoint import read_checkpoint
 from densepose.model_zoo import MODELS, find
 from tests.model_zoo.range_server import RangeServer
 
@@ -76,7 +77,7 @@ def test_the_doctor_names_the_folder_that_is_set(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("DENSEPOSE_ZOO_DIR", str(tmp_path))
-    (tmp_path / f"{NAME}.safetensors").write_bytes(b"x")
+    (tmp_path / f"{NAME}.safetensors").write_bytes(save({"w": np.ones(2)}))
     run_verb("doctor", ["--json"])
     findings = json.loads(capsys.readouterr().out)
     zoo = {f["name"]: f for f in findings if f["area"] == "released models"}
@@ -128,9 +129,9 @@ def test_convert_takes_a_model_of_the_zoo(
 ):
     monkeypatch.chdir(tmp_path)
     assert run_verb("convert", [f"zoo://{NAME}", "--half"]) == 0
-    file = read_weights(tmp_path / f"{NAME}.safetensors")
-    assert file.weights["w"].tolist() == [[1.0, 1.0], [1.0, 1.0]]
-    assert file.extra["licence"] == "CC BY-SA 3.0" and file.extra["name"] == NAME
+    file = read_checkpoint(tmp_path / f"{NAME}.safetensors")
+    assert file["model"]["w"].tolist() == [[1.0, 1.0], [1.0, 1.0]]
+    assert file["licence"] == "CC BY-SA 3.0" and file["name"] == NAME
     assert f"Weights: {NAME}.safetensors" in capsys.readouterr().out
     assert run_verb("convert", [f"zoo://{NAME}"]) == 1
     assert f"{NAME}.safetensors exists; give another name" in capsys.readouterr().err

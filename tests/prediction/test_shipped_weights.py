@@ -10,7 +10,7 @@ from PIL import Image
 
 from densepose.config import check_config, find_config, load_config
 from densepose.engine.predictor import Predictor, load_predictor
-from densepose.engine.shipped_model import FOLDER, find_shipped_model
+from densepose.model_zoo.files import SHIPPED_FOLDER, find_shipped_model
 from densepose.synthetic.picture import PictureSettings, make_picture
 
 MOST_BYTES = 12_000_000
@@ -28,7 +28,7 @@ def predictor() -> Predictor:
 def test_the_file_is_small_and_has_a_card():
     _, weights = find_shipped_model()
     assert weights.stat().st_size <= MOST_BYTES
-    assert weights.name in (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert weights.name in (SHIPPED_FOLDER / "README.md").read_text(encoding="utf-8")
 
 
 def test_fine_tuning_starts_from_the_same_model():

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from densepose.surface.geodesics import GeodesicDistances
-from densepose.surface.official import surface as distance_files
 from densepose.surface.official.surface import (
     MatrixDistances,
     convert_distance_matrix,
@@ -18,6 +17,7 @@ from densepose.surface.official.surface import (
     num_vertices_of,
     open_distances,
 )
+from densepose.surface.official.surface import surface as distance_files
 
 COUNT = 37
 

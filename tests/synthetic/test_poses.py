@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 
 from densepose.surface.body import load_template
-from densepose.synthetic.poses import (
+from densepose.synthetic.pose_library import (
     ANGLE_LIMITS,
     ANGLE_NAMES,
     ARM_POSES,
     LEG_POSES,
     POSTURE_WEIGHTS,
-    joint_rotations,
     limb_angles,
+    upright,
+)
+from densepose.synthetic.poses import (
+    joint_rotations,
     mirror_angles,
     sample_pose,
-    upright,
     within_limits,
 )
 
