@@ -33,17 +33,17 @@ def prepare(case: dict[str, Any]) -> serving.Run:
 def _works(
     image: np.ndarray, iuv: np.ndarray, picture: np.ndarray
 ) -> dict[str, Callable[[], object]]:
-    from densepose.surface.charts import template_iuv_lookup
+    from densepose.surface.charts import load_template_atlas
     from densepose.vis.texture import put_texture, take_texture
     from densepose.vis.texture_layout import split_picture
     from densepose.vis.texture_seams import template_seam_filler
 
-    lookup, close_seams = template_iuv_lookup(), template_seam_filler()
+    atlas, close_seams = load_template_atlas(), template_seam_filler()
     tiles = split_picture(picture)
     return {
-        "triangles": lambda: lookup.surface(iuv),
-        "vertices": lambda: lookup.vertices(iuv),
-        "points": lambda: lookup.points(iuv),
+        "triangles": lambda: atlas.surface_of(iuv),
+        "vertices": lambda: atlas.vertices_of(iuv),
+        "points": lambda: atlas.points_of(iuv),
         "take": lambda: close_seams(take_texture(image, iuv)),
         "put": lambda: put_texture(image, iuv, tiles),
         "put nearest": lambda: put_texture(image, iuv, tiles, sampling="nearest"),

@@ -9,17 +9,16 @@ the scale differs between parts and between u and v. Seen from outside the body 
 grows to the right; mirroring the body maps (u, v) to (1 - u, v) of the part on the other side.
 v grows upwards in the rest pose, on feet from heel to toes.
 
-An IUV image is (..., 3) uint8 in the order I, U, V: the part (0 background), then u and v in steps
-of 1 / 255. There are only 24 x 256 x 256 such values, so triangle, place in it and nearest vertex
-are worked out once for all of them; a picture then takes milliseconds. Coordinates that are not
-whole steps are the business of :class:`ChartAtlas`, which gives the same answers one by one.
-
-Frames: points in metres, in the frame of the mesh they lie on.
+An IUV image is (..., 3) uint8 in the order I, U, V: the part, then u and v in steps of 1 / 255.
+There are only 24 x 256 x 256 such values, so ``surface_of``, ``vertices_of`` and ``points_of`` read
+tables that are made once; ``locate``, ``nearest_vertex`` and ``to_points`` give the same answers
+for any (u, v).
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,17 +27,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from .body import BodyTemplate, load_template
 from .chart_search import (
-    INSIDE_TOLERANCE,
     UV_STEPS,
-    NearestVertexFinder,
-    TriangleFinder,
-    border_edges,
-    fill_outside,
-    fill_triangles,
-    fill_vertices,
-    gather_points,
-    gather_surface,
-    gather_vertices,
+    TriangleSearch,
+    VertexSearch,
+    gather,
+    gather_triples,
+    interpolate,
+    unknown_part,
 )
 from .mesh import SurfaceMesh, mesh_fingerprint
 
@@ -91,12 +86,12 @@ class ChartAtlas:
             raise ValueError(f"atlas: parts of triangles must be 1 to {NUM_PARTS}")
 
     @functools.cached_property
-    def _triangles(self) -> TriangleFinder:
-        return TriangleFinder(self.uv, self.uv_faces, self.face_part)
+    def _triangles(self) -> TriangleSearch:
+        return TriangleSearch(self.uv, self.uv_faces, self.face_part)
 
     @functools.cached_property
-    def _vertices(self) -> NearestVertexFinder:
-        return NearestVertexFinder(self.uv, self.uv_part)
+    def _vertices(self) -> VertexSearch:
+        return VertexSearch(self.uv, self.uv_part)
 
     def locate(
         self, part: ArrayLike, uv: ArrayLike
@@ -113,11 +108,7 @@ class ChartAtlas:
         Raises:
             ValueError: a part out of range or without triangles, (u, v) not finite, wrong shapes.
         """
-        part, uv = self._checked(part, uv)
-        face = np.full(len(part), -1)
-        barycentric = np.zeros((len(part), 3))
-        body = np.flatnonzero(part)
-        face[body], barycentric[body] = self._triangles(part[body], uv[body])
+        face, barycentric, _ = self._triangles(*self._checked(part, uv))
         return face, barycentric
 
     def to_points(
@@ -147,10 +138,7 @@ class ChartAtlas:
         (P,) parts and (P, 2) coordinates -> (P,); -1 for part 0; the lowest of equally near ones.
         """
         part, uv = self._checked(part, uv)
-        vertex = np.full(len(part), -1, np.int64)
-        body = np.flatnonzero(part)
-        vertex[body] = self.uv_vertex_mesh[self._vertices(part[body], uv[body])]
-        return vertex
+        return np.where(part == 0, -1, self.uv_vertex_mesh[self._vertices(part, uv)])
 
     def from_surface(
         self, face: ArrayLike, barycentric: ArrayLike
@@ -175,6 +163,113 @@ class ChartAtlas:
         uv = np.einsum("pk,pkd->pd", barycentric, self.uv[self.uv_faces[face]].astype(np.float64))
         return part, np.where(body[:, None], uv, 0.0)
 
+    def from_vertices(self, vertex: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(P,) mesh vertices -> (P,) parts and (P, 2) coordinates; part 0 at (0, 0) for vertex -1.
+
+        A vertex on a border lies in several charts; the one of the lowest part is taken.
+
+        Raises:
+            ValueError: a vertex out of range, or one that no triangle uses.
+        """
+        vertex = np.asarray(vertex)
+        if vertex.ndim != 1 or (vertex.size and not np.issubdtype(vertex.dtype, np.integer)):
+            raise ValueError(f"vertices must be (P,) integers, got {vertex.shape} {vertex.dtype}")
+        num_vertices = self.mesh.num_vertices
+        if vertex.size and (vertex.min() < -1 or vertex.max() >= num_vertices):
+            raise ValueError(
+                f"vertices must be -1 to {num_vertices - 1}, got {vertex.min()} to {vertex.max()}"
+            )
+        # Written from the highest part to the lowest, so that the lowest stays.
+        order = np.lexsort((np.arange(len(self.uv)), self.uv_part))[::-1]
+        row = np.full(num_vertices + 1, -1)  # the last entry is background's, vertex -1
+        row[self.uv_vertex_mesh[order]] = order
+        found = row[vertex]
+        lost = (found < 0) & (vertex >= 0)
+        if lost.any():
+            raise ValueError(
+                f"vertex {vertex[lost][0]} belongs to no triangle, so it is in no chart"
+            )
+        part = np.where(vertex >= 0, np.asarray(self.uv_part, np.int64)[found], 0)
+        uv = np.where((vertex >= 0)[:, None], self.uv[found].astype(np.float64), 0.0)
+        return part, uv
+
+    def surface_of(self, iuv: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Triangle and place in it of the pixels of an IUV image.
+
+        Args:
+            iuv: (..., 3) uint8; a value outside its chart is moved to the nearest point of it.
+
+        Returns:
+            (...) triangles and (..., 3) barycentric coordinates; -1 and zeros for background.
+
+        Raises:
+            ValueError: not (..., 3) uint8, or a part that has no chart.
+        """
+        iuv = self._checked_iuv(iuv)
+        face, weight = np.empty(iuv.shape[:-1], np.int32), np.empty(iuv.shape, np.float32)
+        gather(iuv.reshape(-1, 3), self._iuv_grid.face, face.reshape(-1))
+        gather_triples(iuv.reshape(-1, 3), self._iuv_grid.barycentric, weight.reshape(-1, 3))
+        return face, weight
+
+    def vertices_of(self, iuv: ArrayLike) -> NDArray[np.int32]:
+        """(..., 3) uint8 -> (...) nearest mesh vertex, -1 for background. See ``surface_of``."""
+        iuv = self._checked_iuv(iuv)
+        vertex = np.empty(iuv.shape[:-1], np.int32)
+        gather(iuv.reshape(-1, 3), self._iuv_vertex, vertex.reshape(-1))
+        return vertex
+
+    def points_of(
+        self, iuv: ArrayLike, vertices_m: NDArray[np.floating] | None = None
+    ) -> NDArray[np.float32]:
+        """(..., 3) uint8 -> (..., 3) points in metres; nan for background.
+
+        Args:
+            iuv: as for ``surface_of``.
+            vertices_m: (V, 3) of the body in another shape or pose; the atlas's mesh if None.
+
+        Raises:
+            ValueError: as for ``surface_of``, or vertices of another shape.
+        """
+        iuv = self._checked_iuv(iuv)
+        mesh = self.mesh if vertices_m is None else self.mesh.with_vertices(vertices_m)
+        points = np.empty(iuv.shape, np.float32)
+        interpolate(
+            iuv.reshape(-1, 3),
+            self._iuv_grid.face,
+            self._iuv_grid.barycentric,
+            np.ascontiguousarray(mesh.faces),
+            np.ascontiguousarray(mesh.vertices_m),
+            points.reshape(-1, 3),
+        )
+        return points
+
+    def _checked_iuv(self, iuv: ArrayLike) -> NDArray[np.uint8]:
+        iuv = np.asarray(iuv)
+        if iuv.ndim < 1 or iuv.shape[-1] != 3 or iuv.dtype != np.uint8:
+            raise ValueError(f"IUV must be (..., 3) uint8, got {iuv.shape} {iuv.dtype}")
+        iuv = np.ascontiguousarray(iuv)
+        unknown = unknown_part(iuv.reshape(-1, 3), self._has_chart)
+        self._require_charts([unknown] if unknown else [])
+        return iuv
+
+    @functools.cached_property
+    def _has_chart(self) -> NDArray[np.bool_]:
+        """(256,) True for background as well."""
+        return np.isin(np.arange(256), self._known_parts)
+
+    @functools.cached_property
+    def _iuv_grid(self) -> ChartGrid:
+        return chart_grid(self, UV_STEPS)
+
+    @functools.cached_property
+    def _iuv_vertex(self) -> NDArray[np.int32]:
+        """(25, 256, 256)."""
+        table = np.full((NUM_PARTS + 1, UV_STEPS + 1, UV_STEPS + 1), -1, np.int32)
+        uv = _grid_positions(UV_STEPS)
+        for part in self._known_parts[1:]:
+            table[part].flat = self.nearest_vertex(np.full(len(uv), part), uv)
+        return table
+
     def _checked(
         self, part: ArrayLike, uv: ArrayLike
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -185,16 +280,18 @@ class ChartAtlas:
                 f" {uv.shape}"
             )
         whole = part.astype(np.int64)
-        unknown = (whole != part) | ~np.isin(whole, self._known_parts)
-        if unknown.any():
-            raise ValueError(
-                f"part {part[unknown][0]} has no chart; expected 0 (background) or one of"
-                f" {self._known_parts[1:].tolist()}"
-            )
+        self._require_charts(part[(whole != part) | ~np.isin(whole, self._known_parts)])
         if not np.isfinite(uv).all():
             row = int(np.flatnonzero(~np.isfinite(uv).all(axis=1))[0])
             raise ValueError(f"(u, v) of point {row} is not finite: {uv[row].tolist()}")
         return whole, uv
+
+    def _require_charts(self, unknown: Sequence[float]) -> None:
+        if len(unknown):
+            raise ValueError(
+                f"part {unknown[0]} has no chart; expected 0 (background) or one of"
+                f" {self._known_parts[1:].tolist()}"
+            )
 
     @functools.cached_property
     def _known_parts(self) -> NDArray[np.int64]:
@@ -282,160 +379,22 @@ def chart_grid(atlas: ChartAtlas, steps: int) -> ChartGrid:
         raise ValueError(f"a grid needs at least 1 step, got {steps}")
     shape = (NUM_PARTS + 1, steps + 1, steps + 1)
     face, weight = np.full(shape, -1, np.int32), np.zeros((*shape, 3), np.float32)
-    border, depth = np.full(shape, -1, np.int8), np.full(shape, -np.inf)
-    part = np.asarray(atlas.face_part, np.int64)
-    corners = np.asarray(atlas.uv, np.float64)[atlas.uv_faces]
-    fill_triangles(corners, part, steps, INSIDE_TOLERANCE, face, weight, depth)
-    owner, corner = border_edges(np.asarray(atlas.uv_faces, np.int64))
-    order = np.argsort(part[owner], kind="stable")
-    owner, corner = owner[order], corner[order]
-    edge = np.stack([corners[owner, corner], corners[owner, (corner + 1) % 3]], axis=1)
-    first = np.searchsorted(part[owner], np.arange(NUM_PARTS + 2))
-    fill_outside(edge, corner, owner, first, steps, face, weight, border)
+    border = np.full(shape, -1, np.int8)
+    uv = _grid_positions(steps)
+    for part in np.unique(atlas.face_part).tolist():
+        found = atlas._triangles(np.full(len(uv), part), uv)
+        for table, values in zip((face, weight, border), found, strict=True):
+            table[part] = values.reshape(table[part].shape)
     return ChartGrid(face, weight, border)
 
 
-class IuvLookup:
-    """Places on the body of the pixels of IUV images; tables are made at the first question."""
-
-    def __init__(self, atlas: ChartAtlas) -> None:
-        self.atlas = atlas
-        self._has_chart = np.zeros(256, bool)
-        self._has_chart[np.unique(atlas.face_part)] = True
-
-    def surface(self, iuv: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Triangle and place in it of each pixel.
-
-        Args:
-            iuv: (..., 3) uint8; a value outside its chart is moved to the nearest point of it.
-
-        Returns:
-            (...) triangles and (..., 3) barycentric coordinates; -1 and zeros for background.
-
-        Raises:
-            ValueError: not (..., 3) uint8, or a part that has no chart.
-        """
-        iuv, flat = self._checked(iuv)
-        face, weight = np.empty(len(flat), np.int32), np.empty((len(flat), 3), np.float32)
-        grid = self._grid
-        self._require_charts(
-            gather_surface(flat, self._has_chart, grid.face, grid.barycentric, face, weight)
-        )
-        return face.reshape(iuv.shape[:-1]), weight.reshape(iuv.shape)
-
-    def vertices(self, iuv: ArrayLike) -> NDArray[np.int32]:
-        """(..., 3) uint8 -> (...) nearest mesh vertex, as ``ChartAtlas.nearest_vertex`` finds it.
-
-        -1 for background. Errors as for :meth:`surface`.
-        """
-        iuv, flat = self._checked(iuv)
-        vertex = np.empty(len(flat), np.int32)
-        self._require_charts(gather_vertices(flat, self._has_chart, self._vertex_table, vertex))
-        return vertex.reshape(iuv.shape[:-1])
-
-    def points(
-        self, iuv: ArrayLike, vertices_m: NDArray[np.floating] | None = None
-    ) -> NDArray[np.float32]:
-        """(..., 3) uint8 -> (..., 3) points in metres; nan for background.
-
-        Args:
-            iuv: as for :meth:`surface`.
-            vertices_m: (V, 3) of the body in another shape or pose; the atlas's mesh if left out.
-
-        Raises:
-            ValueError: as for :meth:`surface`, or vertices of another shape.
-        """
-        iuv, flat = self._checked(iuv)
-        mesh = self.atlas.mesh if vertices_m is None else self.atlas.mesh.with_vertices(vertices_m)
-        points = np.empty((len(flat), 3), np.float32)
-        grid = self._grid
-        faces, vertices = np.ascontiguousarray(mesh.faces), np.ascontiguousarray(mesh.vertices_m)
-        self._require_charts(
-            gather_points(
-                flat, self._has_chart, grid.face, grid.barycentric, faces, vertices, points
-            )
-        )
-        return points.reshape(iuv.shape)
-
-    def _checked(self, iuv: ArrayLike) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """The image and its (P, 3) pixels one after another."""
-        iuv = np.asarray(iuv)
-        if iuv.ndim < 1 or iuv.shape[-1] != 3 or iuv.dtype != np.uint8:
-            raise ValueError(f"IUV must be (..., 3) uint8, got {iuv.shape} {iuv.dtype}")
-        return iuv, np.ascontiguousarray(iuv).reshape(-1, 3)
-
-    def _require_charts(self, unknown: int) -> None:
-        """Complain of the part without a chart that a loop came upon, if it did."""
-        if unknown:
-            raise ValueError(
-                f"part {unknown} has no chart; expected 0 (background) or one of"
-                f" {np.flatnonzero(self._has_chart).tolist()}"
-            )
-
-    @functools.cached_property
-    def _grid(self) -> ChartGrid:
-        return chart_grid(self.atlas, UV_STEPS)
-
-    @functools.cached_property
-    def _vertex_table(self) -> NDArray[np.int32]:
-        part = np.asarray(self.atlas.uv_part, np.int64)
-        order = np.argsort(part, kind="stable")
-        table = np.full((NUM_PARTS + 1, UV_STEPS + 1, UV_STEPS + 1), -1, np.int32)
-        fill_vertices(
-            np.asarray(self.atlas.uv, np.float64)[order],
-            np.asarray(self.atlas.uv_vertex_mesh, np.int64)[order],
-            np.searchsorted(part[order], np.arange(NUM_PARTS + 2)),
-            UV_STEPS,
-            table,
-        )
-        return table
-
-
-def vertex_charts(
-    atlas: ChartAtlas, vertex: ArrayLike
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Part and coordinates of mesh vertices.
-
-    A vertex on a border lies in several charts; the one of the lowest part is taken.
-
-    Args:
-        atlas: charts of a mesh with V vertices.
-        vertex: (P,) 0 to V - 1; -1 stands for background.
-
-    Returns:
-        (P,) parts and (P, 2) coordinates in [0, 1]; part 0 at (0, 0) for background.
-
-    Raises:
-        ValueError: a vertex out of range, or one that no triangle uses.
-    """
-    vertex = np.asarray(vertex)
-    if vertex.ndim != 1 or (vertex.size and not np.issubdtype(vertex.dtype, np.integer)):
-        raise ValueError(f"vertices must be (P,) integers, got {vertex.shape} {vertex.dtype}")
-    num_vertices = atlas.mesh.num_vertices
-    if vertex.size and (vertex.min() < -1 or vertex.max() >= num_vertices):
-        raise ValueError(
-            f"vertices must be -1 to {num_vertices - 1}, got {vertex.min()} to {vertex.max()}"
-        )
-    # Written from the highest part to the lowest, so that the lowest stays.
-    order = np.lexsort((np.arange(len(atlas.uv)), atlas.uv_part))[::-1]
-    row = np.full(num_vertices + 1, -1)  # the last entry is background's, vertex -1
-    row[atlas.uv_vertex_mesh[order]] = order
-    found = row[vertex]
-    lost = (found < 0) & (vertex >= 0)
-    if lost.any():
-        raise ValueError(f"vertex {vertex[lost][0]} belongs to no triangle, so it is in no chart")
-    part = np.where(vertex >= 0, np.asarray(atlas.uv_part, np.int64)[found], 0)
-    uv = np.where((vertex >= 0)[:, None], atlas.uv[found].astype(np.float64), 0.0)
-    return part, uv
+def _grid_positions(steps: int) -> NDArray[np.float64]:
+    """((steps + 1)^2, 2) positions (i, j) / steps, j running fastest."""
+    step = np.arange(steps + 1) / steps
+    return np.stack(np.meshgrid(step, step, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
 def vertex_iuv(atlas: ChartAtlas, vertex: ArrayLike) -> NDArray[np.uint8]:
-    """(P,) mesh vertices -> (P, 3) uint8 I, U, V; zeros for vertex -1. See ``vertex_charts``."""
-    part, uv = vertex_charts(atlas, vertex)
+    """(P,) mesh vertices -> (P, 3) uint8 I, U, V; zeros for -1. See ``from_vertices``."""
+    part, uv = atlas.from_vertices(vertex)
     return np.column_stack([part, np.rint(uv * UV_STEPS)]).astype(np.uint8)
-
-
-@functools.lru_cache(maxsize=1)
-def template_iuv_lookup() -> IuvLookup:
-    """Tables of the body shipped with the project; made once, then shared."""
-    return IuvLookup(load_template_atlas())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from densepose.structures.grids import UV_STEPS
-from densepose.surface import chart_search as chart_lookup
+from densepose.surface import chart_search
 from densepose.surface.body import load_template
 from densepose.surface.charts import ASSET, ChartAtlas, load_template_atlas, read_atlas
 from densepose.surface.mesh import edges, euler_characteristic
@@ -42,7 +42,7 @@ def flat_point(part: np.ndarray, uv: np.ndarray) -> np.ndarray:
 
 
 def test_the_number_of_uv_steps_is_the_one_of_the_structures():
-    assert chart_lookup.UV_STEPS == UV_STEPS
+    assert chart_search.UV_STEPS == UV_STEPS
 
 
 def test_points_come_back_where_they_were_drawn(flat):
@@ -93,10 +93,7 @@ def test_points_of_another_pose(flat):
 
 
 @pytest.mark.parametrize("steps", [255, None])
-@pytest.mark.parametrize("worth", [0, 10**9])
-def test_nearest_vertex_equals_a_loop(steps, worth, monkeypatch):
-    """Whether positions on the grid are read from tables or searched."""
-    monkeypatch.setattr(chart_lookup, "TABLE_WORTH", worth)
+def test_nearest_vertex_equals_a_loop(steps):
     flat = two_part_atlas()
     rng = np.random.default_rng(4)
     part, uv = rng.integers(0, 3, 400), rng.random((400, 2))

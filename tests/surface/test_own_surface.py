@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from densepose.surface.charts import IuvLookup, vertex_iuv
+from densepose.surface.charts import vertex_iuv
 from densepose.surface.evaluation_surface import load_evaluation_surface
 from densepose.surface.geodesics import cached_geodesics
 from densepose.surface.own.build import (
@@ -62,7 +62,7 @@ def test_places_come_back_through_their_charts(surface):
         atlas.to_points(*atlas.from_surface(face, weight)), places, atol=1e-5
     )
     vertex = np.arange(atlas.mesh.num_vertices)
-    np.testing.assert_array_equal(IuvLookup(atlas).vertices(vertex_iuv(atlas, vertex)), vertex)
+    np.testing.assert_array_equal(atlas.vertices_of(vertex_iuv(atlas, vertex)), vertex)
 
 
 @pytest.mark.parametrize("up", [1, 2])

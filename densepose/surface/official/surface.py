@@ -15,20 +15,20 @@ The distances are converted once to a float32 array, out of which single values 
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.spatial.distance import cdist
 
-from ..chart_search import nearest_in_charts
+from ..chart_search import VertexSearch
 from ..evaluation_surface import EvaluationSurface
 from ..geodesics import GeodesicDistances, checked_vertices, default_cache_dir, packed_size
 from .pickles import StoredArray, open_numpy_pickle
@@ -50,10 +50,6 @@ CHARTS_FILE = "SMPL_subdiv.mat"
 VERTEX_FILE = "SMPL_SUBDIV_TRANSFORM.mat"
 DISTANCE_FILE = "Pdist_matrix.pkl"
 CONVERTED_FILE = "Pdist_matrix.float32.npy"
-# Two chart vertices whose distances to a point differ by less than this are compared exactly.
-_NEARLY_EQUAL = 1e-9
-# Along each side of a chart: one or two vertices fall into a square.
-_SQUARES = 28
 
 
 @dataclass(frozen=True)
@@ -63,19 +59,10 @@ class OfficialCharts:
     uv: NDArray[np.float64]  # (M, 2) in [0, 1]
     part: NDArray[np.int64]  # (M,) 1 to 24
     mesh_vertex: NDArray[np.int64]  # (M,) 0-based
-    # Vertices sorted by the square of their chart, and where those of each square start.
-    _sorted: NDArray[np.int64] = field(init=False, repr=False)
-    _sorted_uv: NDArray[np.float64] = field(init=False, repr=False)
-    _first: NDArray[np.int64] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        place = np.clip((self.uv * _SQUARES).astype(np.int64), 0, _SQUARES - 1)
-        square = ((self.part - 1) * _SQUARES + place[:, 0]) * _SQUARES + place[:, 1]
-        order = np.argsort(square, kind="stable")
-        all_squares = np.arange(int(self.part.max(initial=0)) * _SQUARES**2 + 1)
-        object.__setattr__(self, "_sorted", order)
-        object.__setattr__(self, "_sorted_uv", np.ascontiguousarray(self.uv[order], np.float64))
-        object.__setattr__(self, "_first", np.searchsorted(square[order], all_squares))
+    @functools.cached_property
+    def _vertices(self) -> VertexSearch:
+        return VertexSearch(self.uv, self.part)
 
     def nearest_vertex(self, part: ArrayLike, uv: ArrayLike) -> NDArray[np.int64]:
         """Mesh vertex of the chart vertex nearest in (u, v), the first of equally near ones.
@@ -96,22 +83,7 @@ class OfficialCharts:
         absent = wanted[~np.isin(wanted, there)]
         if len(absent):
             raise ValueError(f"no chart of part {absent[0]}; there are {there.tolist()}")
-        nearest, gap = np.empty(len(part), np.int64), np.empty(len(part))
-        nearest_in_charts(part, uv, _SQUARES, self._first, self._sorted_uv, nearest, gap)
-        row = self._sorted[nearest]
-        self._settle_ties(part, uv, np.flatnonzero(gap < _NEARLY_EQUAL), row)
-        return np.where(part == 0, -1, self.mesh_vertex[row])
-
-    def _settle_ties(
-        self, part: NDArray[np.int64], uv: NDArray[np.float64], tied: NDArray, row: NDArray
-    ) -> None:
-        """Write the right row where two vertices are nearly equally near."""
-        for number in np.unique(part[tied]):
-            rows = np.flatnonzero(self.part == number)
-            mine = tied[part[tied] == number]
-            # The official evaluators take the first minimum of these very distances.
-            for block in np.array_split(mine, max(1, len(mine) // 4096)):
-                row[block] = rows[cdist(uv[block], self.uv[rows]).argmin(axis=1)]
+        return np.where(part == 0, -1, self.mesh_vertex[self._vertices(part, uv)])
 
 
 def load_official_surface(

@@ -7,14 +7,7 @@ import pytest
 
 from densepose.surface.body import load_template
 from densepose.surface.chart_search import UV_STEPS
-from densepose.surface.charts import (
-    ChartAtlas,
-    IuvLookup,
-    chart_grid,
-    template_iuv_lookup,
-    vertex_charts,
-    vertex_iuv,
-)
+from densepose.surface.charts import ChartAtlas, chart_grid, load_template_atlas, vertex_iuv
 from tests.surface.shapes import two_part_atlas
 
 
@@ -24,8 +17,8 @@ def flat() -> ChartAtlas:
 
 
 @pytest.fixture(scope="module")
-def template() -> IuvLookup:
-    return template_iuv_lookup()
+def template() -> ChartAtlas:
+    return load_template_atlas()
 
 
 def random_iuv(count: int, parts: int, seed: int = 0) -> np.ndarray:
@@ -61,15 +54,13 @@ def test_the_corner_of_a_moved_position_starts_the_side_it_was_moved_to(flat):
 def test_the_template_s_tables_are_what_the_atlas_says(template):
     iuv = random_iuv(1500, 24)
     part, uv = iuv[:, 0].astype(int), iuv[:, 1:] / UV_STEPS
-    face, weight = template.surface(iuv)
-    slow_face, slow_weight = template.atlas.locate(part, uv)
-    # Where two triangles hold a point equally deep, rounding may choose either.
-    same = face == slow_face
-    assert same.mean() > 0.995
-    np.testing.assert_allclose(weight[same], slow_weight[same], atol=1e-5)
-    np.testing.assert_array_equal(template.vertices(iuv), template.atlas.nearest_vertex(part, uv))
-    points = template.atlas.to_points(part, uv)
-    np.testing.assert_allclose(template.points(iuv), points, atol=2e-6)
+    face, weight = template.surface_of(iuv)
+    slow_face, slow_weight = template.locate(part, uv)
+    np.testing.assert_array_equal(face, slow_face)
+    np.testing.assert_array_equal(weight, slow_weight.astype(np.float32))
+    np.testing.assert_array_equal(template.vertices_of(iuv), template.nearest_vertex(part, uv))
+    points = template.to_points(part, uv)
+    np.testing.assert_allclose(template.points_of(iuv), points, atol=2e-6)
 
 
 def test_points_follow_a_posed_body(template):
@@ -78,37 +69,36 @@ def test_points_follow_a_posed_body(template):
     rotations[body.joint("l_elbow"), 2] = 0.8
     posed = body.posed(np.zeros(body.num_shapes), rotations, (0.5, 0.0, 2.0))
     iuv = random_iuv(300, 24, seed=1).reshape(20, 15, 3)
-    expected = template.atlas.to_points(
+    expected = template.to_points(
         iuv[..., 0].ravel(), iuv[..., 1:].reshape(-1, 2) / UV_STEPS, posed
     )
-    found = template.points(iuv, posed)
+    found = template.points_of(iuv, posed)
     assert found.shape == (20, 15, 3)
     np.testing.assert_allclose(found.reshape(-1, 3), expected, atol=2e-6)
-    assert np.nanmax(np.abs(found - template.points(iuv) - [0.5, 0, 2])) > 0.05
+    assert np.nanmax(np.abs(found - template.points_of(iuv) - [0.5, 0, 2])) > 0.05
 
 
 def test_one_pixel_by_hand(flat):
     # Code 51 of 255 is 0.2: an eighth of the way from 0.1 to 0.9, so 0.125 m from the corner.
-    lookup = IuvLookup(flat)
     np.testing.assert_allclose(
-        lookup.points(np.array([1, 51, 51], np.uint8)), [0.125, 0.125, 0], atol=1e-6
+        flat.points_of(np.array([1, 51, 51], np.uint8)), [0.125, 0.125, 0], atol=1e-6
     )
-    assert lookup.vertices(np.array([[1, 26, 26]], np.uint8))[0] == 0  # the corner at the origin
+    assert flat.vertices_of(np.array([[1, 26, 26]], np.uint8))[0] == 0  # the corner at the origin
 
 
 def test_background_is_nowhere(template):
     nothing = np.zeros((2, 2, 3), np.uint8)
-    face, weight = template.surface(nothing)
+    face, weight = template.surface_of(nothing)
     assert (face == -1).all() and (weight == 0).all()
-    assert (template.vertices(nothing) == -1).all()
-    assert np.isnan(template.points(nothing)).all()
-    assert template.points(np.zeros((0, 3), np.uint8)).shape == (0, 3)
+    assert (template.vertices_of(nothing) == -1).all()
+    assert np.isnan(template.points_of(nothing)).all()
+    assert template.points_of(np.zeros((0, 3), np.uint8)).shape == (0, 3)
 
 
 def test_every_vertex_comes_back_through_its_iuv(template):
-    atlas = template.atlas
+    atlas = template
     vertex = np.arange(atlas.mesh.num_vertices)
-    back = template.vertices(vertex_iuv(atlas, vertex))
+    back = template.vertices_of(vertex_iuv(atlas, vertex))
     lost = back != vertex
     # Vertices nearer than half a step of 1 / 255 share a code: 2 of 6,686.
     assert lost.mean() < 0.001
@@ -119,8 +109,8 @@ def test_every_vertex_comes_back_through_its_iuv(template):
 def test_iuv_comes_back_through_the_surface(template):
     iuv = random_iuv(2000, 24, seed=2)
     part, i, j = iuv.astype(int).T
-    iuv = iuv[chart_grid(template.atlas, UV_STEPS).inside[part, i, j]]
-    part, uv = template.atlas.from_surface(*template.surface(iuv))
+    iuv = iuv[chart_grid(template, UV_STEPS).inside[part, i, j]]
+    part, uv = template.from_surface(*template.surface_of(iuv))
     np.testing.assert_array_equal(
         np.column_stack([part, np.rint(uv * UV_STEPS)]).astype(np.uint8), iuv
     )
@@ -128,10 +118,10 @@ def test_iuv_comes_back_through_the_surface(template):
 
 def test_a_vertex_on_a_border_is_in_the_lowest_of_its_parts(flat):
     middle = np.flatnonzero(np.isclose(flat.mesh.vertices_m[:, 0], 1))
-    part, uv = vertex_charts(flat, middle)
+    part, uv = flat.from_vertices(middle)
     assert (part == 1).all()
     np.testing.assert_allclose(uv[:, 0], 0.9)
-    part, uv = vertex_charts(flat, np.array([-1, flat.mesh.num_vertices - 1]))
+    part, uv = flat.from_vertices(np.array([-1, flat.mesh.num_vertices - 1]))
     assert part.tolist() == [0, 2] and uv[0].tolist() == [0, 0]
 
 
@@ -145,17 +135,17 @@ def test_a_vertex_on_a_border_is_in_the_lowest_of_its_parts(flat):
     ],
 )
 def test_what_is_no_iuv_is_rejected(flat, iuv, complaint):
-    for ask in (IuvLookup(flat).surface, IuvLookup(flat).vertices, IuvLookup(flat).points):
+    for ask in (flat.surface_of, flat.vertices_of, flat.points_of):
         with pytest.raises(ValueError, match=complaint):
             ask(iuv)
 
 
 def test_wrong_vertices_are_rejected(flat):
     with pytest.raises(ValueError, match="vertices must have shape"):
-        IuvLookup(flat).points(np.zeros((1, 3), np.uint8), np.zeros((5, 3)))
+        flat.points_of(np.zeros((1, 3), np.uint8), np.zeros((5, 3)))
     with pytest.raises(ValueError, match="vertices must be -1 to 44, got 45 to 45"):
-        vertex_charts(flat, [45])
+        flat.from_vertices([45])
     with pytest.raises(ValueError, match="integers, got .* float64"):
-        vertex_charts(flat, [0.5])
+        flat.from_vertices([0.5])
     with pytest.raises(ValueError, match="at least 1 step, got 0"):
         chart_grid(flat, 0)
