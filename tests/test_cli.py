@@ -12,7 +12,8 @@ import types
 import pytest
 
 from densepose.cli import VERBS, doctor
-from densepose.cli.__main__ import VerbParser, load_verb, main, message_of, nearest
+from densepose.cli.__main__ import load_verb, main, message_of
+from densepose.cli.parser import VerbParser
 from densepose.data.registration import register_builtin
 
 from .test_packaging import ROOT
@@ -141,10 +142,6 @@ def test_an_interruption_has_its_own_status(verb, capsys):
 def test_a_bare_key_is_told_with_its_kind():
     assert message_of(KeyError("dp_x")).startswith("KeyError 'dp_x'")
     assert message_of(KeyError("no data set 'a'")) == "no data set 'a'"
-
-
-def test_nothing_is_suggested_for_a_word_unlike_all_others():
-    assert nearest("xylophone", ["train", "doctor"]) == ""
 
 
 @pytest.fixture

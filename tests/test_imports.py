@@ -111,7 +111,7 @@ def test_packages_for_geometry_are_imported_by_surface_alone():
     assert found <= {"surface"}
 
 
-@pytest.mark.parametrize("module", ["densepose", "densepose.synthetic.writer"])
+@pytest.mark.parametrize("module", ["densepose", "densepose.synthetic.dataset"])
 def test_importing_the_package_or_its_renderer_imports_nothing_heavy(module):
     code = f"import {module}, sys; print([m for m in ('torch', 'detectron2') if m in sys.modules])"
     result = subprocess.run(

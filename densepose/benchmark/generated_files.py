@@ -16,11 +16,11 @@ from densepose.surface.charts import load_template_atlas
 from densepose.surface.official.export import write_official_files
 from densepose.surface.official.surface import load_official_surface
 from densepose.synthetic.anatomy import load_anatomy
-from densepose.synthetic.background import random_background
-from densepose.synthetic.geometry import SceneGeometry
+from densepose.synthetic.backgrounds import random_background
 from densepose.synthetic.photograph import develop, sample_photograph
 from densepose.synthetic.render import render
 from densepose.synthetic.scene import fit_camera, sample_scene
+from densepose.synthetic.truth import SceneGeometry
 
 from .surface_work import SCENE
 

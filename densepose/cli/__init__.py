@@ -1,9 +1,8 @@
 """The command line: one file a verb, ``densepose VERB``.
 
 A verb's module has HELP (one line), EXAMPLE (lines of a shell), ``add_arguments(parser)`` and
-``run(args)``, which returns the exit status. INTERMIXED = True lets words stand between its
-options. It must be quick to import: torch, detectron2 and whatever else takes time belong into
-``run``.
+``run(args)``, which returns the exit status. It must be quick to import: torch, detectron2 and
+whatever else takes time belong into ``run``.
 """
 
 from __future__ import annotations

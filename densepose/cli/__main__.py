@@ -6,56 +6,26 @@ Exit status: 0 done, 1 a mistake in the input that is told in one message, 2 a w
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
 import traceback
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import densepose
 from densepose.cli import VERBS
 from densepose.engine.logs import quiet_libraries
+from densepose.files import did_you_mean
 
-DONE, MISTAKE, USAGE, INTERRUPTED = 0, 1, 2, 130
+from .parser import USAGE, VerbParser
+
+DONE, MISTAKE, INTERRUPTED = 0, 1, 130
 # What the library raises when a file, a value or a config of the user is at fault.
 USER_ERRORS = (ValueError, KeyError, OSError)
 # Missing ones are the environment's fault, not the program's.
 NEEDED_PACKAGES = ("torch", "torchvision", "detectron2")
-
-
-class VerbParser(ArgumentParser):
-    """Parser of one verb: shows an example, answers a misspelt option with the nearest one."""
-
-    def __init__(self, verb: str, module: ModuleType) -> None:
-        super().__init__(
-            prog=f"densepose {verb}",
-            description=module.HELP[0].upper() + module.HELP[1:] + ".",
-            epilog="examples:\n" + "".join(f"  {s}\n" for s in module.EXAMPLE.splitlines()),
-            formatter_class=RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        self.add_argument(
-            "--debug", action="store_true", help="show the traceback of an error as well"
-        )
-        self.intermixed = getattr(module, "INTERMIXED", False)
-        module.add_arguments(self)
-
-    def parse_args(self, args: Sequence[str], namespace: Namespace | None = None) -> Namespace:  # type: ignore[override]  # always given here
-        """As argparse does, but with a hint for options that do not exist."""
-        parse = self.parse_known_intermixed_args if self.intermixed else self.parse_known_args
-        parsed, unknown = parse(args, namespace)
-        if unknown:
-            hints = [nearest(word, self._option_string_actions) for word in unknown]
-            self.error(f"unknown {' '.join(unknown)}{next(filter(None, hints), '')}")
-        return parsed
-
-    def error(self, message: str) -> NoReturn:
-        """One line and where to look, instead of the whole usage."""
-        self.exit(USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"densepose {densepose.__version__}")
         return DONE
     if words[0] not in VERBS:
-        hint = nearest(words[0], VERBS)
+        hint = did_you_mean(words[0], VERBS)
         print(f"densepose: there is no {words[0]!r}{hint}; see densepose --help", file=sys.stderr)
         return USAGE
     return run_verb(words[0], words[1:], debug=debug)
@@ -128,12 +98,6 @@ def overview() -> str:
             "densepose --debug VERB  with the traceback of an error",
         ]
     )
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """``, did you mean ...?`` for the known word most like ``word``, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f", did you mean {close[0]!r}?" if close else ""
 
 
 def message_of(error: BaseException) -> str:

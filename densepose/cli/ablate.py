@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from argparse import REMAINDER, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
+
+from .parser import add_config_pairs
 
 HELP = "train and score a list of experiments, and write one table"
 EXAMPLE = """\
@@ -29,12 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--only", action="append", default=[], metavar="ROW", help="this row; can be repeated")
     add("--dry-run", action="store_true", help="check everything and print the commands")
-    add(
-        "opts",
-        nargs=REMAINDER,
-        metavar="KEY VALUE",
-        help="config keys of all rows, on top of those of the file",
-    )
+    add_config_pairs(parser, "config keys of all rows, on top of those of the file")
     add("--table-only", action="store_true", help="write the table of the runs that are finished")
 
 

@@ -5,10 +5,12 @@ Only weights are written. What else a checkpoint holds (optimiser, schedule) is 
 
 from __future__ import annotations
 
-from argparse import REMAINDER, ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .parser import add_config_pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,13 +57,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     add(
         "--zoo-dir", default="", metavar="DIR", help="folder of released models; nothing is fetched"
     )
-    add(
-        "--opts",
-        nargs=REMAINDER,
-        default=[],
-        metavar="KEY VALUE",
-        help="config keys that replace those of --config-file; last on the line",
-    )
+    # Pairs need no option before them any more.
+    add("--opts", action="store_true", dest="before_pairs", help=SUPPRESS)
+    add_config_pairs(parser, "config keys that replace those of --config-file")
 
 
 def run(args: Namespace) -> int:
@@ -81,7 +79,7 @@ def run(args: Namespace) -> int:
         checkpoint = _under_names_of_model(args, checkpoint)
         notes["config"] = args.config_file.removeprefix("configs/").removesuffix(".yaml")
     elif args.opts:
-        raise ValueError(f"--opts {' '.join(args.opts)}: config keys need --config-file")
+        raise ValueError(f"{' '.join(args.opts)}: config keys need --config-file")
     print(convert(checkpoint, target, half=args.half, notes={**notes, "source": path.name}))
     print(f"Weights: {target}, {path.stat().st_size:,} bytes -> {target.stat().st_size:,}")
     return 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import REMAINDER, ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+
+from .parser import add_config_pairs
 
 HELP = "make dense annotations: by a teacher, by a baseline, or from a synthetic set's truth"
 EXAMPLE = """\
@@ -60,7 +62,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         " a relative path starts at the working folder or at the folder of all data sets",
     )
     add("--limit", type=int, metavar="N", help="only the first N images with annotated people")
-    add("opts", nargs=REMAINDER, metavar="KEY VALUE", help="config keys and their values")
+    add_config_pairs(parser)
 
 
 def run(args: Namespace) -> int:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
+from .parser import add_config_pairs
+
 HELP = "find people and their body surface in photos and videos"
 EXAMPLE = """\
 densepose predict photo.jpg --output found                      # with the weights of the package
 densepose predict 'holiday/*.jpg' --output found --save-iuv --save-predictions
 densepose predict --config-file F --weights W photos/ clip.mp4 --output found --largest 1
 densepose predict --weights zoo://R_50_FPN_s1x photos/ --output found MODEL.DEVICE cpu"""
-# Photos may stand before and after options.
-INTERMIXED = True
 
 
 def share(text: str) -> float:
@@ -36,10 +36,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     """What is looked at, by which model, and what is written."""
     add = parser.add_argument
     add(
-        "words",
+        "inputs",
         nargs="+",
         metavar="PHOTO",
-        help="photos, videos, folders or quoted patterns; then config keys and their values",
+        help="photos, videos, folders or quoted patterns",
     )
     add("--output", "--out", required=True, metavar="DIR", help="folder to write; goes on in it")
     add("--config-file", default="", metavar="FILE", help="YAML file of the model")
@@ -67,6 +67,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--frame-step", type=positive, default=1, metavar="N", help="every N-th frame of a video")
     add("--overwrite", action="store_true", help="delete earlier results in the folder")
+    add_config_pairs(parser, "config keys that replace those of the model")
 
 
 def run(args: Namespace) -> int:

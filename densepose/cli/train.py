@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import REMAINDER, ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace
+
+from .parser import add_config_pairs
 
 HELP = "train a model from a config file, or evaluate it with --eval-only"
 EXAMPLE = """\
@@ -60,12 +62,7 @@ def add_run_arguments(parser: ArgumentParser) -> None:
         metavar="N",
         help="train with N processes on the CPU instead of GPUs",
     )
-    parser.add_argument(
-        "opts",
-        nargs=REMAINDER,
-        metavar="KEY VALUE",
-        help="config keys that replace those of the file",
-    )
+    add_config_pairs(parser)
 
 
 def run(args: Namespace) -> int:

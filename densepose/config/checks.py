@@ -137,9 +137,8 @@ class Conflict(NamedTuple):
 
 CONFLICTS: tuple[Conflict, ...] = (
     Conflict(
-        (f"{HEAD}.HEATMAP_SIZE", f"{HEAD}.POOLER_RESOLUTION", f"{HEAD}.UP_SCALE")
-        + ("MODEL.META_ARCHITECTURE",),
-        lambda size, pooled, up_scale, arch: arch != FCN and size != pooled * 2 * up_scale,
+        (f"{HEAD}.HEATMAP_SIZE", f"{HEAD}.POOLER_RESOLUTION", f"{HEAD}.UP_SCALE"),
+        lambda size, pooled, up_scale: size != pooled * 2 * up_scale,
         "maps have the size POOLER_RESOLUTION * 2 * UP_SCALE; set HEATMAP_SIZE to this product",
     ),
     Conflict(

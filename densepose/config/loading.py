@@ -59,6 +59,22 @@ def nearest_keys(cfg: CfgNode, key: str) -> list[str]:
     return list(dict.fromkeys([*similar[:1], *misplaced, *similar, *similar_last]))[:3]
 
 
+def unknown_key(cfg: CfgNode, key: str) -> str:
+    """``KEY is not a config key; did you mean ...?``, or nothing if it is one."""
+    if key in REMOVED or _is_known(cfg, key):
+        return ""
+    nearest = nearest_keys(cfg, key)
+    hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
+    return f"{key} is not a config key{hint}"
+
+
+def is_meant_as_key(cfg: CfgNode, word: str) -> bool:
+    """Whether a word of a command line names a key, or something in a section that exists."""
+    section, dot, _ = word.partition(".")
+    is_leaf = section in cfg and not isinstance(cfg[section], CfgNode)
+    return word in REMOVED or is_leaf or (bool(dot) and section in cfg)
+
+
 def config_dir() -> Path:
     """Folder of the YAML files that come with the package: inside it, or beside it in a checkout.
 
@@ -138,10 +154,8 @@ def _check_keys(cfg: CfgNode, content: Mapping[str, Any], source: str) -> None:
             # Words of a command line are decoded as yacs decodes them.
             if CfgNode._decode_cfg_value(value) != left:
                 raise ValueError(f"{source}: {key}={value!r}: this key was removed; {advice}")
-        elif not _is_known(cfg, key):
-            nearest = nearest_keys(cfg, key)
-            hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
-            raise KeyError(f"{source}: {key} is not a config key{hint}")
+        elif complaint := unknown_key(cfg, key):
+            raise KeyError(f"{source}: {complaint}")
 
 
 def _is_known(cfg: CfgNode, key: str) -> bool:

@@ -1,6 +1,6 @@
 """How right inpainted annotations are, where the truth of every pixel is known.
 
-A synthetic set has the truth beside it (synthetic/writer.py). Compared are pixels that show
+A synthetic set has the truth beside it (synthetic/dataset.py). Compared are pixels that show
 the person; where nothing was inpainted, outside of the annotated regions say, the error is
 infinite.
 

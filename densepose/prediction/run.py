@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import statistics
 from argparse import Namespace
 from collections.abc import Sequence
@@ -31,7 +30,6 @@ from .work import Predict, Wanted, predict_file
 logger = logging.getLogger(__name__)
 
 _MOST_NAMED = 10
-_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.[A-Z0-9_]+)*")
 
 
 @dataclass
@@ -55,10 +53,9 @@ def predict_command(args: Namespace) -> tuple[str, int]:
         FileNotFoundError: a file, the config or the weights are missing.
         ValueError: arguments, config and weights do not fit together.
     """
-    words, opts = split_words(args.words)
-    paths = find_inputs(words, Path(args.output))
+    paths = find_inputs(args.inputs, Path(args.output))
     setup_logging(None)
-    config, cfg = model_config(args.config_file, args.weights, opts)
+    config, cfg = model_config(args.config_file, args.weights, args.opts)
     weights = resolve_weights(cfg.MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR) if cfg.MODEL.WEIGHTS else ""
     settings = _settings(args, cfg, weights)
     predict = load_predictor(cfg, min_score=args.min_score, largest=args.largest)
@@ -114,23 +111,6 @@ def told(tally: Tally, page: Path) -> str:
     failed = f", {len(tally.failed)} not readable" if tally.failed else ""
     lines.append(f"{page}: {tally.people} people in {tally.images} images{each}{before}{failed}")
     return "\n".join(lines)
-
-
-def split_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Words of the command line -> files, and KEY VALUE pairs, which come last.
-
-    Raises:
-        ValueError: no file.
-    """
-    top = set(load_config(None, []))
-    first = len(words)
-    for number, word in enumerate(words):
-        if _KEY.fullmatch(word) and word.split(".")[0] in top and not Path(word).exists():
-            first = number
-            break
-    if not first:
-        raise ValueError("no photo: name files, a folder or a pattern such as 'photos/*.jpg'")
-    return list(words[:first]), list(words[first:])
 
 
 def model_config(config_file: str, weights: str | None, opts: Sequence[str]) -> tuple[str, CfgNode]:

@@ -9,15 +9,12 @@ import numpy as np
 
 from .anatomy import Anatomy, BodyPoints
 from .bottoms import Bottom, bottom_region, paint_bottom, sample_bottom
-from .face import paint_head
 from .footwear import Footwear, paint_footwear, sample_footwear, shoe_region
-from .head import LONGEST_HAIR_M, Head, hair_depth, hat_region, sample_head
+from .head import LONGEST_HAIR_M, Head, hair_depth, hat_region, paint_head, sample_head
+from .materials import Paint, Pattern, random_pattern
 from .noise import fractal_noise
-from .paint import Paint
-from .patterns import Pattern, random_pattern
 from .raycast import vertex_normals
-from .top_painting import paint_top
-from .tops import Top, sample_jacket, sample_top, top_region
+from .tops import Top, paint_top, sample_jacket, sample_top, top_region
 
 _SHOE_THICKNESS_M = 0.014
 # Rounds of averaging with the neighbours that cloth and shoes take to hide the forms of the body.

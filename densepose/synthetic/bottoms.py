@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .anatomy import BodyPoints
+from .materials import Paint, Pattern, contrasting, random_color, random_pattern, to_linear
 from .noise import fractal_noise
-from .paint import Paint
-from .patterns import Pattern, contrasting, random_color, random_pattern, to_linear
 
 KINDS = ("jeans", "trousers", "shorts", "leggings", "track", "skirt", "briefs")
 

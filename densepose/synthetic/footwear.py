@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .anatomy import BodyPoints
-from .paint import Paint
-from .patterns import contrasting, random_color, to_linear
+from .materials import Paint, contrasting, random_color, to_linear
 
 SHOES = ("sneakers", "boots", "leather", "sandals", "barefoot")
 

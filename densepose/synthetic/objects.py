@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .patterns import Pattern, random_color, random_pattern
+from .materials import Pattern, random_color, random_pattern
 
 _BOX_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
 _BOX_FACES = np.array(

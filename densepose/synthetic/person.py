@@ -11,8 +11,8 @@ import numpy as np
 
 from .anatomy import Anatomy
 from .appearance import Appearance, clothed_surface, sample_appearance
+from .materials import random_color, random_pattern
 from .objects import SceneObject, chair, cylinder, place
-from .patterns import random_color, random_pattern
 from .poses import Pose, joint_rotations, sample_pose
 from .worn import PosedBody, WornThing, things_worn
 

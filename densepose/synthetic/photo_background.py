@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from .background import Background
+from .backgrounds import Background
 from .camera import Camera
-from .patterns import to_linear
+from .materials import to_linear
 from .scene import Light
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")

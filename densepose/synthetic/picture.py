@@ -14,18 +14,25 @@ from densepose.surface.charts import load_template_atlas
 from .anatomy import Anatomy, load_anatomy
 from .annotate import annotate_person
 from .annotator_noise import SurfaceNoise
-from .background import random_background
-from .framing import fit_camera
-from .geometry import SceneGeometry
-from .night_camera import in_the_dark, infrared, infrared_light, night_photograph
+from .backgrounds import random_background
+from .camera import fit_camera
 from .photo_background import light_of_photo, photo_background, photo_files
-from .photograph import develop, encode_jpeg, encode_png, sample_photograph
+from .photograph import (
+    develop,
+    encode_jpeg,
+    encode_png,
+    in_the_dark,
+    infrared,
+    infrared_light,
+    night_photograph,
+    sample_photograph,
+)
 from .render import render
 from .scene import Scene, sample_scene
-from .seeds import image_rng
-from .truth import Truth
+from .truth import SceneGeometry, Truth
 
 CAMERAS = ("photo", "night")
+SPLITS = ("train", "val")
 # Somebody seen in fewer pixels of a picture of 320 x 320 is taken out rather than annotated as a
 # speck.
 _LEAST_SHARE = 120 / 320**2
@@ -54,6 +61,19 @@ class Picture:
     annotations: list[dict[str, Any]]  # without ids
     width: int
     height: int
+
+
+def image_rng(seed: int, split: str, index: int) -> np.random.Generator:
+    """Generator for image ``index`` (0-based) of ``split`` in a set made with ``seed`` (>= 0).
+
+    It depends on nothing else, so an image has the same bytes whichever worker makes it.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    if seed < 0 or index < 0:
+        raise ValueError(f"seed and index must be at least 0, got {seed} and {index}")
+    sequence = np.random.SeedSequence([seed, SPLITS.index(split), index])
+    return np.random.Generator(np.random.PCG64(sequence))
 
 
 @lru_cache(maxsize=4)

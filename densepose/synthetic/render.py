@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from .appearance import paint_body
-from .background import Background
-from .geometry import SceneGeometry
+from .backgrounds import Background
 from .noise import smooth_noise
 from .raycast import Hits, even_directions, vertex_normals
 from .scene import Light
+from .truth import SceneGeometry
 
 _SUBPIXELS = np.array([[-0.3, -0.1], [0.1, 0.3], [0.25, -0.3]])
 _EDGE_DEPTH_M = 0.03

@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .anatomy import Anatomy
-from .camera import Camera
-from .framing import fit_camera
+from .camera import Camera, fit_camera
 from .objects import SceneObject, random_object
 from .person import Person, mirrored_person, moved, sample_person
 

@@ -1,13 +1,19 @@
-"""The complete truth about one rendered image, which annotations are drawn from."""
+"""The complete truth about one image: what every pixel shows, and where the keypoints are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from densepose.structures.grids import UV_STEPS
+from densepose.surface.charts import ChartAtlas
 from densepose.surface.symmetry import COARSE_OF_PART
+
+from .anatomy import Anatomy
+from .raycast import Hits, RayCaster
+from .scene import Scene
 
 # Annotated region (1..14, the order of dp_masks) of each part (0..24).
 REGION_OF_PART = COARSE_OF_PART.astype(np.uint8)
@@ -36,3 +42,113 @@ class Truth:
         image[body, 0] = self.part[body]
         image[body, 1:] = np.rint(self.uv[body] * UV_STEPS)
         return image
+
+
+# A keypoint inside the body is seen when the surface in front of it is at most this far away,
+# metres: nose, eyes,
+# ears, shoulders, elbows, wrists, hips, knees, ankles.
+_KEYPOINT_DEPTH_M = np.array(
+    [0.03] + [0.03] * 2 + [0.04] * 2 + [0.11] * 2 + [0.08] * 2 + [0.07] * 2
+)
+_KEYPOINT_DEPTH_M = np.concatenate([_KEYPOINT_DEPTH_M, [0.17] * 2 + [0.11] * 2 + [0.09] * 2])
+# What reaches nearer to the camera than this has no bounding rectangle.
+_NEAR_M = 0.05
+NOBODY = -1
+
+
+class SceneGeometry:
+    """The meshes of a scene and the first hit of the ray through every pixel centre.
+
+    Meshes come in the order: bodies of the people, worn things, objects.
+    """
+
+    def __init__(self, scene: Scene, anatomy: Anatomy) -> None:
+        """Builds the acceleration structure and casts the rays."""
+        self.scene = scene
+        self.anatomy = anatomy
+        faces = anatomy.template.mesh.faces
+        self.worn = [(i, thing) for i, person in enumerate(scene.people) for thing in person.worn]
+        self.meshes = [(person.shell, faces) for person in scene.people]
+        self.meshes += [(thing.vertices, thing.faces) for _, thing in self.worn]
+        self.meshes += [(thing.vertices, thing.faces) for thing in scene.objects]
+        owner = list(range(self.num_people))
+        owner += [i if thing.is_person else NOBODY for i, thing in self.worn]
+        # The person each mesh counts as; the last entry is for rays that hit nothing.
+        self._owner = np.array(owner + [NOBODY] * (len(scene.objects) + 1))
+        self.caster = RayCaster(self.meshes)
+        self.pixels = scene.camera.pixel_centres()
+        self.rays = scene.camera.rays(self.pixels)
+        self.hits = self.caster.first_hits(
+            scene.camera.position, self.rays, np.flatnonzero(self._pixels_of_interest())
+        )
+
+    def _pixels_of_interest(self) -> np.ndarray:
+        """(H * W,) bool: inside the bounding rectangle of something."""
+        camera = self.scene.camera
+        wanted = np.zeros((camera.height, camera.width), bool)
+        for vertices, _ in self.meshes:
+            pixels, depth = camera.project(vertices)
+            if depth.min() < _NEAR_M:
+                if depth.max() < _NEAR_M:
+                    continue
+                wanted[:] = True
+                break
+            low = np.maximum(np.floor(pixels.min(axis=0)), 0).astype(int)
+            high = np.maximum(np.ceil(pixels.max(axis=0)), 0).astype(int)
+            wanted[low[1] : high[1], low[0] : high[0]] = True
+        return wanted.reshape(-1)
+
+    @property
+    def num_people(self) -> int:
+        """People in the scene, seen or not."""
+        return len(self.scene.people)
+
+    def visible_pixels(self) -> np.ndarray:
+        """(N,) number of pixels that show each person."""
+        owner = self._owner[self.hits.mesh]
+        return np.bincount(owner[owner != NOBODY], minlength=self.num_people)
+
+    def truth(self, atlas: ChartAtlas) -> Truth:
+        """Instance, part, UV of every pixel and the keypoints."""
+        camera = self.scene.camera
+        owner = self._owner[self.hits.mesh]
+        on_body = np.flatnonzero(owner != NOBODY)
+        face, barycentric = self._on_skin(self.hits[on_body], owner[on_body], self.rays[on_body])
+        part, uv = atlas.from_surface(face, barycentric)
+        shape = (camera.height, camera.width)
+        instance_map = np.zeros(shape, np.uint8)
+        part_map = np.zeros(shape, np.uint8)
+        uv_map = np.zeros((*shape, 2), np.float32)
+        instance_map.reshape(-1)[on_body] = owner[on_body] + 1
+        part_map.reshape(-1)[on_body] = part
+        uv_map.reshape(-1, 2)[on_body] = np.clip(uv, 0, 1)
+        pixels, visibility = self._keypoints()
+        return Truth(instance_map, part_map, uv_map, pixels, visibility)
+
+    def _on_skin(
+        self, hits: Hits, owner: np.ndarray, rays: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Face and place on the body of each hit; of worn things at the nearest vertex."""
+        face, barycentric = hits.face.copy(), hits.barycentric.copy()
+        on_worn = np.flatnonzero(hits.mesh >= self.num_people)
+        points = self.scene.camera.position + rays[on_worn] * hits.depth[on_worn, None]
+        vertex_face, vertex_place = self.anatomy.vertex_corner
+        for person in np.unique(owner[on_worn]):
+            mine = owner[on_worn] == person
+            vertex = cKDTree(self.scene.people[person].skin).query(points[mine])[1]
+            face[on_worn[mine]] = vertex_face[vertex]
+            barycentric[on_worn[mine]] = vertex_place[vertex]
+        return face, barycentric
+
+    def _keypoints(self) -> tuple[np.ndarray, np.ndarray]:
+        camera = self.scene.camera
+        points = np.stack([person.keypoints for person in self.scene.people])
+        count = len(points)
+        pixels, depth = camera.project(points.reshape(-1, 3))
+        inside = (depth > 0) & (pixels >= 0).all(axis=1)
+        inside &= (pixels < [camera.width, camera.height]).all(axis=1)
+        found = self.caster.first_hits(camera.position, camera.rays(pixels))
+        own = self._owner[found.mesh] == np.repeat(np.arange(count), points.shape[1])
+        near = found.depth > depth - np.tile(_KEYPOINT_DEPTH_M, count)
+        visibility = np.where(inside, np.where(own & near, 2, 1), 0)
+        return pixels.reshape(count, -1, 2), visibility.reshape(count, -1)

@@ -13,8 +13,8 @@ import numpy as np
 
 from .anatomy import Anatomy
 from .appearance import Appearance
+from .materials import Pattern
 from .objects import ball, box, join
-from .patterns import Pattern
 
 _LEVELS = 9
 _AROUND = 28

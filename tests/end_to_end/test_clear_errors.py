@@ -40,7 +40,10 @@ def answer(data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_misspelt_key_is_answered_with_the_nearest(answer: Answer):
-    text = answer(SOLVER__BASE_RL=0.1)
+    with pytest.raises(SystemExit) as stopped:
+        answer(SOLVER__BASE_RL=0.1)
+    assert stopped.value.code == 2
+    text = answer.capsys.readouterr().err
     assert "SOLVER.BASE_RL is not a config key; did you mean SOLVER.BASE_LR" in text
 
 
@@ -116,4 +119,4 @@ def test_evaluation_without_weights(answer: Answer):
 
 def test_a_contradiction_between_keys(answer: Answer):
     text = answer(MODEL__ROI_DENSEPOSE_HEAD__HEATMAP_SIZE=100)
-    assert "HEATMAP_SIZE=100 but POOLER_RESOLUTION=7" in text
+    assert "HEATMAP_SIZE=100, MODEL.ROI_DENSEPOSE_HEAD.POOLER_RESOLUTION=7" in text

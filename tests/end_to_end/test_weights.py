@@ -142,7 +142,7 @@ def test_weights_of_another_config_name_the_key(
     convert = ["convert", str(trained), str(tmp_path / "w.pth"), "--config-file", QUICK]
     assert run_verb(convert[0], [*convert[1:], "--opts", *words]) == 1
     assert "--partial writes what fits" in capsys.readouterr().err
-    assert run_verb(convert[0], [*convert[1:], "--partial", "--opts", *words]) == 0
+    assert run_verb(convert[0], [*convert[1:], *words, "--partial"]) == 0
 
 
 def test_a_random_head_is_evaluated_where_the_config_allows_it(

@@ -19,7 +19,6 @@ from densepose.evaluation.prediction_file import read_prediction
 from densepose.model_zoo.files import find_shipped_model
 from densepose.modeling.inference import instances_to_prediction
 from densepose.prediction.photos import read_photo
-from densepose.prediction.run import split_words
 from densepose.vis.iuv_image import prediction_to_iuv, read_iuv_png
 
 QUICK = "quick/synthetic_cpu.yaml"
@@ -180,12 +179,3 @@ def test_the_shipped_model_is_the_one_file_and_names_its_config(tmp_path):
     save_file({"w": np.zeros(1)}, tmp_path / "more.safetensors")
     with pytest.raises(ValueError, match="several models"):
         find_shipped_model(tmp_path)
-
-
-def test_photos_end_where_config_keys_begin(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("MODEL").touch()
-    words = ["IMG_1.JPG", "MODEL", "MODEL.DEVICE", "cpu", "SEED", "1"]
-    assert split_words(words) == (words[:2], words[2:])
-    with pytest.raises(ValueError, match="no photo"):
-        split_words(words[2:])

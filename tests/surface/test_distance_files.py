@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from densepose.surface.geodesics import GeodesicDistances
+from densepose.surface.official import surface as distance_files
 from densepose.surface.official.surface import (
     MatrixDistances,
     convert_distance_matrix,
@@ -17,7 +18,6 @@ from densepose.surface.official.surface import (
     num_vertices_of,
     open_distances,
 )
-from densepose.surface.official.surface import surface as distance_files
 
 COUNT = 37
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from densepose.surface.official import pickles as numpy_pickle
+from densepose.surface.official import pickles as stored_array
 from densepose.surface.official.pickles import load_numpy_pickle, open_numpy_pickle
 from densepose.surface.official.reading import refuse_wrong_kind
-from densepose.surface.official.surface import pickles as numpy_pickle
-from densepose.surface.official.surface import pickles as stored_array
 
 
 def python2_pickle(array: np.ndarray) -> bytes:

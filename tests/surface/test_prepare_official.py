@@ -13,6 +13,7 @@ import pytest
 
 from densepose.cli import prepare_evaluation
 from densepose.surface.geodesics import GeodesicDistances, packed_size
+from densepose.surface.official import prepare as official_sources
 from densepose.surface.official.export import export_surface
 from densepose.surface.official.prepare import (
     already_prepared,
@@ -22,7 +23,6 @@ from densepose.surface.official.prepare import (
     prepare_file,
     work_bytes,
 )
-from densepose.surface.official.surface import prepare as official_sources
 from densepose.surface.symmetry import derive_symmetry
 
 from .shapes import patchwork_atlas

@@ -6,13 +6,15 @@ from pycocotools import mask as coco_mask
 
 from densepose.data.coco import _annotation
 from densepose.surface.charts import load_template_atlas
+from densepose.surface.mesh import face_normals
 from densepose.synthetic.annotate import (
     MAX_POINTS_PER_REGION,
     annotate_person,
     num_points_of_region,
     spread_points,
 )
-from densepose.synthetic.annotator_noise import SurfaceNoise
+from densepose.synthetic.annotator_noise import SurfaceNoise, SurfaceWalker
+from densepose.synthetic.objects import box
 from densepose.synthetic.truth import REGION_OF_PART, Truth
 
 
@@ -118,18 +120,62 @@ def test_a_region_of_one_pixel_gets_that_pixel():
     assert spread_points(np.array([[7, 9]]), 1, np.random.default_rng(0)).tolist() == [0]
 
 
-@pytest.mark.parametrize("noise_m", [0.02, 0.05])
-def test_annotator_noise_moves_points_by_metres_within_their_region(noise_m):
+HANDS, FEET, TORSO = (3, 4), (5, 6), (1, 2)
+
+
+def displaced(noise_m: float, parts: tuple[int, ...], count: int = 3000):
+    """Points of some parts before and after: metres moved (P, 3), cosine between normals (P,)."""
     atlas = load_template_atlas()
     rng = np.random.default_rng(0)
-    face = rng.integers(len(atlas.mesh.faces), size=600)
-    part, uv = atlas.from_surface(face, np.full((600, 3), 1 / 3, np.float32))
+    face = rng.choice(np.flatnonzero(np.isin(atlas.face_part, parts)), count)
+    part, uv = atlas.from_surface(face, rng.dirichlet([1, 1, 1], count).astype(np.float32))
     noisy_part, noisy_uv = SurfaceNoise(atlas, noise_m)(part, uv, rng)
     assert (REGION_OF_PART[noisy_part] == REGION_OF_PART[part]).all()
     assert (noisy_uv >= 0).all() and (noisy_uv <= 1).all()
+    normal = face_normals(atlas.mesh.vertices_m, atlas.mesh.faces)
+    before, after = (atlas.locate(*at)[0] for at in ((part, uv), (noisy_part, noisy_uv)))
     moved = atlas.to_points(noisy_part, noisy_uv) - atlas.to_points(part, uv)
-    # Two directions of deviation noise_m, less where a thin limb or the edge of a region ends it.
-    assert 0.5 * noise_m < np.sqrt((moved**2).sum(axis=1).mean()) < 1.6 * noise_m
+    return moved, (normal[before] * normal[after]).sum(axis=1)
+
+
+@pytest.mark.parametrize("parts", [HANDS, FEET])
+@pytest.mark.parametrize("noise_m", [0.02, 0.05])
+def test_annotator_noise_stays_on_its_side_of_hands_and_feet(noise_m, parts):
+    moved, cosine = displaced(noise_m, parts)
+    assert (cosine < 0).mean() < 0.01
+    assert np.sqrt((moved**2).sum(axis=1).mean()) > 0.4 * noise_m
+
+
+@pytest.mark.parametrize("noise_m", [0.005, 0.02])
+def test_annotator_noise_has_the_deviation_asked_for_where_there_is_room(noise_m):
+    moved, _ = displaced(noise_m, TORSO)
+    distance = np.linalg.norm(moved, axis=1)
+    # Two directions of deviation noise_m: Rayleigh, less where an edge of the region ends it.
+    assert np.sqrt((distance**2).mean()) == pytest.approx(np.sqrt(2) * noise_m, rel=0.12)
+    assert np.median(distance) == pytest.approx(np.sqrt(2 * np.log(2)) * noise_m, rel=0.12)
+
+
+def test_a_walk_on_a_box_goes_straight_over_its_edges():
+    vertices, faces = box(np.array([2.0, 2.0, 2.0]), np.zeros(3))
+    walker = SurfaceWalker(vertices, faces)
+    top = np.flatnonzero(walker.normal[:, 1] > 0.9)[:1]
+    middle = vertices[faces[top[0]]].mean(axis=0)
+
+    def end(x: float, z: float, allowed: bool = True) -> np.ndarray:
+        face, place = walker.walk(
+            top,
+            np.full((1, 3), 1 / 3),
+            np.array([[x, 0.0, z]]),
+            lambda point, face: np.full(len(point), allowed),
+        )
+        return np.einsum("pck,pc->pk", vertices[faces[face]], place)[0]
+
+    x, _, z = middle
+    np.testing.assert_allclose(end(1.5 - x, 0.25), [1, 0.5, z + 0.25], atol=1e-6)
+    np.testing.assert_allclose(end(6.0 - x, 0.0), [-1, 0, z], atol=1e-6)  # under it and up
+    np.testing.assert_allclose(end(0.1, -0.1), middle + [0.1, 0, -0.1], atol=1e-6)
+    stopped = end(6.0 - x, 0.0, allowed=False)
+    assert stopped[1] == 1 and x <= stopped[0] <= 1 and stopped[2] == pytest.approx(z, abs=1e-6)
 
 
 def test_negative_annotator_noise_is_refused():

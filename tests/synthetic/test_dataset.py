@@ -12,8 +12,7 @@ from pycocotools.coco import COCO
 
 from densepose.synthetic import make_synthetic_dataset
 from densepose.synthetic.photo_background import photo_files
-from densepose.synthetic.picture import PictureSettings, make_picture
-from densepose.synthetic.seeds import image_rng
+from densepose.synthetic.picture import PictureSettings, image_rng, make_picture
 from densepose.synthetic.truth import REGION_OF_PART
 
 SETTINGS = {"seed": 7, "num_train": 3, "num_val": 2, "image_size": 112, "people": (1, 2)}

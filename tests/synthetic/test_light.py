@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from densepose.synthetic.anatomy import load_anatomy
-from densepose.synthetic.camera import look_at
-from densepose.synthetic.framing import facing, fit_camera
+from densepose.synthetic.camera import facing, fit_camera, look_at
 from densepose.synthetic.objects import box
 from densepose.synthetic.person import moved, sample_person
 from densepose.synthetic.photo_background import (

@@ -5,11 +5,11 @@ import pytest
 
 from densepose.synthetic.anatomy import load_anatomy
 from densepose.synthetic.appearance import clothed_surface, paint_body, sample_appearance
-from densepose.synthetic.background import random_background
+from densepose.synthetic.backgrounds import random_background
 from densepose.synthetic.camera import look_at
+from densepose.synthetic.materials import FLOOR_KINDS, KINDS, contrasting, random_pattern
 from densepose.synthetic.noise import cloud_image, fractal_noise, smooth_noise
 from densepose.synthetic.objects import ball, box, chair, cylinder, random_object
-from densepose.synthetic.patterns import FLOOR_KINDS, KINDS, contrasting, random_pattern
 from densepose.synthetic.photograph import develop, encode_jpeg, sample_photograph
 from densepose.synthetic.raycast import RayCaster
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from densepose.synthetic.camera import look_at
-from densepose.synthetic.manifest import DatasetSettings, check_settings
-from densepose.synthetic.night_camera import infrared, infrared_light
+from densepose.synthetic.dataset import check_settings
+from densepose.synthetic.photograph import infrared, infrared_light
 from densepose.synthetic.picture import PictureSettings, draw_picture, make_picture
 
 PHOTO = PictureSettings(seed=3, image_size=96, people=(1, 2), noise_m=0.0, backgrounds=None)
@@ -50,9 +50,4 @@ def test_infrared_by_hand():
 def test_equal_settings_give_equal_bytes_and_another_camera_is_refused():
     assert make_picture(NIGHT, "val", 0).jpeg == make_picture(NIGHT, "val", 0).jpeg
     with pytest.raises(ValueError, match="camera must be one of photo, night, got 'thermal'"):
-        check_settings(DatasetSettings(replace(PHOTO, camera="thermal"), 1, 1))
-
-
-def test_sets_made_before_there_was_a_choice_are_recognised():
-    assert "camera" not in DatasetSettings(PHOTO, 1, 1).describe()
-    assert DatasetSettings(NIGHT, 1, 1).describe()["camera"] == "night"
+        check_settings(replace(PHOTO, camera="thermal"), {"train": 1, "val": 1})

@@ -4,19 +4,17 @@ import numpy as np
 import pytest
 
 from densepose.surface.body import load_template
-from densepose.synthetic.pose_library import (
+from densepose.synthetic.poses import (
     ANGLE_LIMITS,
     ANGLE_NAMES,
     ARM_POSES,
     LEG_POSES,
     POSTURE_WEIGHTS,
-    limb_angles,
-    upright,
-)
-from densepose.synthetic.poses import (
     joint_rotations,
+    limb_angles,
     mirror_angles,
     sample_pose,
+    upright,
     within_limits,
 )
 

@@ -9,18 +9,16 @@ from densepose.surface.charts import load_template_atlas
 from densepose.surface.symmetry import template_symmetry
 from densepose.synthetic import appearance
 from densepose.synthetic.anatomy import Anatomy, load_anatomy
-from densepose.synthetic.background import Background
+from densepose.synthetic.backgrounds import Background
 from densepose.synthetic.camera import Camera, look_at
-from densepose.synthetic.geometry import SceneGeometry
+from densepose.synthetic.materials import random_pattern
 from densepose.synthetic.objects import SceneObject, box, place
-from densepose.synthetic.patterns import random_pattern
 from densepose.synthetic.person import Person, make_person, moved, sample_person, turn_about_y
 from densepose.synthetic.picture import compose
-from densepose.synthetic.pose_library import upright
-from densepose.synthetic.poses import Pose
+from densepose.synthetic.poses import Pose, upright
 from densepose.synthetic.render import render
 from densepose.synthetic.scene import Light, Scene
-from densepose.synthetic.truth import Truth
+from densepose.synthetic.truth import SceneGeometry, Truth
 
 SIZE = 96
 

@@ -1,4 +1,4 @@
-"""Photos out of panoramas: directions, brightness, and mending."""
+"""Photos out of panoramas: directions, brightness, and broken pixels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from densepose.data.panorama import mend, perspective_photo, tone_map
+from tools.assets.panorama import fill_broken, perspective_photo, tone_map
 
 ROWS, COLUMNS = 64, 128
 
@@ -83,12 +83,12 @@ def test_what_is_no_panorama_and_no_lens_is_refused(changes: dict):
 def test_broken_pixels_are_filled_from_their_neighbours(panorama: np.ndarray):
     broken = panorama.copy()
     broken[20:26, 40:46] = (-5.0, 0.0, 300.0)
-    mended = mend(broken)
-    assert np.abs(mended - panorama).max() < 0.2
+    filled = fill_broken(broken)
+    assert np.abs(filled - panorama).max() < 0.2
     whole = np.ones((ROWS, COLUMNS), bool)
     whole[20:26, 40:46] = False
-    np.testing.assert_array_equal(mended[whole], panorama[whole])
-    assert (mend(-panorama) == 0).all()
+    np.testing.assert_array_equal(filled[whole], panorama[whole])
+    assert (fill_broken(-panorama) == 0).all()
 
 
 def test_the_middle_is_exposed_alike_and_order_is_kept():

