@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from densepose.structures.body_parts import UV_STEPS
 from densepose.structures.dense_labels import DENSE_GRID, DenseLabels
-from densepose.structures.grids import UV_STEPS
 
 from .inpainted import InpaintedImage, image_path, read_inpainted, read_marker
 from .person_annotations import inverse_of, is_mirrored, sample_masks

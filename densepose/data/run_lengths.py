@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from densepose.structures.grids import ANNOTATION_GRID
+from densepose.structures.body_parts import ANNOTATION_GRID
 
 GRID_SIZE = (int(ANNOTATION_GRID), int(ANNOTATION_GRID))
 # Six groups of five bits count any image; longer numbers are in damaged strings only.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from densepose.structures.grids import ANNOTATION_GRID
+from densepose.structures.body_parts import ANNOTATION_GRID
 
 from .annotation_forms import mesh_size
 from .annotation_report import AnnotationReport, name_of

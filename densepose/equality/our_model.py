@@ -22,7 +22,8 @@ from densepose.engine.checkpoint import save_checkpoint
 from densepose.modeling.inference import instances_to_prediction
 from densepose.modeling.test_time_augmentation import DensePoseGeneralizedRCNNWithTTA
 from densepose.ops.accelerate import accelerate
-from densepose.surface.symmetry import ChartSymmetry, flipped_coarse, flipped_parts
+from densepose.structures.body_parts import flipped_coarse, flipped_parts
+from densepose.surface.symmetry import ChartSymmetry
 
 from . import same_batch
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from densepose.structures.grids import METRIC_GRID, UV_STEPS
+from densepose.structures.body_parts import METRIC_GRID, UV_STEPS
 from densepose.surface.evaluation_surface import EvaluationSurface
 
 from . import point_kernels

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .gps import NUM_PARTS
+from densepose.structures.body_parts import NUM_PARTS
+
 from .mistakes import KINDS, kinds_of
 
 # Limits of the two areas of the paper, and the errors at which the curve is kept.

@@ -8,9 +8,8 @@ from itertools import chain
 
 import numpy as np
 
+from densepose.structures.body_parts import NUM_PARTS
 from densepose.structures.prediction import ImagePrediction
-
-from .gps import NUM_PARTS
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from densepose.structures.grids import ANNOTATION_GRID
+from densepose.structures.body_parts import ANNOTATION_GRID, NUM_REGIONS
 
 from . import mask_kernels
 from .image_pairs import ImagePairs, starts
@@ -23,7 +23,6 @@ from .packed_people import PackedPeople, Record
 
 _GRID = int(ANNOTATION_GRID)
 # dp_masks holds one mask for each of the 14 annotated regions; anything beyond is not read.
-_NUM_REGIONS = 14
 _NO_MASK, _OF_BOX, _OF_IMAGE = 0, 1, 2
 
 
@@ -172,7 +171,7 @@ def _encodings(record: Record, image_size: list[int]) -> tuple[int, list[bytes]]
     if "dp_masks" in record:
         given = record["dp_masks"]
         # A single mask in place of the list (DensePose-Chimps) is the union itself.
-        given = [given] if isinstance(given, Mapping) else given[:_NUM_REGIONS]
+        given = [given] if isinstance(given, Mapping) else given[:NUM_REGIONS]
         texts = [_compressed(mask, [_GRID, _GRID], "dp_masks are") for mask in given if mask]
         return (_OF_BOX if texts else _NO_MASK), texts
     segmentation = record.get("segmentation")

@@ -14,19 +14,16 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from scipy.spatial.distance import cdist
 
-from densepose.structures.grids import ANNOTATION_GRID, UV_STEPS
+from densepose.structures.body_parts import ANNOTATION_GRID, NUM_PARTS, NUM_REGIONS, UV_STEPS
 from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import EvaluationSurface
 from densepose.surface.geodesics import GeodesicDistances, packed_size
 from densepose.surface.official.surface import OfficialCharts
 
-from .gps import NUM_PARTS
-
 Kind = Literal["easy", "noisy", "adversarial"]
 IMAGE_SIZE = (360, 480)  # height, width in px
 _GRID = int(ANNOTATION_GRID)
 _COLUMNS, _ROWS = 4, 6
-_NUM_REGIONS = 14
 # Ranges of: box shift and size in shares of the box, UV error, share of pixels without label,
 # share of cells with a wrong part, share of people that are not found.
 _ERRORS = {
@@ -134,9 +131,9 @@ def _person(
     w, h = rng.uniform(25, 220), rng.uniform(40, 300)
     x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
     grid = (np.stack(np.meshgrid(np.arange(_GRID), np.arange(_GRID)), -1) + 0.5) / _GRID
-    region = np.where(_body(grid)[0] > 0, 1 + _body(grid)[0] % _NUM_REGIONS, 0)
-    masks = [_runs(region == number) for number in range(1, _NUM_REGIONS + 1)]
-    masks[int(rng.integers(_NUM_REGIONS))] = []
+    region = np.where(_body(grid)[0] > 0, 1 + _body(grid)[0] % NUM_REGIONS, 0)
+    masks = [_runs(region == number) for number in range(1, NUM_REGIONS + 1)]
+    masks[int(rng.integers(NUM_REGIONS))] = []
     angle, radius = rng.uniform(0, 2 * np.pi, num_points), np.sqrt(rng.uniform(0, 1, num_points))
     position = 0.5 + 0.49 * radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], -1)
     part, uv = _body(position)
@@ -241,7 +238,7 @@ def _spoiled_people(rng: np.random.Generator, people: list[dict[str, Any]]) -> l
         if choice == 3:
             person |= {key: [] for key in ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V")}
         if choice == 4:
-            person["dp_masks"] = [[] for _ in range(_NUM_REGIONS)]
+            person["dp_masks"] = [[] for _ in range(NUM_REGIONS)]
         if choice == 5:
             del person["dp_masks"]
         if choice == 6:  # across the border

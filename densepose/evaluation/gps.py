@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from densepose.structures.body_parts import NUM_PARTS
+
 # Section 5 of the paper: a point 30 cm off scores 0.5.
 GLOBAL_KAPPA_M = 0.255
 
@@ -27,7 +29,6 @@ _REGION_KAPPA_M = {
     "lower arms": (0.128, (19, 20, 21, 22)),
     "head": (0.150, (23, 24)),
 }
-NUM_PARTS = 24
 PART_KAPPA_M = np.full(NUM_PARTS + 1, np.nan)
 for _kappa, _parts in _REGION_KAPPA_M.values():
     PART_KAPPA_M[list(_parts)] = _kappa

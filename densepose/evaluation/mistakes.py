@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-from densepose.surface.symmetry import COARSE_OF_PART, flipped_coarse, flipped_parts
+from densepose.structures.body_parts import COARSE_OF_PART, flipped_coarse, flipped_parts
 
 # In the order in which they are counted; the first is no mistake.
 KINDS = {

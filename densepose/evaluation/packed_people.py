@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .gps import NUM_PARTS
+from densepose.structures.body_parts import NUM_PARTS
 
 logger = logging.getLogger(__name__)
 

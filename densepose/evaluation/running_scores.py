@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from densepose.structures.body_parts import PART_NAMES
 from densepose.structures.prediction import ImagePrediction
-from densepose.surface.body import PART_NAMES
 from densepose.surface.evaluation_surface import EvaluationSurface
 
 from .average_precision import average_precision_table

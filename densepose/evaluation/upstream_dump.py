@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from densepose.structures.grids import UV_STEPS
+from densepose.structures.body_parts import UV_STEPS
 from densepose.structures.prediction import ImagePrediction
 
 from .challenge_results import corners_of_size

@@ -22,8 +22,7 @@ import numpy as np
 
 from densepose.data.inpainted import InpaintedImage
 from densepose.evaluation.correct_points import PointTotals
-from densepose.structures.grids import UV_STEPS
-from densepose.surface.body import PART_NAMES
+from densepose.structures.body_parts import PART_NAMES, UV_STEPS
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.evaluation_surface import EvaluationSurface
 

@@ -12,7 +12,7 @@ import torch
 
 from densepose.modeling.dp_fcn import DensePoseFCN
 from densepose.structures.annotations import DensePoseAnnotations
-from densepose.structures.grids import UV_STEPS
+from densepose.structures.body_parts import UV_STEPS
 from densepose.surface.symmetry import ChartSymmetry
 
 from .accuracy import read_truth

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from densepose.structures.body_parts import COARSE_OF_PART
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.nearest_place import NearestPlace
-from densepose.surface.symmetry import COARSE_OF_PART
 
 from .baselines import groups, in_sizes
 from .cells import Cells, Guess, Points, parts_of_region

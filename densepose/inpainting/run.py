@@ -21,8 +21,8 @@ from densepose.data.inpainted import (
 from densepose.data.mapper import read_record_image
 from densepose.data.person_annotations import pack_annotations
 from densepose.structures.annotations import DensePoseAnnotations
+from densepose.structures.body_parts import UV_STEPS
 from densepose.structures.dense_labels import CONFIDENCE_STEPS
-from densepose.structures.grids import UV_STEPS
 
 from .cells import Cells, Guess, Points, cells_of, points_of, sizes_px
 from .methods import Method, Picture

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from densepose.structures.annotations import DensePoseAnnotations
+from densepose.structures.body_parts import NUM_REGIONS
 
 from .losses.targets import coarse_targets
 from .person_crops import half_a_cell_later
 
-NUM_REGIONS = 14
 # How masks enter the network -> number of channels beside the colours.
 EXTRA_CHANNELS = {"none": 0, "multiply": 0, "channel": 1, "multiply+regions": NUM_REGIONS}
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from densepose.structures.body_parts import UV_STEPS
 from densepose.structures.chart_output import MAP_FIELDS, ChartOutput
-from densepose.structures.grids import UV_STEPS
 from densepose.surface.symmetry import ChartSymmetry
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from densepose.structures.grids import ANNOTATION_GRID, METRIC_GRID, UV_STEPS
+from densepose.structures.body_parts import ANNOTATION_GRID, METRIC_GRID, UV_STEPS
 
 __all__ = [
     "ANNOTATION_GRID",

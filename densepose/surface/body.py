@@ -45,54 +45,6 @@ from .mesh import SurfaceMesh, check_mesh
 
 ASSET = Path(__file__).parent / "assets" / "body.npz"
 
-PART_NAMES = (
-    "background",
-    "torso back",
-    "torso front",
-    "right hand",
-    "left hand",
-    "left foot",
-    "right foot",
-    "right upper leg back",
-    "left upper leg back",
-    "right upper leg front",
-    "left upper leg front",
-    "right lower leg back",
-    "left lower leg back",
-    "right lower leg front",
-    "left lower leg front",
-    "left upper arm front",
-    "right upper arm front",
-    "left upper arm back",
-    "right upper arm back",
-    "left lower arm front",
-    "right lower arm front",
-    "left lower arm back",
-    "right lower arm back",
-    "right head",
-    "left head",
-)
-
-KEYPOINT_NAMES = (
-    "nose",
-    "left_eye",
-    "right_eye",
-    "left_ear",
-    "right_ear",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hip",
-    "right_hip",
-    "left_knee",
-    "right_knee",
-    "left_ankle",
-    "right_ankle",
-)
-
 
 @dataclass(frozen=True)
 class BodyTemplate:

@@ -13,9 +13,9 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
-# Steps in which annotations store and metrics compare U and V; structures/grids.py has the same
-# number, which this package may not import.
-UV_STEPS = 255
+from densepose.structures import body_parts
+
+UV_STEPS = int(body_parts.UV_STEPS)
 # A barycentric coordinate this little below 0 still counts as inside the triangle.
 INSIDE_TOLERANCE = 1e-9
 # Cells along each side of a chart. Of triangles, one to four of the template then reach into a

@@ -25,6 +25,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from densepose.structures.body_parts import NUM_PARTS
+
 from .body import BodyTemplate, load_template
 from .chart_search import (
     UV_STEPS,
@@ -38,7 +40,6 @@ from .chart_search import (
 from .mesh import SurfaceMesh, mesh_fingerprint
 
 SCHEMA = 1
-NUM_PARTS = 24
 ASSET = Path(__file__).parent / "assets" / "atlas.npz"
 
 

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from .charts import NUM_PARTS, ChartAtlas
+from densepose.structures.body_parts import NUM_PARTS
+
+from .charts import ChartAtlas
 
 # Samples along each edge of a triangle less one: they say which triangles may be nearest.
 _STEPS = 3

@@ -14,18 +14,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .body import PART_NAMES, load_template
+from densepose.structures.body_parts import (
+    NUM_PARTS,
+    flipped_coarse,
+    flipped_parts,
+)
+
+from .body import load_template
 from .chart_search import UV_STEPS
-from .charts import NUM_PARTS, ChartAtlas, load_template_atlas
+from .charts import ChartAtlas, load_template_atlas
 from .official.reading import read_mat
 
 logger = logging.getLogger(__name__)
 
 SYMMETRY_FILE = "UV_symmetry_transforms.mat"
-# Region of DensePose-COCO's 14 part masks that each part lies in (data_format.md of the release).
-COARSE_OF_PART = np.array(
-    [0, 1, 1, 2, 3, 4, 5, 6, 7, 6, 7, 8, 9, 8, 9, 10, 11, 10, 11, 12, 13, 12, 13, 14, 14]
-)
 # Largest distance between a mirrored chart vertex and where the rule puts it: half a step of 1/255.
 MIRROR_TOLERANCE = 0.5 / UV_STEPS
 
@@ -74,20 +76,6 @@ class ChartSymmetry:
         # Cut off, not rounded, and in float32: the way the table is read where it comes from.
         step = (uv * np.float32(UV_STEPS)).astype(np.int64)
         return np.where(part[:, None] > 0, self.uv_table[part, step[:, 1], step[:, 0]], uv)
-
-
-def flipped_parts() -> NDArray[np.int64]:
-    """(25,) part on the other side, by the names of the parts."""
-    swap = {"left": "right", "right": "left"}
-    mirrored = [" ".join(swap.get(word, word) for word in name.split()) for name in PART_NAMES]
-    return np.array([PART_NAMES.index(name) for name in mirrored])
-
-
-def flipped_coarse() -> NDArray[np.int64]:
-    """(15,) coarse region on the other side, by the parts it holds."""
-    coarse = np.zeros(COARSE_OF_PART.max() + 1, np.int64)
-    coarse[COARSE_OF_PART] = COARSE_OF_PART[flipped_parts()]
-    return coarse
 
 
 def derive_symmetry(atlas: ChartAtlas, mirror_vertex: NDArray[np.integer]) -> ChartSymmetry:

@@ -13,31 +13,14 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_matrix, diags
 
+from densepose.structures.body_parts import PART_NAMES
 from densepose.surface.body import BodyTemplate, load_template
 
-TORSO, HANDS, FEET, HEAD = (1, 2), (3, 4), (5, 6), (23, 24)
-LEGS = tuple(range(7, 15))
-ARMS = tuple(range(15, 23))
-# Parts on the back of trunk and limbs.
-BACK_PARTS = (1, 7, 8, 11, 12, 17, 18, 21, 22)
-_NUM_PARTS = 25
-_RIGHT_PARTS = (3, 6, 7, 9, 11, 13, 16, 18, 20, 22, 23)
-
-
-def _lookup(parts: tuple[int, ...]) -> np.ndarray:
-    table = np.zeros(_NUM_PARTS, bool)
-    table[list(parts)] = True
-    return table
-
-
+# (25,) bool: the parts with a word in their name.
 _IS = {
-    "torso": _lookup(TORSO),
-    "hand": _lookup(HANDS),
-    "foot": _lookup(FEET),
-    "head": _lookup(HEAD),
+    word: np.array([word in name.split() for name in PART_NAMES])
+    for word in ("torso", "hand", "foot", "head", "leg", "arm", "back", "right")
 }
-_IS |= {"leg": _lookup(LEGS), "arm": _lookup(ARMS), "back": _lookup(BACK_PARTS)}
-_IS |= {"right": _lookup(_RIGHT_PARTS)}
 
 
 @dataclass(frozen=True)

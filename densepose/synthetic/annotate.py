@@ -16,10 +16,14 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from densepose.structures.grids import ANNOTATION_GRID
-from densepose.surface.body import KEYPOINT_NAMES
+from densepose.structures.body_parts import (
+    ANNOTATION_GRID,
+    COARSE_OF_PART,
+    KEYPOINT_NAMES,
+    NUM_REGIONS,
+)
 
-from .truth import NUM_REGIONS, REGION_OF_PART, Truth
+from .truth import Truth
 
 MAX_POINTS_PER_REGION = 14
 # Points of a region = this times the square root of its visible pixels: 1 for specks, 14 from about
@@ -169,7 +173,7 @@ def _densepose_fields(
     point_noise: PointNoise | None,
 ) -> dict[str, Any]:
     rows, columns = np.nonzero(mine)
-    region = REGION_OF_PART[truth.part[rows, columns]]
+    region = COARSE_OF_PART[truth.part[rows, columns]]
     region_map = np.zeros(mine.shape, np.uint8)
     region_map[rows, columns] = region
     masks = _encode_regions(_grid_regions(region_map, box_xywh_px))

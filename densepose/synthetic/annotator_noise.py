@@ -12,10 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from densepose.structures.body_parts import COARSE_OF_PART
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.mesh import face_normals, half_edges
-
-from .truth import REGION_OF_PART
 
 # A walk of a few centimetres crosses a few dozen triangles; what goes round in circles stops here.
 _MOST_CROSSINGS = 500
@@ -43,7 +42,7 @@ class SurfaceNoise:
         self, part: np.ndarray, uv: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         """(P,) parts and (P, 2) coordinates -> the same, displaced; points keep their region."""
-        region = np.asarray(REGION_OF_PART)[self.atlas.face_part]
+        region = COARSE_OF_PART[self.atlas.face_part]
         start, barycentric = self.atlas.locate(part, uv)
         side = self._walker.normal[start]
 

@@ -7,17 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from densepose.structures.grids import UV_STEPS
+from densepose.structures.body_parts import UV_STEPS
 from densepose.surface.charts import ChartAtlas
-from densepose.surface.symmetry import COARSE_OF_PART
 
 from .anatomy import Anatomy
 from .raycast import Hits, RayCaster
 from .scene import Scene
-
-# Annotated region (1..14, the order of dp_masks) of each part (0..24).
-REGION_OF_PART = COARSE_OF_PART.astype(np.uint8)
-NUM_REGIONS = 14
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from densepose.surface.body import PART_NAMES
-from densepose.surface.charts import NUM_PARTS, ChartAtlas
+from densepose.structures.body_parts import NUM_PARTS, PART_NAMES
+from densepose.surface.charts import ChartAtlas
 from densepose.surface.mesh import face_normals
 from densepose.surface.own.quality import area_distortion, distortion_percentile, folded_share
 

@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from densepose.structures.grids import ANNOTATION_GRID
+from densepose.structures.body_parts import ANNOTATION_GRID
 from densepose.structures.prediction import ImagePrediction
 
 from .colors import PART_COLORS, chart_colors, part_colors, value_colors

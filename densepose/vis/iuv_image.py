@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from densepose.structures.body_parts import NUM_PARTS
 from densepose.structures.prediction import ImagePrediction
 
 CHANNEL_ORDERS = ("iuv", "vui", "auto")
-_LAST_PART = 24
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _channel_order(channels: np.ndarray, source: str) -> str:
             ("iuv", channels[..., 0], channels[..., 1:]),
             ("vui", channels[..., 2], channels[..., :2]),
         )
-        if part.max(initial=0) <= _LAST_PART and not rest[part == 0].any()
+        if part.max(initial=0) <= NUM_PARTS and not rest[part == 0].any()
     ]
     if len(fits) == 2 and channels.any():
         raise ValueError(
@@ -129,7 +129,7 @@ def _channel_order(channels: np.ndarray, source: str) -> str:
             f" has, one of {CHANNEL_ORDERS[:2]}"
         )
     # Where neither fits, background may carry u and v: the error of check_iuv decides.
-    neither = "vui" if channels[..., 0].max(initial=0) > _LAST_PART else "iuv"
+    neither = "vui" if channels[..., 0].max(initial=0) > NUM_PARTS else "iuv"
     return fits[0] if fits else neither
 
 
@@ -139,7 +139,7 @@ def check_iuv(iuv: np.ndarray, source: str) -> None:
         raise ValueError(
             f"{source}: an IUV image must be (H, W, 3) uint8, got {iuv.shape} {iuv.dtype}"
         )
-    if iuv[..., 0].max(initial=0) > _LAST_PART:
+    if iuv[..., 0].max(initial=0) > NUM_PARTS:
         raise ValueError(
             f"{source}: channel 0 of an IUV image is the part, 0..24, got {iuv[..., 0].max()}; the"
             " channels may be in the order V, U, I"

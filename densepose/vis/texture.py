@@ -9,11 +9,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from densepose.structures.grids import UV_STEPS
+from densepose.structures.body_parts import NUM_PARTS, UV_STEPS
 
 from . import texture_kernels
 from .iuv_image import check_iuv
-from .texture_layout import NUM_PARTS, TILE_PX, check_tiles
+from .texture_layout import TILE_PX, check_tiles
 
 SAMPLING = {
     "bilinear": texture_kernels.paint_bilinear,

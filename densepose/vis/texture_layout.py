@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-NUM_PARTS = 24
+from densepose.structures.body_parts import NUM_PARTS
+
 TILE_ROWS, TILE_COLUMNS = 6, 4
 TILE_PX = 200
 OPAQUE = 255

@@ -5,7 +5,7 @@ import pytest
 
 from densepose.evaluation.correct_points import PointTotals
 from densepose.evaluation.mistakes import KINDS, kinds_of
-from densepose.surface.body import PART_NAMES
+from densepose.structures.body_parts import PART_NAMES
 
 NAMES = tuple(KINDS)
 

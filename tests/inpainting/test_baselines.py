@@ -7,7 +7,7 @@ import pytest
 
 from densepose.inpainting.baselines import nearest_point, smooth_in_part
 from densepose.inpainting.cells import cells_of, points_of, sizes_px
-from densepose.surface.symmetry import COARSE_OF_PART
+from densepose.structures.body_parts import COARSE_OF_PART
 
 from .scenes import people, scene, truth
 

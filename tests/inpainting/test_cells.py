@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from densepose.inpainting.cells import MAX_CELLS, cells_of, parts_of_region, points_of, sizes_px
-from densepose.surface.symmetry import COARSE_OF_PART
+from densepose.structures.body_parts import COARSE_OF_PART
 
 from .scenes import people, scene, truth
 

@@ -17,8 +17,8 @@ from densepose.inpainting.on_surface import (
     surface_interpolation,
 )
 from densepose.inpainting.refine import Scores
+from densepose.structures.body_parts import COARSE_OF_PART
 from densepose.surface.charts import load_template_atlas
-from densepose.surface.symmetry import COARSE_OF_PART
 from densepose.synthetic.annotator_noise import SurfaceNoise
 
 from .scenes import scene

@@ -7,7 +7,7 @@ import pytest
 
 from densepose.inpainting.cells import Guess, parts_of_region, sizes_px
 from densepose.inpainting.refine import RefineSettings, Scores, keep_points, refine
-from densepose.surface.symmetry import COARSE_OF_PART
+from densepose.structures.body_parts import COARSE_OF_PART
 
 from .scenes import scene, truth
 

@@ -16,7 +16,7 @@ from densepose.inpainting.run import (
     inpaint_image,
     to_maps,
 )
-from densepose.surface.symmetry import COARSE_OF_PART
+from densepose.structures.body_parts import COARSE_OF_PART
 
 from .scenes import scene
 

@@ -7,13 +7,9 @@ import pytest
 import torch
 
 from densepose.modeling.mirrored_output import mirrored
+from densepose.structures.body_parts import flipped_coarse, flipped_parts
 from densepose.structures.chart_output import ChartOutput
-from densepose.surface.symmetry import (
-    ChartSymmetry,
-    flipped_coarse,
-    flipped_parts,
-    template_symmetry,
-)
+from densepose.surface.symmetry import ChartSymmetry, template_symmetry
 
 from .scenes import random_output
 

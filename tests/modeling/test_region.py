@@ -9,7 +9,7 @@ import torch
 from densepose.modeling.losses import DensePoseChartLoss
 from densepose.modeling.losses.region import region_nll
 from densepose.modeling.losses.targets import coarse_targets
-from densepose.surface.symmetry import COARSE_OF_PART
+from densepose.structures.body_parts import COARSE_OF_PART
 
 from .scenes import jittered, matched_proposals, random_output, random_people
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from densepose.structures.body_parts import flipped_parts
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.mesh import SurfaceMesh
-from densepose.surface.symmetry import flipped_parts
 
 
 def grid_mesh(columns: int, rows: int, width: float = 1.0, height: float = 1.0) -> SurfaceMesh:

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from densepose.structures.grids import UV_STEPS
+from densepose.structures.body_parts import UV_STEPS
 from densepose.surface import chart_search
 from densepose.surface.body import load_template
 from densepose.surface.charts import ASSET, ChartAtlas, load_template_atlas, read_atlas

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from densepose.structures.body_parts import COARSE_OF_PART
 from densepose.surface.charts import load_template_atlas
 from densepose.surface.nearest_place import NearestPlace, closest_on_triangles
-from densepose.surface.symmetry import COARSE_OF_PART
 
 
 def test_closest_point_by_hand():

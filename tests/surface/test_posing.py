@@ -7,12 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from densepose.surface.body import (
-    KEYPOINT_NAMES,
-    BodyTemplate,
-    load_template,
-    rotation_matrices,
-)
+from densepose.structures.body_parts import KEYPOINT_NAMES
+from densepose.surface.body import BodyTemplate, load_template, rotation_matrices
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,8 @@ import pytest
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from densepose.surface.body import (
-    ASSET,
-    PART_NAMES,
-    BodyTemplate,
-    load_template,
-    read_body,
-    read_template,
-)
+from densepose.structures.body_parts import PART_NAMES
+from densepose.surface.body import ASSET, BodyTemplate, load_template, read_body, read_template
 from densepose.surface.mesh import (
     boundary_edges,
     edges,

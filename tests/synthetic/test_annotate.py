@@ -5,6 +5,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from densepose.data.coco import _annotation
+from densepose.structures.body_parts import COARSE_OF_PART
 from densepose.surface.charts import load_template_atlas
 from densepose.surface.mesh import face_normals
 from densepose.synthetic.annotate import (
@@ -15,7 +16,7 @@ from densepose.synthetic.annotate import (
 )
 from densepose.synthetic.annotator_noise import SurfaceNoise, SurfaceWalker
 from densepose.synthetic.objects import box
-from densepose.synthetic.truth import REGION_OF_PART, Truth
+from densepose.synthetic.truth import Truth
 
 
 def block_truth() -> Truth:
@@ -81,7 +82,7 @@ def test_part_masks_equal_a_loop_over_the_grid():
     for i in range(0, 256, 17):
         for j in range(0, 256, 17):
             row, column = int(5 + (i + 0.5) / 256 * 40), int(10 + (j + 0.5) / 256 * 30)
-            assert grid[i, j] == REGION_OF_PART[truth.part[row, column]]
+            assert grid[i, j] == COARSE_OF_PART[truth.part[row, column]]
 
 
 def test_a_speck_gets_a_box_but_no_points_and_a_hidden_person_nothing():
@@ -130,7 +131,7 @@ def displaced(noise_m: float, parts: tuple[int, ...], count: int = 3000):
     face = rng.choice(np.flatnonzero(np.isin(atlas.face_part, parts)), count)
     part, uv = atlas.from_surface(face, rng.dirichlet([1, 1, 1], count).astype(np.float32))
     noisy_part, noisy_uv = SurfaceNoise(atlas, noise_m)(part, uv, rng)
-    assert (REGION_OF_PART[noisy_part] == REGION_OF_PART[part]).all()
+    assert (COARSE_OF_PART[noisy_part] == COARSE_OF_PART[part]).all()
     assert (noisy_uv >= 0).all() and (noisy_uv <= 1).all()
     normal = face_normals(atlas.mesh.vertices_m, atlas.mesh.faces)
     before, after = (atlas.locate(*at)[0] for at in ((part, uv), (noisy_part, noisy_uv)))

@@ -10,10 +10,10 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from densepose.structures.body_parts import COARSE_OF_PART
 from densepose.synthetic import make_synthetic_dataset
 from densepose.synthetic.photo_background import photo_files
 from densepose.synthetic.picture import PictureSettings, image_rng, make_picture
-from densepose.synthetic.truth import REGION_OF_PART
 
 SETTINGS = {"seed": 7, "num_train": 3, "num_val": 2, "image_size": 112, "people": (1, 2)}
 
@@ -87,7 +87,7 @@ def test_every_record_is_complete_and_in_range(dataset, split):
         assert set(points["I"]) <= set(map(float, range(1, 25)))
         for name, high in (("x", 256), ("y", 256), ("U", 1), ("V", 1)):
             assert points[name].min() >= 0 and points[name].max() <= high
-        regions = REGION_OF_PART[points["I"].astype(int)]
+        regions = COARSE_OF_PART[points["I"].astype(int)]
         assert np.bincount(regions).max() <= 14
         assert {i for i, mask in enumerate(record["dp_masks"], 1) if mask} == set(regions)
     assert seen_points > 50

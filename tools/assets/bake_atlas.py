@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import dijkstra
 
 from densepose.files import atomic
-from densepose.surface.body import PART_NAMES, BodyTemplate, load_template
-from densepose.surface.charts import ASSET, NUM_PARTS, SCHEMA, ChartAtlas, body_fingerprint
+from densepose.structures.body_parts import NUM_PARTS, PART_NAMES, flipped_parts
+from densepose.surface.body import BodyTemplate, load_template
+from densepose.surface.charts import ASSET, SCHEMA, ChartAtlas, body_fingerprint
 from densepose.surface.geodesics import straight_line_graph
 from densepose.surface.mesh import plane_areas
 from densepose.surface.own.flatten import (
@@ -29,7 +30,6 @@ from densepose.surface.own.flatten import (
     turned,
 )
 from densepose.surface.own.quality import distortion_percentile, folded_share
-from densepose.surface.symmetry import flipped_parts
 from densepose.vis.atlas_picture import draw_atlas
 
 logger = logging.getLogger(__name__)

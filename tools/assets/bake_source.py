@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from densepose.surface.body import KEYPOINT_NAMES
+from densepose.structures.body_parts import KEYPOINT_NAMES
 from densepose.surface.mesh import boundary_edges
 
 if TYPE_CHECKING:

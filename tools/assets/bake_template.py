@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from densepose.files import atomic
-from densepose.surface.body import ASSET, KEYPOINT_NAMES, SCHEMA, read_template
+from densepose.structures.body_parts import KEYPOINT_NAMES
+from densepose.surface.body import ASSET, SCHEMA, read_template
 
 from .bake_parts import cut_into_parts
 from .bake_simplify import Simplifier, flip_edges, split_long_edges

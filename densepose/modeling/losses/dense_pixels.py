@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from densepose.structures.annotations import DensePoseAnnotations
+from densepose.structures.body_parts import NUM_PARTS, UV_STEPS
 from densepose.structures.chart_output import ChartOutput
 from densepose.structures.dense_labels import CONFIDENCE_STEPS
-from densepose.structures.grids import UV_STEPS
-from densepose.surface.charts import NUM_PARTS
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from densepose.surface.symmetry import COARSE_OF_PART
+from densepose.structures.body_parts import COARSE_OF_PART
 
 
 def region_nll(part_logits: Tensor, region: Tensor) -> Tensor:

@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
+from densepose.structures.body_parts import NUM_PARTS
+
 from ..body import load_template
 from ..chart_search import UV_STEPS
-from ..charts import NUM_PARTS, ChartAtlas, load_template_atlas
+from ..charts import ChartAtlas, load_template_atlas
 from ..geodesics import GeodesicDistances, packed_size, template_geodesics
 from ..symmetry import SYMMETRY_FILE, ChartSymmetry, template_symmetry
 from .cse import mesh_paths

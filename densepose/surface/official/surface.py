@@ -28,6 +28,8 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from densepose.structures.body_parts import NUM_PARTS
+
 from ..chart_search import VertexSearch
 from ..evaluation_surface import EvaluationSurface
 from ..geodesics import GeodesicDistances, checked_vertices, default_cache_dir, packed_size
@@ -45,7 +47,6 @@ def no_progress(_: int) -> None:
 
 SURFACE_NAME = "smpl_27554"
 NUM_VERTICES = 27554
-NUM_PARTS = 24
 CHARTS_FILE = "SMPL_subdiv.mat"
 VERTEX_FILE = "SMPL_SUBDIV_TRANSFORM.mat"
 DISTANCE_FILE = "Pdist_matrix.pkl"

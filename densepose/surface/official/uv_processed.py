@@ -20,7 +20,9 @@ import os
 import numpy as np
 from numpy.typing import NDArray
 
-from ..charts import NUM_PARTS, ChartAtlas
+from densepose.structures.body_parts import NUM_PARTS
+
+from ..charts import ChartAtlas
 from ..mesh import SurfaceMesh, plane_areas
 from .reading import as_column, check_range, read_mat
 

@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..charts import NUM_PARTS, ChartAtlas
+from densepose.structures.body_parts import NUM_PARTS
+
+from ..charts import ChartAtlas
 from ..mesh import SurfaceMesh, face_areas
 from .flatten import flatten_without_folds, open_to_disc, to_unit_square, turned
 from .mesh_file import Findings, check_own_mesh, consistently_oriented, face_pieces, read_mesh

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from densepose.structures.body_parts import NUM_PARTS, flipped_coarse, flipped_parts
+
 from ..chart_search import UV_STEPS
-from ..charts import NUM_PARTS, ChartAtlas, chart_grid
+from ..charts import ChartAtlas, chart_grid
 from ..mesh import SurfaceMesh
 from ..seams import chart_position
-from ..symmetry import ChartSymmetry, flipped_coarse, flipped_parts
+from ..symmetry import ChartSymmetry
 from .flatten import require_libigl
 
 # A mesh is symmetric when 95 % of its mirrored vertices are nearer to a vertex than this share of

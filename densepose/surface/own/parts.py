@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 
-from ..charts import NUM_PARTS
+from densepose.structures.body_parts import NUM_PARTS
+
 from ..mesh import SurfaceMesh, edge_lengths, edges, face_areas, face_neighbors
 from .mesh_file import face_pieces, mesh_pieces
 from .mirror import MirrorPlane

@@ -9,7 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..charts import NUM_PARTS, ChartAtlas
+from densepose.structures.body_parts import NUM_PARTS
+
+from ..charts import ChartAtlas
 from ..mesh import face_areas, plane_areas
 
 

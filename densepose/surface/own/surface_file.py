@@ -37,7 +37,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..charts import NUM_PARTS, ChartAtlas
+from densepose.structures.body_parts import NUM_PARTS
+
+from ..charts import ChartAtlas
 from ..evaluation_surface import EvaluationSurface
 from ..geodesics import GeodesicDistances, cached_geodesics, packed_size, write_geodesics
 from ..mesh import check_mesh
