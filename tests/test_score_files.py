@@ -13,9 +13,8 @@ import pytest
 from PIL import Image
 
 from densepose.cli.__main__ import main
-from densepose.evaluation.challenge_results import write_challenge_results
 from densepose.evaluation.generated import IMAGE_SIZE, generated_set, generated_surface
-from densepose.evaluation.prediction_file import PredictionWriter
+from densepose.evaluation.predictions import PredictionWriter, write_challenge_results
 from densepose.surface import evaluation_surface
 
 MADE = generated_set("noisy", num_images=6)

@@ -68,7 +68,7 @@ def main() -> int:
 def compare(args: argparse.Namespace, project: Path, work_dir: Path) -> int:
     """Make the files, run both evaluators on every set, print the differences."""
     from densepose.evaluation.generated import generated_set, generated_surface
-    from densepose.evaluation.prediction_file import PredictionWriter
+    from densepose.evaluation.predictions import PredictionWriter
     from densepose.surface.official.export import write_official_files
     from densepose.surface.official.surface import load_official_surface
 
@@ -213,12 +213,10 @@ def _our_variants(folder: Path, surface) -> dict[str, list]:
 
 def _our_similarities(folder: Path, surface) -> dict[str, list]:
     """GPS of every (detection, person) pair, by image: measured again, outside the timed part."""
-    from densepose.evaluation.detections import pack_detections
     from densepose.evaluation.ground_truth import GroundTruth
-    from densepose.evaluation.ignore_regions import without_ignored
-    from densepose.evaluation.image_pairs import ImagePairs
-    from densepose.evaluation.pairs import PointScorer
-    from densepose.evaluation.prediction_file import read_predictions
+    from densepose.evaluation.masks import without_ignored
+    from densepose.evaluation.pairs import ImagePairs, PointScorer, pack_detections
+    from densepose.evaluation.predictions import read_predictions
 
     truth = GroundTruth.load(folder / "truth.json")
     scorer = PointScorer(surface)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.io import savemat
 
 from densepose.evaluation.generated import IMAGE_SIZE, generated_set, generated_surface
-from densepose.evaluation.prediction_file import PredictionWriter
+from densepose.evaluation.predictions import PredictionWriter
 from densepose.surface.charts import load_template_atlas
 from densepose.surface.official.export import write_official_files
 from densepose.surface.official.surface import load_official_surface

@@ -135,7 +135,7 @@ def _timed_loading(mapper: Any, records: list[dict[str, Any]]) -> dict[str, floa
 
 def _evaluation(case: dict[str, Any]) -> serving.Run:
     from densepose.evaluation.evaluate import evaluate_densepose
-    from densepose.evaluation.prediction_file import read_predictions
+    from densepose.evaluation.predictions import read_predictions
     from densepose.surface.official.surface import load_official_surface
 
     folder = Path(case["folder"])

@@ -11,6 +11,7 @@ HELP = "score a model, or a folder of predictions, against annotations"
 EXAMPLE = """\
 a trained model        densepose evaluate --config-file F MODEL.WEIGHTS output/model_final.pth
 the last checkpoint    densepose evaluate --config-file F --resume OUTPUT_DIR output
+and its predictions    densepose evaluate --config-file F --save-predictions MODEL.WEIGHTS W
 predictions on disk    densepose evaluate --predictions output/inference/NAME --gt val.json
 with pictures          densepose evaluate --predictions P --gt G --images DIR --output scores
 on DensePose-COCO      densepose evaluate --predictions results.json --gt minival.json \\
@@ -23,6 +24,12 @@ what parts could gain  densepose evaluate --predictions P --gt G --oracle part
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of a run and those of scoring predictions without a model."""
     score_files.add_arguments(parser)
+    parser.add_argument(
+        "--save-predictions",
+        action="store_true",
+        help="write one file an image to OUTPUT_DIR/inference/NAME/predictions; the same as"
+        " DENSEPOSE_EVALUATION.STORAGE file",
+    )
     add_run_arguments(parser)
 
 
@@ -37,4 +44,6 @@ def run(args: Namespace) -> int:
     from densepose.engine import launch, run_process
 
     args.eval_only = True
+    if args.save_predictions:
+        args.opts = [*args.opts, "DENSEPOSE_EVALUATION.STORAGE", "file"]
     return launch(run_process, args)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from densepose.files import atomic
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--quirks",
         default="upstream",
         choices=("upstream", "fixed"),
-        help="upstream (default): the numbers of detectron2's evaluator; fixed: its faults mended",
+        help="upstream (default): the numbers of detectron2's evaluator; fixed: faults repaired",
     )
     add(
         "--oracle",
@@ -65,7 +66,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add("--max-detections", type=int, default=20, metavar="N", help="best detections an image (20)")
     add("--paper-kappa", action="store_true", help="add GPS and GPSm with kappa 0.255 m")
-    add("--no-detection-scores", action="store_true", help="leave out box and mask AP of COCO")
+    add("--no-detection-scores", action="store_true", help="no box and mask AP of COCO")
     add("--images", metavar="DIR", help="photos, for the pictures of the worst people")
     add(
         "--output",
@@ -146,16 +147,13 @@ def _write(result: EvaluationResult, args: Namespace) -> Path:
     """Write the JSON file, or the folder with everything."""
     output = Path(args.output)
     if output.suffix == ".json":
-        output.parent.mkdir(parents=True, exist_ok=True)
         result.write_json(output)
         return output
     from densepose.vis.rcp_picture import draw_rcp
 
-    output.mkdir(parents=True, exist_ok=True)
     result.write_json(output / SCORES)
-    temporary = output / f".{TABLE}.part"
-    temporary.write_text(result.to_table(), encoding="utf-8")
-    os.replace(temporary, output / TABLE)
+    with atomic(output / TABLE) as temporary:
+        temporary.write_text(result.to_table(), encoding="utf-8")
     if result.counts["points"]:
         auc10, auc30 = (result.points[name] for name in ("auc10", "auc30"))
         title = f"AUC10 {auc10:.3f}, AUC30 {auc30:.3f} ({result.protocol}-person protocol)"
@@ -166,27 +164,31 @@ def _write(result: EvaluationResult, args: Namespace) -> Path:
 
 def _write_results(args: Namespace) -> int:
     """The predictions as a result file of the challenge; returns how many people it has."""
-    from densepose.evaluation.challenge_results import write_challenge_results
     from densepose.evaluation.evaluate import opened_predictions
     from densepose.evaluation.ground_truth import GroundTruth
+    from densepose.evaluation.predictions import write_challenge_results
 
-    Path(args.results_json).parent.mkdir(parents=True, exist_ok=True)
-    predictions = opened_predictions(args.predictions, GroundTruth.load(args.annotations))
-    return write_challenge_results(args.results_json, predictions)
+    truth = GroundTruth.load(args.annotations)
+    predictions = opened_predictions(args.predictions, truth)
+    return write_challenge_results(args.results_json, predictions, truth.category_id)
 
 
 def _write_worst(path: Path, result: EvaluationResult, args: Namespace) -> None:
     """Draw the people with the lowest GPS."""
     from PIL import Image
 
-    from densepose.evaluation.evaluate import predictions_of_images
+    from densepose.evaluation.evaluate import opened_predictions
     from densepose.evaluation.ground_truth import GroundTruth
     from densepose.vis.people_sheet import PersonPicture, people_sheet
 
     worst = result.worst(_NUM_WORST)
     truth = GroundTruth.load(args.annotations)
     image_ids = worst["image_id"].tolist()
-    predictions = predictions_of_images(args.predictions, truth, set(image_ids))
+    predictions = {
+        prediction.image_id: prediction
+        for prediction in opened_predictions(args.predictions, truth)
+        if prediction.image_id in image_ids
+    }
     people = []
     for image_id, annotation_id, gps in zip(
         image_ids, worst["annotation_id"].tolist(), worst["gps"].tolist(), strict=True
@@ -195,9 +197,8 @@ def _write_worst(path: Path, result: EvaluationResult, args: Namespace) -> None:
         title = f"{gps:.2f}  {image_id} / {annotation_id}"
         photo = _photo(truth, image_id, args.images)
         people.append(PersonPicture(title, photo, record, predictions.get(image_id)))
-    temporary = path.with_name(f".{path.name}.part")
-    Image.fromarray(people_sheet(people)).save(temporary, "JPEG", quality=88)
-    os.replace(temporary, path)
+    with atomic(path) as temporary:
+        Image.fromarray(people_sheet(people)).save(temporary, "JPEG", quality=88)
 
 
 def _photo(truth: GroundTruth, image_id: int, folder: str | None) -> np.ndarray:

@@ -137,7 +137,7 @@ def _read_iuv(args: Namespace) -> np.ndarray:
                 " not say which pixel is whose"
             )
         return read_iuv_png(args.iuv, args.iuv_order)
-    from densepose.evaluation.prediction_file import read_prediction
+    from densepose.evaluation.predictions import read_prediction
 
     prediction = read_prediction(args.iuv)
     person = 1 if args.person is None and args.action == TAKE else args.person

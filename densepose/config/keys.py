@@ -255,7 +255,7 @@ def _add_solver_keys(cfg: CfgNode) -> None:
 def _add_evaluation_keys(cfg: CfgNode) -> None:
     cfg.DENSEPOSE_EVALUATION = evaluation = CfgNode()
     evaluation.TYPE = "iou"  # iou (charts) | cse (surface embeddings, refused)
-    evaluation.STORAGE = "none"  # no effect
+    evaluation.STORAGE = "none"  # none, ram | file: save predictions in OUTPUT_DIR/inference/NAME
     evaluation.MIN_IOU_THRESHOLD = 0.5  # lowest of the thresholds of AP and AR
     evaluation.DISTRIBUTED_INFERENCE = True  # no effect: each process predicts its part
     evaluation.EVALUATE_MESH_ALIGNMENT = False  # surface embeddings only

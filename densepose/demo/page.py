@@ -17,7 +17,7 @@ from PIL import Image
 import detectron2
 
 import densepose
-from densepose.evaluation.prediction_file import prediction_paths, read_prediction
+from densepose.evaluation.predictions import prediction_paths, read_prediction
 from densepose.evaluation.result import POINT_TITLES, TITLES
 from densepose.vis.draw import draw_prediction, draw_truth
 from densepose.vis.report import write_report

@@ -133,6 +133,7 @@ def _common_keys(settings: DemoSettings) -> dict[str, str]:
         "DATASETS.REGISTER": repr(register),
         "DATASETS.TRAIN": f"('{TRAIN}',)",
         "DATASETS.TEST": f"('{VAL}',)",
+        "DENSEPOSE_EVALUATION.STORAGE": "file",  # the page shows predictions
     }
     return {**keys, "MODEL.WEIGHTS": settings.weights} if settings.weights else keys
 

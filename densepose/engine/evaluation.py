@@ -1,47 +1,44 @@
-"""Run a model over the test sets and score it."""
+"""Run a model over the test sets and score it, plainly and with several views of each image."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import logging
-import math
-import time
-from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import distributed, nn
+from torch import nn
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
-from detectron2.evaluation import DatasetEvaluator, inference_context
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset
 from detectron2.structures import Instances
 from detectron2.utils import comm
 
 from densepose.config import has_given_boxes
 from densepose.data.category_maps import rules_from_config
 from densepose.data.evaluated_class import evaluated_class
+from densepose.data.flip_symmetry import load_symmetry, symmetry_from_config
 from densepose.data.registration import smpl_dir
 from densepose.evaluation.evaluator import DensePoseEvaluator
+from densepose.files import atomic, to_json
 from densepose.modeling.inference import instances_to_prediction
+from densepose.modeling.test_time_augmentation import DensePoseGeneralizedRCNNWithTTA
 from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import load_evaluation_surface
+from densepose.surface.symmetry import ChartSymmetry
 
-from .checkpoint import write_text
-from .loaders import build_test_loader
+from . import loaders
 from .logs import terminal_without
-from .progress import duration_text, track
 
 logger = logging.getLogger(__name__)
 
-# The other processes wait while the main one scores the predictions of a large set.
-PATIENCE = timedelta(days=2)
+FOLDER, AUGMENTED_FOLDER = "inference", "inference_TTA"
+SUFFIX = "_TTA"
 METRICS = "metrics.json"
-QUIET_WHEN_BRIEF = ("densepose.evaluation", "densepose.data")
+QUIET_WHEN_BRIEF = ("densepose.evaluation", "densepose.data", "detectron2.evaluation")
 BRIEF = (
     ("GPSm AP", ".2f", "densepose_gpsm", "AP"),
     ("GPS AP", ".2f", "densepose_gps", "AP"),
@@ -52,82 +49,24 @@ BRIEF = (
     ("mask AP", ".2f", "mask_branch", "AP"),
     ("keypoint AP", ".2f", "keypoints", "AP"),
 )
-Results = dict[str, Any]  # [data set ->] task -> metric -> value; one data set stands by itself
+Results = dict[str, Any]  # [data set ->] task -> metric -> value; the name of a single set is left
 
 
-def evaluate(
-    cfg: CfgNode,
-    model: nn.Module,
-    *,
-    iteration: int | None = None,
-    brief: bool = False,
-    folder: str = "inference",
-    predictor: Callable[[str], nn.Module] | None = None,
-) -> Results:
-    """Predict and score every data set of DATASETS.TEST.
-
-    Each process predicts its share of the images and writes them to OUTPUT_DIR/<folder>/<data
-    set>; the main process scores them and writes OUTPUT_DIR/<folder>/metrics.json.
+def build_evaluator(cfg: CfgNode, name: str, folder: str | Path) -> DatasetEvaluator:
+    """The evaluator of one data set: DensePose's, or COCO's without DensePose branch or JSON file.
 
     Args:
-        cfg: from ``setup``.
-        model: set to evaluation for the time being.
-        iteration: training steps done, noted in the file; None outside of training.
-        brief: one line of scores on the terminal, the tables in files only.
-        folder: below OUTPUT_DIR.
-        predictor: gives what predicts a data set of this name; the model itself when left out.
-
-    Returns:
-        task -> metric -> value, below the names of the data sets if there are several; empty in
-        all processes but the main one.
+        cfg: of the model.
+        name: of a registered data set, by this package or by other code.
+        folder: for results.
     """
-    place = Path(cfg.OUTPUT_DIR) / folder
-    results = {}
-    for name in cfg.DATASETS.TEST:
-        chosen = model if predictor is None else predictor(name)
-        with terminal_without(*QUIET_WHEN_BRIEF) if brief else contextlib.nullcontext():
-            scores = _evaluate_one(cfg, chosen, name, place / name)
-        if comm.is_main_process():
-            results[name] = scores
-            logger.info("%s: %s", name, brief_text(scores))
-    if results:
-        _write(place / METRICS, results, cfg, iteration)
-        logger.info("Scores: %s", place / METRICS)
-    return results[cfg.DATASETS.TEST[0]] if len(results) == 1 else results
-
-
-def _evaluate_one(cfg: CfgNode, model: nn.Module, name: str, folder: Path) -> Mapping[str, Any]:
-    start = time.perf_counter()
-    evaluator = build_evaluator(cfg, name, folder)
-    predict(model, build_test_loader(cfg, name), evaluator, label=f"evaluate {name}")
-    predicted = time.perf_counter()
-    scores = evaluator.evaluate()
-    wait_for_main_process()
-    logger.info(
-        "Evaluated %s in %s, scoring %s of it",
-        name,
-        duration_text(time.perf_counter() - start),
-        duration_text(time.perf_counter() - predicted),
-    )
-    return scores
-
-
-def brief_text(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """The scores that are looked at first, in one line."""
-    return ", ".join(
-        f"{label} {scores[task][metric]:{form}}"
-        for label, form, task, metric in BRIEF
-        if metric in scores.get(task, {})
-    )
-
-
-def build_evaluator(cfg: CfgNode, name: str, folder: Path) -> DatasetEvaluator:
-    """The evaluator of one data set, streaming predictions to ``folder``."""
     metadata = MetadataCatalog.get(name)
+    if not cfg.MODEL.DENSEPOSE_ON or metadata.get("json_file") is None:
+        return COCOEvaluator(name, output_dir=str(folder))
     scored = evaluated_class(name, rules_from_config(cfg))
     several = cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1
-    # A set without points on a body has boxes and masks to score; no surface is looked at.
-    surface = metadata.surface or "template"
+    # A set without points on a body has boxes and masks to score; no surface is asked.
+    surface = metadata.get("surface") or "template"
     return DensePoseEvaluator(
         functools.partial(_prediction_of_class, scored.number if several else None),
         metadata.json_file,
@@ -136,7 +75,110 @@ def build_evaluator(cfg: CfgNode, name: str, folder: Path) -> DatasetEvaluator:
         min_threshold=cfg.DENSEPOSE_EVALUATION.MIN_IOU_THRESHOLD,
         category_id=scored.category_ids,
         protocol="single" if has_given_boxes(cfg) else "multi",
+        save_predictions=cfg.DENSEPOSE_EVALUATION.STORAGE == "file",
     )
+
+
+def evaluate(
+    cfg: CfgNode,
+    model: nn.Module,
+    *,
+    build_evaluator: Callable[[CfgNode, str, str], Any] = build_evaluator,
+    build_test_loader: Callable[[CfgNode, str], Any] = loaders.build_test_loader,
+    iteration: int | None = None,
+    brief: bool = False,
+) -> Results:
+    """Predict and score every data set of DATASETS.TEST.
+
+    Each process predicts its shard of the images; the main process writes scores to
+    OUTPUT_DIR/inference. With TEST.AUG.ENABLED, unless ``brief``, all is done once more with
+    several views of each image, into OUTPUT_DIR/inference_TTA.
+
+    Args:
+        cfg: from ``setup``.
+        model: set to evaluation for the time being.
+        build_evaluator: (cfg, name of a data set, folder) -> one or several of detectron2's
+            ``DatasetEvaluator``.
+        build_test_loader: (cfg, name of a data set) -> this process's batches, with a length.
+        iteration: training steps done, noted in the file; None outside of training.
+        brief: one line of scores on the terminal, the tables in files only.
+
+    Returns:
+        task -> metric -> value, below the names of the data sets if there are several, the tasks
+        with several views with ``_TTA`` behind their names; empty in all processes but the main
+        one.
+    """
+
+    def run(folder: str, predictor: Callable[[str], nn.Module]) -> Results:
+        place, results = Path(cfg.OUTPUT_DIR) / folder, {}
+        for name in cfg.DATASETS.TEST:
+            with terminal_without(*QUIET_WHEN_BRIEF) if brief else contextlib.nullcontext():
+                evaluator = build_evaluator(cfg, name, str(place / name))
+                loader = build_test_loader(cfg, name)
+                scores = inference_on_dataset(predictor(name), loader, evaluator)
+            if comm.is_main_process():
+                results[name] = scores
+                logger.info("%s: %s", name, brief_text(scores))
+        if results:
+            content = {"weights": cfg.MODEL.WEIGHTS, "iteration": iteration, "results": results}
+            with atomic(place / METRICS) as temporary:
+                temporary.write_text(to_json(content) + "\n", encoding="utf-8")
+            logger.info("Scores: %s", place / METRICS)
+        return results
+
+    results = run(FOLDER, lambda name: model)
+    if cfg.TEST.AUG.ENABLED and not brief:
+        augmented = run(AUGMENTED_FOLDER, functools.partial(_augmented, cfg, model))
+        for name, scores in augmented.items():
+            results[name] |= {f"{task}{SUFFIX}": row for task, row in scores.items()}
+    return results[cfg.DATASETS.TEST[0]] if len(results) == 1 else results
+
+
+def brief_text(scores: Mapping[str, Mapping[str, float]]) -> str:
+    """The scores that are read first, in one line; of other evaluators the first of each task."""
+    known = [
+        f"{label} {scores[task][metric]:{form}}"
+        for label, form, task, metric in BRIEF
+        if metric in scores.get(task, {})
+    ]
+    first = ((task, *next(iter(row.items()))) for task, row in scores.items() if row)
+    return ", ".join(known or (f"{task} {name} {value:.2f}" for task, name, value in first))
+
+
+def augmentation_problems(cfg: CfgNode) -> Iterator[str]:
+    """Why TEST.AUG will not work, one sentence each; nothing where it is off."""
+    if not (cfg.TEST.AUG.ENABLED and cfg.DATASETS.TEST):
+        return
+    if cfg.MODEL.META_ARCHITECTURE != "GeneralizedRCNN":
+        yield (
+            "TEST.AUG.ENABLED needs MODEL.META_ARCHITECTURE 'GeneralizedRCNN', got"
+            f" {cfg.MODEL.META_ARCHITECTURE!r}"
+        )
+    if cfg.MODEL.KEYPOINT_ON:
+        yield "TEST.AUG.ENABLED cannot average keypoints; set it or MODEL.KEYPOINT_ON to False"
+    if not cfg.TEST.AUG.MIN_SIZES:
+        yield "TEST.AUG.MIN_SIZES is empty: give the shorter side of at least one view in px"
+    for name in cfg.DATASETS.TEST:
+        if name in DatasetCatalog:
+            try:
+                _symmetry(cfg, name)
+            except (ValueError, OSError) as error:
+                yield f"TEST.AUG.FLIP True: {error}; or set it False"
+
+
+def _augmented(cfg: CfgNode, model: nn.Module, name: str) -> nn.Module:
+    """The model predicting each image of a data set from several views."""
+    return DensePoseGeneralizedRCNNWithTTA(cfg, model, _symmetry(cfg, name))
+
+
+def _symmetry(cfg: CfgNode, name: str) -> ChartSymmetry | None:
+    if not (cfg.TEST.AUG.FLIP and cfg.MODEL.DENSEPOSE_ON):
+        return None
+    surface = MetadataCatalog.get(name).get("surface")
+    symmetry = load_symmetry(surface, smpl_dir(cfg)) if surface else symmetry_from_config(cfg)
+    if symmetry is None:
+        raise ValueError(f"neither {name!r} nor DATASETS.TRAIN is annotated on a body surface")
+    return symmetry
 
 
 def _prediction_of_class(
@@ -150,40 +192,3 @@ def _prediction_of_class(
 
 # A run evaluates many times on the same surface.
 _surface = functools.lru_cache(maxsize=1)(load_evaluation_surface)
-
-
-def predict(
-    model: nn.Module, loader: Iterable[Any], evaluator: DatasetEvaluator, *, label: str
-) -> None:
-    """Run the model over this process's share of the images and hand its outputs on one by one."""
-    evaluator.reset()
-    with inference_context(model), torch.no_grad():
-        for batch in track(loader, total=len(loader), label=label):
-            evaluator.process(batch, model(batch))
-
-
-def wait_for_main_process() -> None:
-    """Let all processes go on together, however long the main one takes.
-
-    Scoring a large set may take longer than the time after which a collective call counts as hung.
-    """
-    if comm.get_world_size() > 1:
-        distributed.barrier(group=_patient_group())
-
-
-@functools.lru_cache(maxsize=1)
-def _patient_group() -> distributed.ProcessGroup:
-    return distributed.new_group(backend="gloo", timeout=PATIENCE)
-
-
-def _write(path: Path, results: Mapping[str, Any], cfg: CfgNode, iteration: int | None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"weights": cfg.MODEL.WEIGHTS, "iteration": iteration, "results": _plain(results)}
-    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def _plain(value: Any) -> Any:
-    """Nested results with NaN as None, which JSON can hold."""
-    if isinstance(value, Mapping):
-        return {name: _plain(entry) for name, entry in value.items()}
-    return value if math.isfinite(value) else None

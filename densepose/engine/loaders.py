@@ -17,7 +17,7 @@ from detectron2.utils import comm
 
 from densepose.data.mapper import DensePoseMapper
 from densepose.data.training_records import training_records
-from densepose.evaluation.prediction_file import prediction_paths, read_prediction
+from densepose.evaluation.predictions import prediction_paths, read_prediction
 
 from .worker_messages import OneMessage
 

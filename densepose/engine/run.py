@@ -12,9 +12,8 @@ from torch import nn
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from .augmented_evaluation import AUGMENTED_FOLDER, evaluate_augmented, merged_results
 from .checkpoint import SafeCheckpointer, load_for_inference
-from .evaluation import METRICS, evaluate
+from .evaluation import AUGMENTED_FOLDER, METRICS, evaluate
 from .loaders import ImageError
 from .logs import FILE_ONLY, error_console, remove_handlers
 from .model import build_run_model
@@ -100,8 +99,6 @@ def _evaluate_only(cfg: CfgNode, model: nn.Module, *, resume: bool) -> dict[str,
             + "; give MODEL.WEIGHTS FILE, or --resume for the last checkpoint of OUTPUT_DIR"
         )
     results = evaluate(cfg, model)
-    if cfg.TEST.AUG.ENABLED:
-        results = merged_results(results, evaluate_augmented(cfg, model))
     if comm.is_main_process():
         logger.info("Done: %s", _where(cfg, trained=False))
     return results

@@ -17,7 +17,6 @@ from detectron2.engine import TrainerBase, hooks
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage, JSONWriter, TensorboardXWriter
 
-from .augmented_evaluation import evaluate_augmented, merged_results
 from .best import BestCheckpoint
 from .bootstrap import build_training_batches
 from .checkpoint import SafeCheckpointer
@@ -199,11 +198,7 @@ class Trainer(TrainerBase):
         with averaged:
             iteration = min(self.iter + 1, self.max_iter)
             ended = self.iter >= self.max_iter
-            results = evaluate(self._cfg, self.bare_model, iteration=iteration, brief=not ended)
-            if ended and self._cfg.TEST.AUG.ENABLED:
-                more = evaluate_augmented(self._cfg, self.bare_model, iteration=iteration)
-                results = merged_results(results, more)
-            return results
+            return evaluate(self._cfg, self.bare_model, iteration=iteration, brief=not ended)
 
     def _close(self) -> None:
         """After an error: take the bar away and close the files, without evaluating."""

@@ -1,4 +1,4 @@
-"""Evaluation as detectron2 drives it: predictions stream to disk, the main process scores them."""
+"""Evaluation as detectron2 drives it: every process scores the images that it predicts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
+from densepose.files import atomic
 from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import EvaluationSurface
 
-from .evaluate import evaluate_densepose
-from .matching import MAX_DETECTIONS, Protocol, Quirks
-from .prediction_file import PredictionWriter, prediction_paths
+from .evaluate import ImageScorer, ScoringRules, opened_truth
+from .predictions import PredictionWriter
 from .result import EvaluationResult
 
 if TYPE_CHECKING:
@@ -33,75 +33,75 @@ TABLE_FILE = "densepose_evaluation.md"
 class DensePoseEvaluator(DatasetEvaluator):
     """Scores a model on a DensePose-COCO set, in one or several processes.
 
-    Every process writes its predictions into one folder below ``output_dir``, which all of them
-    must see; ``evaluate`` reads it back in the main process. The folder is emptied at each
-    ``reset``, so predictions of an earlier run never count.
+    Each process scores the images it is given at once and keeps a few hundred bytes a person.
+    ``evaluate`` gathers these in the main process and adds them up. The processes need no folder in
+    common.
     """
 
     def __init__(
         self,
         to_prediction: Callable[[Instances, int], ImagePrediction],
-        ground_truth: str | os.PathLike[str],
+        ground_truth: str | os.PathLike[str] | Mapping[str, Any],
         surface: EvaluationSurface | Callable[[], EvaluationSurface],
         output_dir: str | os.PathLike[str],
         *,
-        quirks: Quirks = "upstream",
-        min_threshold: float = 0.5,
-        max_detections: int = MAX_DETECTIONS,
-        detection_scores: bool = True,
-        protocol: Protocol = "multi",
         image_ids: Collection[int] | None = None,
         category_id: int | Collection[int] | None = None,
+        save_predictions: bool = False,
+        **rules: Any,
     ) -> None:
         """Remember what to score; nothing is read or written yet.
 
         Args:
-            to_prediction: (instances on CPU, image id) -> prediction.
-            ground_truth: path of the annotation file.
-            surface: the surface of the annotations, or a function that makes it: it is called in
-                the main process, when the first scores are wanted.
-            output_dir: folder for predictions, ``densepose_evaluation.json`` and ``.md``.
-            quirks: see ``evaluate_densepose``, as for the following.
-            min_threshold: smallest similarity threshold.
-            max_detections: detections of an image that count for the DensePose tables.
-            detection_scores: score boxes and masks too.
-            protocol: "single" for predictions that are made for the annotated boxes.
+            to_prediction: (instances on the model's device, image id) -> prediction.
+            ground_truth: path or content of the annotation file.
+            surface: the surface of the annotations, or a function that makes it. That is called
+                first in one process of each machine, which may fill a cache.
+            output_dir: folder for ``densepose_evaluation.json`` and ``.md``, written by the main
+                process.
             image_ids: score these images only.
             category_id: see ``evaluate_densepose``.
+            save_predictions: each process writes the predictions of its images to
+                ``output_dir``/predictions, which is emptied first.
+            rules: fields of ``ScoringRules``.
+
+        Raises:
+            ValueError, TypeError: a rule is unknown or has an unknown value.
         """
+        self._to_prediction = to_prediction
         self._ground_truth = ground_truth
         self._surface = surface
-        self._to_prediction = to_prediction
         self._output_dir = Path(output_dir)
-        self._options = {
-            "quirks": quirks,
-            "min_threshold": min_threshold,
-            "max_detections": max_detections,
-            "detection_scores": detection_scores,
-            "protocol": protocol,
-            "image_ids": image_ids,
-            "category_id": category_id,
-        }
+        self._rules = ScoringRules(**rules)
+        self._truth_options = {"image_ids": image_ids, "category_id": category_id}
+        self._save_predictions = save_predictions
+        self._scorer: ImageScorer | None = None
         self._writer: PredictionWriter | None = None
-        self._written: set[str] = set()
         self.result: EvaluationResult | None = None
 
     def reset(self) -> None:
-        """Empty the folder of predictions; all processes wait until that is done."""
-        folder = self._output_dir / PREDICTIONS_DIR
-        if comm.is_main_process():
-            gone = PredictionWriter(folder).clear()
-            if gone:
-                logger.info("removed %d predictions of an earlier evaluation in %s", gone, folder)
-        comm.synchronize()
-        self._writer = PredictionWriter(folder)
-        self._written = set()
+        """Read and check the annotations; forget what was scored.
+
+        Raises:
+            FileNotFoundError, ValueError: the annotations or the surface cannot be used; in all
+                processes alike.
+        """
+        truth = opened_truth(self._ground_truth, self._rules, **self._truth_options)
+        self._scorer = ImageScorer(truth, self._opened_surface(), self._rules)
         self.result = None
+        if self._save_predictions:
+            folder = self._output_dir / PREDICTIONS_DIR
+            self._writer = PredictionWriter(folder)
+            if comm.get_local_rank() == 0:
+                num_deleted = self._writer.clear()
+                if num_deleted:
+                    logger.info("deleted %d earlier predictions in %s", num_deleted, folder)
+            comm.synchronize()
 
     def process(
         self, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
     ) -> None:
-        """Write the predictions of some images.
+        """Score some images, at once or together with the next ones.
 
         Args:
             inputs: what the model was given; "image_id" is used.
@@ -109,50 +109,51 @@ class DensePoseEvaluator(DatasetEvaluator):
 
         Raises:
             RuntimeError: ``reset`` was not called.
+            ValueError: an image is not in the annotation file, or was scored before.
         """
-        if self._writer is None:
+        if self._scorer is None:
             raise RuntimeError("call reset() before process(), as inference_on_dataset does")
         for given, output in zip(inputs, outputs, strict=True):
-            instances = output["instances"].to("cpu")
-            path = self._writer.write(self._to_prediction(instances, given["image_id"]))
-            self._written.add(path.name)
+            prediction = self._to_prediction(output["instances"], given["image_id"])
+            self._scorer.add(prediction)
+            if self._writer is not None:
+                self._writer.write(prediction)
 
     def evaluate(self) -> OrderedDict[str, dict[str, float]]:
-        """Score everything in the main process.
+        """Add up the scores of all processes.
 
         Returns:
             densepose_gps, densepose_gpsm, densepose_iou, bbox and segm (and mask_branch and
             keypoints of models with such branches) with percentages, and densepose_points with
-            shares in [0, 1]; {} in the other processes. ``result`` then holds all details, and
-            ``output_dir`` the same as JSON and as a table.
+            fractions in [0, 1]; {} in all processes but the main one. ``result`` then holds all
+            details, and ``output_dir`` the same as JSON and as a table.
 
         Raises:
-            RuntimeError: ``reset`` was not called, or predictions of other processes are not there.
+            RuntimeError: ``reset`` was not called.
+            ValueError: two processes have scored the same image.
         """
-        if self._writer is None:
+        if self._scorer is None:
             raise RuntimeError("call reset() before evaluate(), as inference_on_dataset does")
-        written = frozenset().union(*comm.gather(self._written))
+        self._scorer.flush()
+        _, *others = comm.gather(self._scorer.totals) or [None]
         if not comm.is_main_process():
             return OrderedDict()
-        folder = self._writer.folder
-        missing = written - {path.name for path in prediction_paths(folder)}
-        if missing:
-            raise RuntimeError(
-                f"{folder}: {len(missing)} of {len(written)} predictions that were written are not"
-                " there; the output folder must be one that all processes share"
-            )
-        if callable(self._surface):
-            self._surface = self._surface()
-        self.result = evaluate_densepose(self._ground_truth, folder, self._surface, **self._options)
+        self.result = self._scorer.result(others)
         table = self.result.to_table()
         self.result.write_json(self._output_dir / RESULT_FILE)
-        (self._output_dir / TABLE_FILE).write_text(table, encoding="utf-8")
-        logger.info("DensePose scores on %s\n%s", self._ground_truth, table)
-        return as_detectron2_results(self.result)
+        with atomic(self._output_dir / TABLE_FILE) as temporary:
+            temporary.write_text(table, encoding="utf-8")
+        logger.info("DensePose scores on %s\n%s", self._scorer.source, table)
+        results = OrderedDict((name, dict(row)) for name, row in self.result.tables.items())
+        results["densepose_points"] = dict(self.result.points)
+        return results
 
-
-def as_detectron2_results(result: EvaluationResult) -> OrderedDict[str, dict[str, float]]:
-    """Tables in the form of ``detectron2.evaluation.print_csv_format`` and its loggers."""
-    results = OrderedDict((name, dict(row)) for name, row in result.tables.items())
-    results["densepose_points"] = dict(result.points)
-    return results
+    def _opened_surface(self) -> EvaluationSurface:
+        if not callable(self._surface):
+            return self._surface
+        if comm.get_local_rank() == 0:
+            self._surface = self._surface()
+        comm.synchronize()
+        if callable(self._surface):
+            self._surface = self._surface()
+        return self._surface

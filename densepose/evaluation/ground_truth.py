@@ -1,149 +1,198 @@
-"""A DensePose-COCO annotation file, grouped by image."""
+"""A DensePose-COCO annotation file: read once, checked as a whole, handed out image by image.
+
+Shapes: I images, G people of all of them, image after image; P annotated points, person after
+person.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from .json_pieces import pieces, read_values
-from .packed_people import PackedPeople, Record, pack_people, required
+import numpy as np
+
+from densepose.structures.body_parts import NUM_PARTS
+
+from .ragged import ranges, starts
 
 logger = logging.getLogger(__name__)
 
-
-# What is kept of the record of an image.
-_IMAGE_KEYS = ("id", "height", "width", "file_name", "coco_url") + (
-    "ignore_regions_x",
-    "ignore_regions_y",
-)
+POINT_KEYS = ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V")
+Record = Mapping[str, Any]
 
 
-@dataclass
-class _Annotations:
-    """What annotations are sorted by; the whole of them is fetched when it is wanted."""
+@dataclass(frozen=True)
+class PackedPeople:
+    """What is annotated in I images."""
 
-    fetch: Callable[[Sequence[int]], Sequence[Record]]  # numbers in the file -> records
-    ids: list[Any] = field(default_factory=list)
-    image_ids: list[int] = field(default_factory=list)
-    categories: list[int] = field(default_factory=list)
+    source: str  # name of the annotation file in error messages
+    image_ids: tuple[int, ...]  # I
+    image_sizes: np.ndarray  # (I, 2) int64 height, width in px
+    image: np.ndarray  # (G,) int64 in [0, I), ascending
+    annotation_ids: np.ndarray  # (G,) int64
+    boxes_xywh_px: np.ndarray  # (G, 4) float64
+    areas_px: np.ndarray  # (G,) float64: annotated area, not that of the box
+    crowd: np.ndarray  # (G,) bool
+    has_points: np.ndarray  # (G,) bool: annotated for DensePose, possibly with 0 points
+    points_grid: np.ndarray  # (P, 2) float64 on the annotation grid of the owner's box
+    part: np.ndarray  # (P,) int64 in 1..24
+    uv: np.ndarray  # (P, 2) float64
+    owner: np.ndarray  # (P,) int64 in [0, G), ascending
+    records: tuple[Record, ...]  # G annotations as read, for their masks
 
-    def add(self, record: Record, source: str) -> None:
-        """Note the next one of the file."""
-        if not isinstance(record, Mapping):
-            kind = type(record).__name__
-            raise ValueError(f"{source}: annotations must be JSON objects, one is a {kind}")
-        self.ids.append(required(record, "id", source))
-        self.image_ids.append(int(required(record, "image_id", source)))
-        self.categories.append(required(record, "category_id", source))
+    def __len__(self) -> int:
+        return len(self.annotation_ids)
+
+    @cached_property
+    def num_points(self) -> np.ndarray:
+        """(G,) int64: annotated points of each person."""
+        return np.bincount(self.owner, minlength=len(self))
+
+    @cached_property
+    def first_point(self) -> np.ndarray:
+        """(G + 1,) where the points of each person start."""
+        return starts(self.num_points)
+
+    @cached_property
+    def first_person(self) -> np.ndarray:
+        """(I + 1,) where the people of each image start."""
+        return np.searchsorted(self.image, np.arange(len(self.image_ids) + 1))
+
+    def keep(self, where: np.ndarray) -> PackedPeople:
+        """The people selected by a mask (G,), with their points; all images stay."""
+        person = np.flatnonzero(where)
+        return self._take(person, self.image[person], self.image_ids, self.image_sizes)
+
+    def of_images(self, images: np.ndarray) -> PackedPeople:
+        """The people of J of the images, in the given order. images (J,): places in [0, I)."""
+        count = np.diff(self.first_person)[images]
+        return self._take(
+            ranges(self.first_person[images], count),
+            np.repeat(np.arange(len(images)), count),
+            tuple(self.image_ids[index] for index in images.tolist()),
+            self.image_sizes[images],
+        )
+
+    def _take(
+        self,
+        person: np.ndarray,
+        image: np.ndarray,
+        image_ids: tuple[int, ...],
+        image_sizes: np.ndarray,
+    ) -> PackedPeople:
+        num_points = self.num_points[person]
+        point = ranges(self.first_point[person], num_points)
+        return PackedPeople(
+            source=self.source,
+            image_ids=image_ids,
+            image_sizes=image_sizes,
+            image=image,
+            annotation_ids=self.annotation_ids[person],
+            boxes_xywh_px=self.boxes_xywh_px[person],
+            areas_px=self.areas_px[person],
+            crowd=self.crowd[person],
+            has_points=self.has_points[person],
+            points_grid=self.points_grid[point],
+            part=self.part[point],
+            uv=self.uv[point],
+            owner=np.repeat(np.arange(len(person)), num_points),
+            records=tuple(self.records[index] for index in person.tolist()),
+        )
 
 
 class GroundTruth:
-    """Access to one annotation file by image.
+    """One annotation file: ``image_ids`` (ascending) are evaluated, for the ``category_ids``.
 
-    ``image_ids`` are ascending; ``category_id`` is the category that is evaluated. Of a file that
-    is loaded only ids and places are kept: its annotations are read when their image is asked for.
+    ``category_id``, the first of them, stands for all.
     """
 
-    def __init__(self, content: Record, source: str, **options: Any) -> None:
-        """Group a file that is in memory by image.
-
-        Args:
-            content: the parsed JSON.
-            source: its name in error messages.
-            options: see ``load``.
-
-        Raises:
-            ValueError: a key, category or image is missing.
-        """
-        _check_keys(content, source)
-        records = content["annotations"]
-        annotations = _Annotations(lambda numbers: [records[number] for number in numbers])
-        for record in records:
-            annotations.add(record, source)
-        self._group(content["images"], annotations, content["categories"], source, **options)
-
-    @classmethod
-    def load(cls, path: str | Path, **options: Any) -> GroundTruth:
-        """Look through a JSON file; memory does not grow with its annotations.
-
-        Args:
-            path: of the file, which has to stay there.
-            options: ``category_id``: category to evaluate; by default the only one, or the one
-                named "person". Several count as one, under the id of the first. ``image_ids``:
-                evaluate these images only. ``repeat_duplicate_ids``: where several annotations
-                share an id (minival has such), take the last of them once for every occurrence, in
-                its own image (default). So do all evaluators built on pycocotools. False takes each
-                annotation as it is.
-
-        Raises:
-            FileNotFoundError: no such file.
-            ValueError: not JSON, not in COCO format, or a category or image is missing.
-        """
-        source = str(path)
-        spans: list[tuple[int, int]] = []
-        annotations = _Annotations(lambda numbers: read_values(path, [spans[n] for n in numbers]))
-        content: dict[str, Any] = {}
-        for piece in pieces(path):
-            if not piece.key:
-                raise ValueError(f"{path}: expected a JSON object, got a list")
-            if piece.key not in content:
-                content[piece.key] = []
-            if piece.value == []:
-                continue
-            if piece.key == "annotations":
-                annotations.add(piece.value, source)
-                spans.append((piece.first, piece.last))
-            elif piece.key == "images":
-                content["images"].append(
-                    {k: piece.value[k] for k in _IMAGE_KEYS if k in piece.value}
-                )
-            elif piece.key == "categories":
-                content["categories"].append(piece.value)
-        _check_keys(content, source)
-        truth = cls.__new__(cls)
-        truth._group(content["images"], annotations, content["categories"], source, **options)
-        return truth
-
-    def _group(
+    def __init__(
         self,
-        images: Iterable[Record],
-        annotations: _Annotations,
-        categories: Iterable[Record],
+        content: Record,
         source: str,
         *,
         category_id: int | Collection[int] | None = None,
         image_ids: Collection[int] | None = None,
         repeat_duplicate_ids: bool = True,
     ) -> None:
+        """Check and pack what is annotated.
+
+        Args:
+            content: the parsed JSON.
+            source: its name in error messages.
+            category_id: category to evaluate; by default the only one, or the one named "person".
+                Several count as one, under the id of the first.
+            image_ids: evaluate these images only.
+            repeat_duplicate_ids: where several annotations share an id (minival has such), take the
+                last of them once for every occurrence, in its own image (default). So do all
+                evaluators built on pycocotools. False takes each annotation as it is.
+
+        Raises:
+            ValueError: a key, category or image is missing, or an annotation cannot be used.
+        """
+        _check_keys(content, source)
         self.source = source
         asked = category_id if isinstance(category_id, Collection) else (category_id,)
-        self.category_ids = tuple(_chosen_category(categories, one, source) for one in asked)
+        self.categories = {int(c["id"]): str(c.get("name", "")) for c in content["categories"]}
+        self.category_ids = tuple(_chosen_category(self.categories, one, source) for one in asked)
         self.category_id = self.category_ids[0]
-        self._images = {int(image["id"]): image for image in images}
+        self._images = {int(image["id"]): image for image in content["images"]}
         self.image_ids = tuple(sorted(self._images if image_ids is None else set(image_ids)))
         unknown = [image_id for image_id in self.image_ids if image_id not in self._images]
         if unknown:
             raise ValueError(f"{source}: no image {unknown[0]}; {len(unknown)} ids are not in it")
-        self._annotations = annotations
-        ids, of = annotations.ids, annotations.categories
-        numbers = [n for n in range(len(ids)) if of[n] in self.category_ids]
+        self._place = {image_id: index for index, image_id in enumerate(self.image_ids)}
+        by_image = self._by_image(content["annotations"], repeat_duplicate_ids)
+        self._people = _pack_people(
+            [by_image[image_id] for image_id in self.image_ids],
+            self.image_ids,
+            [self.image_size(image_id) for image_id in self.image_ids],
+            source,
+        )
+
+    @classmethod
+    def load(cls, path: str | Path, **options: Any) -> GroundTruth:
+        """Read a JSON file; ``options`` are those of the constructor.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: not JSON, not in COCO format, or see the constructor.
+        """
+        return cls(read_json(path), str(path), **options)
+
+    def _by_image(
+        self, annotations: Sequence[Record], repeat_duplicate_ids: bool
+    ) -> dict[int, list[Record]]:
+        for record in annotations:
+            if not isinstance(record, Mapping):
+                kind = type(record).__name__
+                raise ValueError(f"{self.source}: annotations must be JSON objects, one is {kind}")
+        ids, image_of, category = (
+            [required(record, key, _name(record, self.source)) for record in annotations]
+            for key in ("id", "image_id", "category_id")
+        )
+        chosen = [n for n, one in enumerate(category) if one in self.category_ids]
         if repeat_duplicate_ids:
-            last = {ids[number]: number for number in range(len(ids))}
+            last = {annotation_id: number for number, annotation_id in enumerate(ids)}
             if len(last) < len(ids):
                 logger.warning(
                     "%s: %d annotations repeat the id of another; the last one of an id counts,"
                     " once for each",
-                    source,
+                    self.source,
                     len(ids) - len(last),
                 )
-            numbers = [last[ids[n]] for n in numbers if of[last[ids[n]]] in self.category_ids]
-        self._people: dict[int, list[int]] = defaultdict(list)
-        for number in numbers:
-            self._people[annotations.image_ids[number]].append(number)
+            chosen = [last[ids[n]] for n in chosen if category[last[ids[n]]] in self.category_ids]
+        by_image: dict[int, list[Record]] = defaultdict(list)
+        for number in chosen:
+            by_image[int(image_of[number])].append(annotations[number])
+        return by_image
 
     @property
     def images(self) -> Iterable[Record]:
@@ -161,27 +210,44 @@ class GroundTruth:
 
     def image_file(self, image_id: int, folder: str | Path) -> Path | None:
         """Where an image lies in a folder: under its whole name, or the last part of it."""
-        image = self._images[image_id]
-        # LVIS names its images by their address.
-        name = str(image.get("file_name") or image.get("coco_url") or "")
+        name = file_name(self._images[image_id])
         choices = [Path(folder, *part) for part in ((name,), (Path(name).name,)) if name]
         return next((path for path in choices if path.is_file()), None)
 
-    def records(self, image_id: int) -> tuple[Record, ...]:
-        """The annotations of one image as read, in the order of the file."""
-        return tuple(self._annotations.fetch(self._people.get(image_id, ())))
-
     def people(self, image_ids: Sequence[int]) -> PackedPeople:
-        """The people of some images, in the order of the file within each.
+        """The people of some evaluated images, in the order of the file within each image."""
+        places = [self._place[image_id] for image_id in image_ids]
+        return self._people.of_images(np.array(places, np.int64))
+
+    def records(self, image_id: int) -> tuple[Record, ...]:
+        """The annotations of an evaluated image as read, in the order of the file."""
+        return self.people([image_id]).records
+
+    @property
+    def annotation_ids(self) -> np.ndarray:
+        """(G,) of all people that are evaluated."""
+        return self._people.annotation_ids
+
+    def class_numbers(self, given: Collection[Any], source: str) -> frozenset[Any]:
+        """Which category ids in a file of predictions are those that are evaluated.
+
+        Files of results have the ids of the annotation file. detectron2's evaluator saves the
+        numbers of its classes, which count the categories from 0 on by ascending id.
+
+        Args:
+            given: all ids in the predictions.
+            source: name of their file.
 
         Raises:
-            ValueError: an annotation lacks a key, or its lists have different lengths.
+            ValueError: they are neither.
         """
-        return pack_people(
-            [self.records(image_id) for image_id in image_ids],
-            image_ids,
-            [self.image_size(image_id) for image_id in image_ids],
-            self.source,
+        classes = dict(enumerate(sorted(self.categories)))
+        for known in ({category: category for category in classes.values()}, classes):
+            if set(given) <= set(known):
+                return frozenset(n for n, c in known.items() if c in self.category_ids)
+        raise ValueError(
+            f"{source}: has the category ids {sorted(set(given), key=str)}; expected those of"
+            f" {self.source}, {self.categories}, or class numbers from 0 to {len(classes) - 1}"
         )
 
     def ignore_polygons(self, image_id: int) -> tuple[list[float], ...]:
@@ -205,21 +271,155 @@ class GroundTruth:
         )
 
 
-def _check_keys(content: Record, source: str) -> None:
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: not a JSON file ({error}); copy or make the file again"
+        ) from error
+
+
+def file_name(image: Record) -> str:
+    """Name of an image's file; LVIS names its images by their address."""
+    return str(image.get("file_name") or image.get("coco_url") or "")
+
+
+def required(record: Record, key: str, name: str) -> Any:
+    """One value of a record.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    if key not in record:
+        raise ValueError(f"{name}: no {key!r}; it has {sorted(record)}")
+    return record[key]
+
+
+def _check_keys(content: Any, source: str) -> None:
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{source}: expected a JSON object, got a {type(content).__name__}")
     for key in ("images", "annotations", "categories"):
-        if key not in content:
+        if not isinstance(content.get(key), Sequence):
             raise ValueError(
-                f"{source}: no {key!r} at the top level; expected a file in COCO format"
+                f"{source}: no list {key!r} at the top level; expected a file in COCO format"
             )
 
 
-def _chosen_category(categories: Iterable[Record], category_id: int | None, source: str) -> int:
-    known = {int(category["id"]): str(category.get("name", "")) for category in categories}
+def _chosen_category(known: Mapping[int, str], category_id: int | None, source: str) -> int:
     if category_id is not None:
         if category_id not in known:
-            raise ValueError(f"{source}: no category {category_id}; it has {known}")
+            raise ValueError(f"{source}: no category {category_id}; it has {dict(known)}")
         return category_id
     people = [number for number, name in known.items() if name == "person"]
     if len(known) == 1 or len(people) == 1:
         return next(iter(known)) if len(known) == 1 else people[0]
-    raise ValueError(f"{source}: say which category_id to evaluate; it has {known}")
+    raise ValueError(f"{source}: say which category_id to evaluate; it has {dict(known)}")
+
+
+def _pack_people(
+    records: Sequence[Sequence[Record]],
+    image_ids: Sequence[int],
+    image_sizes: Sequence[tuple[int, int]],
+    source: str,
+) -> PackedPeople:
+    """The annotations of I images, checked and packed."""
+    people = tuple(chain.from_iterable(records))
+    image = np.repeat(np.arange(len(records)), [len(of_image) for of_image in records])
+    num_points = np.array([len(r["dp_x"]) if "dp_x" in r else 0 for r in people], np.int64)
+    points = _packed_points([record for record in people if "dp_x" in record], source)
+    owner = np.repeat(np.arange(len(people)), num_points)
+    part = points[:, 2]
+    # Other points have no counterpart on the surface; all evaluators skip them.
+    on_a_part = (part == np.floor(part)) & (part >= 1) & (part <= NUM_PARTS)
+    if not on_a_part.all():
+        _warn_of_skipped_points(on_a_part, image[owner], image_ids, source)
+        points, owner = points[on_a_part], owner[on_a_part]
+    return PackedPeople(
+        source=source,
+        image_ids=tuple(image_ids),
+        image_sizes=np.array(image_sizes, np.int64).reshape(-1, 2),
+        image=image,
+        annotation_ids=np.array([record["id"] for record in people], np.int64),
+        boxes_xywh_px=_boxes(people, source),
+        areas_px=np.array([required(r, "area", _name(r, source)) for r in people], np.float64),
+        crowd=np.array([bool(record.get("iscrowd")) for record in people], bool),
+        has_points=np.array(["dp_x" in record for record in people], bool),
+        points_grid=points[:, :2],
+        part=points[:, 2].astype(np.int64),
+        uv=points[:, 3:],
+        owner=owner,
+        records=people,
+    )
+
+
+def _name(record: Record, source: str) -> str:
+    return f"{source}: annotation {record.get('id')}"
+
+
+def _boxes(people: Sequence[Record], source: str) -> np.ndarray:
+    boxes = [required(record, "bbox", _name(record, source)) for record in people]
+    valid = [len(box) == 4 for box in boxes]
+    if all(valid):
+        packed = np.array(boxes, np.float64).reshape(-1, 4)
+        valid = np.isfinite(packed).all(axis=1).tolist()
+    if not all(valid):
+        wrong = valid.index(False)
+        raise ValueError(
+            f"{_name(people[wrong], source)}: bbox must be x, y, width, height in pixels, got"
+            f" {boxes[wrong]}"
+        )
+    return packed
+
+
+def _packed_points(people: Sequence[Record], source: str) -> np.ndarray:
+    """(P, 5) x, y, part, u, v of people with points."""
+    try:
+        lengths = np.array([[len(person[key]) for key in POINT_KEYS] for person in people])
+        columns = [
+            np.array(list(chain.from_iterable(person[key] for person in people)), np.float64)
+            for key in POINT_KEYS
+        ]
+        fits = not len(people) or (lengths == lengths[:, :1]).all()
+        packed = np.stack(columns, axis=1) if fits else None
+    except (KeyError, TypeError, ValueError):
+        packed = None
+    if packed is None or packed.ndim != 2 or not np.isfinite(packed).all():
+        for person in people:
+            _check_points(person, _name(person, source))
+        raise ValueError(f"{source}: the points of {len(people)} people cannot be read")
+    return packed
+
+
+def _check_points(record: Record, name: str) -> None:
+    """Raise for what is wrong with the points of one person, if anything is."""
+    columns = [np.asarray(required(record, key, name), np.float64) for key in POINT_KEYS]
+    if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
+        lengths = {
+            key: column.shape[0] if column.ndim == 1 else column.shape
+            for key, column in zip(POINT_KEYS, columns, strict=True)
+        }
+        raise ValueError(f"{name}: the lists of its points must have one length, got {lengths}")
+    if not np.isfinite(columns).all():
+        raise ValueError(f"{name}: a coordinate of its points is not a finite number")
+
+
+def _warn_of_skipped_points(
+    on_a_part: np.ndarray, image: np.ndarray, image_ids: Sequence[int], source: str
+) -> None:
+    for index in np.unique(image[~on_a_part]):
+        of_image = on_a_part[image == index]
+        logger.warning(
+            "%s: image %d: %d of %d annotated points lie on no part (dp_I is not a whole number"
+            " from 1 to 24) and are skipped",
+            source,
+            image_ids[index],
+            int((~of_image).sum()),
+            len(of_image),
+        )

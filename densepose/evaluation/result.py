@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .gps import GLOBAL_KAPPA_M
-from .mistakes import KINDS
+from densepose.files import atomic, to_json
+
+from .metrics import GLOBAL_KAPPA_M, KINDS
 
 SCHEMA = 1
 # What each table measures. Numbers of different rows must not be compared with one another.
@@ -43,7 +42,7 @@ _DETECTION_TABLES = ("bbox", "segm", "mask_branch")
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Tables in percent, point scores as shares in [0, 1]; NaN where there was nothing to score.
+    """Tables in percent, point scores as fractions in [0, 1]; NaN where nothing was to be scored.
 
     ``tables`` maps the keys of TITLES to metric -> percent; the paper's kappa and the detection
     tables are there if asked for. ``instances`` holds one entry a person with DensePose points:
@@ -59,12 +58,15 @@ class EvaluationResult:
     thresholds: np.ndarray  # (T,) of AP and AR
     max_detections: int  # of an image, in the DensePose tables
     counts: Mapping[str, int]  # images, people, people_with_points, points, detections
+    num_predicted: int  # images that there was a prediction of; the others count as empty
+    skipped: Mapping[str, int]  # reason -> entries of the predictions that did not count
     tables: Mapping[str, Mapping[str, float]]
-    points: Mapping[str, float]  # the keys of POINT_TITLES, and of mistakes.KINDS
+    points: Mapping[str, float]  # the keys of POINT_TITLES, and of metrics.KINDS
     parts: tuple[Mapping[str, float], ...]  # one a part: part, name, points, part_accuracy, ...
     instances: Mapping[str, np.ndarray]  # columns of equal length
     rcp_thresholds_m: np.ndarray  # (K,)
-    rcp: np.ndarray  # (K,) share of points with an error below each threshold
+    rcp: np.ndarray  # (K,) fraction of points with an error below each threshold
+    warnings: tuple[str, ...] = ()  # why scores may be empty or low
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -77,10 +79,15 @@ class EvaluationResult:
         return flat | dict(self.points)
 
     @property
+    def coverage(self) -> str:
+        """Which of the images and predictions counted, in a sentence."""
+        skipped = [f"{count:,} entries skipped: {why}" for why, count in self.skipped.items()]
+        predicted = f"predictions of {self.num_predicted:,} of {self.counts['images']:,} images"
+        return "; ".join([predicted, *skipped])
+
+    @property
     def images(self) -> dict[str, np.ndarray]:
         """Columns of equal length, one entry an image; see above."""
-        if not self.instances:
-            return {}
         image_id, image = np.unique(self.instances["image_id"], return_inverse=True)
         people = np.bincount(image, minlength=len(image_id))
         found = np.bincount(image, ~np.isnan(self.instances["score"]), len(image_id))
@@ -112,6 +119,8 @@ class EvaluationResult:
             "thresholds": self.thresholds,
             "max_detections": self.max_detections,
             "counts": self.counts,
+            "coverage": self.coverage,
+            "warnings": self.warnings,
             "titles": TITLES | POINT_TITLES | KINDS,
             "tables": self.tables,
             "points": self.points,
@@ -120,23 +129,24 @@ class EvaluationResult:
             "images": self.images,
             "instances": self.instances,
         }
-        return json.dumps(_plain(content), indent=1, allow_nan=False)
+        return to_json(content)
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
         """Write ``to_json`` to a file, whole or not at all."""
-        temporary = Path(f"{os.fspath(path)}.{os.getpid()}.tmp")
-        temporary.write_text(self.to_json(), encoding="utf-8")
-        os.replace(temporary, path)
+        with atomic(path) as temporary:
+            temporary.write_text(self.to_json(), encoding="utf-8")
 
     def to_table(self, *, parts: bool = True) -> str:
         """The tables as Markdown, readable as plain text; every row names its measure and kappa."""
         counts = ", ".join(f"{number:,} {name}" for name, number in self.counts.items())
+        notes = [self.coverage, *(f"warning: {warning}" for warning in self.warnings)]
         oracle = "" if self.oracle == "none" else f"; oracle: {self.oracle}"
         low, high = self.thresholds[0], self.thresholds[-1]
         lines = [
             f"{counts.replace('_', ' ')}; surface {self.surface}; {self.quirks} rules{oracle};"
             f" AP and AR of DensePose over {low:.2f}:0.05:{high:.2f}, best {self.max_detections}"
-            " detections of an image"
+            " detections of an image",
+            *notes,
         ]
         keypoints = {k: row for k, row in self.tables.items() if k == "keypoints"}
         coco = {k: row for k, row in self.tables.items() if k in _DETECTION_TABLES}
@@ -151,9 +161,9 @@ class EvaluationResult:
         rows = [[title, self.points[name]] for name, title in POINT_TITLES.items()]
         given = "" if self.protocol == "multi" else ", boxes given"
         title = f"over all annotated points or people{given}"
-        lines += ["", *_table([title, "share"], rows, digits=3)]
+        lines += ["", *_table([title, "fraction"], rows, digits=3)]
         rows = [[title, self.points[name]] for name, title in KINDS.items()]
-        lines += ["", *_table(["where the annotated points went", "share"], rows, digits=3)]
+        lines += ["", *_table(["where the annotated points went", "fraction"], rows, digits=3)]
         if parts and self.parts:
             header = ["part", *(name for name in self.parts[0] if name not in ("part", "name"))]
             body = [
@@ -182,14 +192,3 @@ def _cell(value: Any, digits: int) -> str:
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.{digits}f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _plain(value: Any) -> Any:
-    """Containers, arrays and numbers as JSON knows them."""
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

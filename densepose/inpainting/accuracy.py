@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from densepose.data.inpainted import InpaintedImage
-from densepose.evaluation.correct_points import PointTotals
+from densepose.evaluation.metrics import PointTotals
 from densepose.structures.body_parts import PART_NAMES, UV_STEPS
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.evaluation_surface import EvaluationSurface
@@ -62,19 +62,19 @@ class ErrorTotals:
 
     def scores(self) -> dict[str, float]:
         """pixels, part_accuracy, median_m (infinite from 4 m on), auc10, auc30, inpainted."""
-        shares = self._points.shares()
+        means = self._points.means()
         cumulated = self._steps.cumsum()
         median = float("nan")
         if cumulated[-1]:
             at = int(np.searchsorted(cumulated, (cumulated[-1] + 1) // 2))
             median = (at + 0.5) * _STEP_M if at < _STEPS else float("inf")
         return {
-            "pixels": shares["points"],
-            "part_accuracy": shares["part_accuracy"],
+            "pixels": means["points"],
+            "part_accuracy": means["part_accuracy"],
             "median_m": median,
-            "auc10": shares["auc10"],
-            "auc30": shares["auc30"],
-            "inpainted": shares["points_on_foreground"],
+            "auc10": means["auc10"],
+            "auc30": means["auc30"],
+            "inpainted": means["points_on_foreground"],
         }
 
     def parts(self) -> list[dict[str, float]]:

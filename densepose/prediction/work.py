@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from densepose.evaluation.prediction_file import PredictionWriter
+from densepose.evaluation.predictions import PredictionWriter
 from densepose.structures.prediction import ImagePrediction
 from densepose.vis.iuv_image import prediction_to_iuv, write_iuv_png
 from densepose.vis.photo_panels import parts_picture, photo_panels

@@ -8,12 +8,19 @@ from pathlib import Path
 import pytest
 
 from densepose.cli.__main__ import run_verb
-from densepose.evaluation.prediction_file import prediction_paths, read_prediction
+from densepose.evaluation.predictions import prediction_paths, read_prediction
 
 from .test_train_net import ROOT, options
 
 WHOLE = str(ROOT / "configs" / "quick" / "dp_fcn_cpu.yaml")
 CROPS = str(ROOT / "configs" / "quick" / "teacher_cpu.yaml")
+
+
+CHANGES = {
+    "SOLVER.MAX_ITER": 2,
+    "TEST.EVAL_PERIOD": 0,
+    "DENSEPOSE_EVALUATION.STORAGE": "file",
+}
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +29,7 @@ def trained(tiny_coco, tmp_path_factory) -> dict[str, Path]:
     folders = {}
     for config in (WHOLE, CROPS):
         folders[config] = tmp_path_factory.mktemp("run")
-        words = options(tiny_coco, folders[config], **{"SOLVER.MAX_ITER": 2, "TEST.EVAL_PERIOD": 0})
+        words = options(tiny_coco, folders[config], **CHANGES)
         assert run_verb("train", ["--config-file", config, *words]) == 0
     return folders
 
@@ -40,7 +47,7 @@ def test_annotated_people_are_scored_by_the_same_evaluator(trained, config: str)
 
 def evaluate(tiny_coco, trained: Path, output: Path, **changes: object) -> int:
     words = options(tiny_coco, output, **{"MODEL.WEIGHTS": trained / "model_final.pth", **changes})
-    return run_verb("evaluate", ["--config-file", WHOLE, *words])
+    return run_verb("evaluate", ["--config-file", WHOLE, "--save-predictions", *words])
 
 
 def test_boxes_of_a_detector_are_taken_with_their_scores(trained, tiny_coco, tmp_path: Path):

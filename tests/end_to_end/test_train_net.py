@@ -61,7 +61,8 @@ def trained(data: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
     """Output folder of a finished run."""
     output = tmp_path_factory.mktemp("run") / "out"
     with pytest.MonkeyPatch.context() as monkeypatch:
-        assert train_net(monkeypatch, "--config-file", QUICK, *options(data, output)) == 0
+        words = options(data, output, **{"DENSEPOSE_EVALUATION.STORAGE": "file"})
+        assert train_net(monkeypatch, "--config-file", QUICK, *words) == 0
     return output
 
 

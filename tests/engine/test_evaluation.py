@@ -9,11 +9,15 @@ import torch
 from torch import nn
 
 from detectron2.config import CfgNode
-from detectron2.evaluation import DatasetEvaluator
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets import register_coco_instances
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
 
 from densepose.config import get_densepose_cfg
 from densepose.engine import evaluation
-from densepose.engine.evaluation import brief_text, evaluate
+from densepose.engine.evaluation import augmentation_problems, brief_text, build_evaluator
+from densepose.evaluation.evaluator import DensePoseEvaluator
+from densepose.evaluation.generated import generated_set
 
 SCORES = {
     "densepose_gpsm": {"AP": 12.345, "AP50": 20.0},
@@ -34,7 +38,7 @@ class Recorder(DatasetEvaluator):
         self.seen.append((inputs, outputs))
 
     def evaluate(self) -> dict[str, dict[str, float]]:
-        return SCORES
+        return dict(SCORES)
 
 
 class Doubler(nn.Linear):
@@ -43,11 +47,18 @@ class Doubler(nn.Linear):
 
 
 @pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder = Recorder()
-    monkeypatch.setattr(evaluation, "build_evaluator", lambda cfg, name, folder: recorder)
-    monkeypatch.setattr(evaluation, "build_test_loader", lambda cfg, name: [1, 2])
-    return recorder
+def recorder() -> Recorder:
+    return Recorder()
+
+
+def evaluate(cfg: CfgNode, model: nn.Module, recorder: Recorder, **options: object):
+    return evaluation.evaluate(
+        cfg,
+        model,
+        build_evaluator=lambda cfg, name, folder: recorder,
+        build_test_loader=lambda cfg, name: [1, 2],
+        **options,
+    )
 
 
 def config(folder: Path, *names: str) -> CfgNode:
@@ -60,13 +71,16 @@ def test_predicts_in_eval_mode_without_gradients_and_gives_training_back(
     tmp_path: Path, recorder: Recorder
 ):
     model = Doubler(1, 1).train()
-    assert evaluate(config(tmp_path, "a"), model, iteration=7) == SCORES
+    assert evaluate(config(tmp_path, "a"), model, recorder, iteration=7) == SCORES
     assert recorder.seen == [(1, (2, False, False)), (2, (4, False, False))]
     assert model.training
 
 
 def test_metrics_file_is_strict_json_by_data_set(tmp_path: Path, recorder: Recorder):
-    assert set(evaluate(config(tmp_path, "a", "b"), Doubler(1, 1), iteration=7)) == {"a", "b"}
+    assert set(evaluate(config(tmp_path, "a", "b"), Doubler(1, 1), recorder, iteration=7)) == {
+        "a",
+        "b",
+    }
     text = (tmp_path / "inference" / "metrics.json").read_text()
     content = json.loads(text, parse_constant=lambda word: 1 / 0)
     assert (content["iteration"], list(content["results"])) == (7, ["a", "b"])
@@ -74,9 +88,64 @@ def test_metrics_file_is_strict_json_by_data_set(tmp_path: Path, recorder: Recor
 
 
 def test_no_test_set_is_no_result(tmp_path: Path, recorder: Recorder):
-    assert evaluate(config(tmp_path), Doubler(1, 1)) == {}
+    assert evaluate(config(tmp_path), Doubler(1, 1), recorder) == {}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_brief_text_has_what_there_is():
     assert brief_text(SCORES) == "GPSm AP 12.35, mean GPS 0.457, AUC30 nan"
+    assert brief_text({"shoes": {"size": 47.0}, "empty": {}}) == "shoes size 47.00"
+
+
+def test_several_views_stand_beside_the_plain_scores(
+    tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(evaluation, "_augmented", lambda cfg, model, name: model)
+    cfg = config(tmp_path, "a", "b")
+    cfg.TEST.AUG.ENABLED = True
+    both = SCORES | {f"{task}_TTA": row for task, row in SCORES.items()}
+    assert evaluate(cfg, Doubler(1, 1), recorder) == {"a": both, "b": both}
+    assert (tmp_path / "inference_TTA" / "metrics.json").is_file()
+    assert evaluate(cfg, Doubler(1, 1), recorder, brief=True) == {"a": SCORES, "b": SCORES}
+
+
+def test_data_sets_of_other_code_have_an_evaluator(tmp_path: Path):
+    made = generated_set("easy", num_images=1).ground_truth
+    (tmp_path / "truth.json").write_text(json.dumps(made))
+    register_coco_instances("of_a_user", {}, str(tmp_path / "truth.json"), str(tmp_path))
+    DatasetCatalog.register("of_a_function", list)
+    MetadataCatalog.get("of_a_function").set(thing_classes=["person"])
+    try:
+        cfg = get_densepose_cfg()
+        cfg.MODEL.DENSEPOSE_ON = True
+        assert isinstance(build_evaluator(cfg, "of_a_user", tmp_path), DensePoseEvaluator)
+        assert isinstance(build_evaluator(cfg, "of_a_function", tmp_path), COCOEvaluator)
+        cfg.MODEL.DENSEPOSE_ON = False
+        assert isinstance(build_evaluator(cfg, "of_a_user", tmp_path), COCOEvaluator)
+    finally:
+        for name in ("of_a_user", "of_a_function"):
+            DatasetCatalog.remove(name)
+            MetadataCatalog.pop(name, None)
+
+
+@pytest.fixture
+def unplaced():
+    """Name of a data set that says nothing about a surface."""
+    DatasetCatalog.register("without_surface", list)
+    yield "without_surface"
+    DatasetCatalog.remove("without_surface")
+    MetadataCatalog.pop("without_surface", None)
+
+
+def test_problems_are_named(unplaced: str):
+    cfg = get_densepose_cfg()
+    cfg.DATASETS.TEST = (unplaced,)
+    assert list(augmentation_problems(cfg)) == []
+    cfg.TEST.AUG.ENABLED = True
+    (problem,) = augmentation_problems(cfg)
+    assert "'without_surface' nor DATASETS.TRAIN is annotated on a body surface" in problem
+    cfg.TEST.AUG.FLIP = False
+    assert list(augmentation_problems(cfg)) == []
+    cfg.MODEL.META_ARCHITECTURE, cfg.TEST.AUG.MIN_SIZES = "RetinaNet", ()
+    first, second = augmentation_problems(cfg)
+    assert "got 'RetinaNet'" in first and "MIN_SIZES is empty" in second

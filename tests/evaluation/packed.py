@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from densepose.evaluation.detections import PackedDetections
-from densepose.evaluation.image_pairs import ImagePairs
-from densepose.evaluation.packed_people import PackedPeople
+from densepose.evaluation.ground_truth import PackedPeople
+from densepose.evaluation.pairs import ImagePairs, PackedDetections
 
 
 def people(

@@ -6,10 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from densepose.evaluation.challenge_results import write_challenge_results
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.evaluation.generated import GeneratedSet, generated_set, generated_surface
-from densepose.evaluation.prediction_file import PredictionWriter
+from densepose.evaluation.predictions import PredictionWriter, write_challenge_results
 from densepose.evaluation.result import POINT_TITLES
 from densepose.structures.prediction import ImagePrediction
 from tests.evaluation import naive

@@ -16,52 +16,44 @@ from detectron2.evaluation import print_csv_format
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.evaluation.evaluator import PREDICTIONS_DIR, RESULT_FILE, DensePoseEvaluator
 from densepose.evaluation.generated import generated_set, generated_surface
-from tests.evaluation.two_evaluators import AsInstances
 
 SURFACE = generated_surface(vertices_per_part=20)
 MADE = generated_set("noisy", num_images=7)
 BY_ID = {p.image_id: p for p in MADE.predictions}
 
 
-@pytest.fixture
-def truth(tmp_path: Path) -> Path:
-    path = tmp_path / "truth.json"
-    path.write_text(json.dumps(MADE.ground_truth))
-    return path
-
-
-def evaluator_at(truth: Path, surface=SURFACE) -> DensePoseEvaluator:
-    return DensePoseEvaluator(
-        lambda instances, image_id: BY_ID[image_id], truth, surface, truth.parent / "output"
+def evaluator_at(folder: Path, surface=SURFACE, **options) -> DensePoseEvaluator:
+    evaluator = DensePoseEvaluator(
+        lambda instances, image_id: BY_ID[image_id], MADE.ground_truth, surface, folder, **options
     )
+    evaluator.reset()
+    return evaluator
 
 
 def show(evaluator: DensePoseEvaluator, image_ids) -> None:
     inputs = [{"image_id": image_id} for image_id in image_ids]
-    evaluator.process(inputs, [{"instances": AsInstances()} for _ in inputs])
+    evaluator.process(inputs, [{"instances": None} for _ in inputs])
 
 
-def test_gives_the_numbers_of_the_function_and_writes_them(truth):
-    evaluator = evaluator_at(truth, surface=lambda: SURFACE)
-    evaluator.reset()
+def test_gives_the_numbers_of_the_function_and_writes_them(tmp_path):
+    evaluator = evaluator_at(tmp_path, surface=lambda: SURFACE)
     show(evaluator, [1, 2, 3])
     show(evaluator, [4, 5, 6, 7])
     results = evaluator.evaluate()
-    want = evaluate_densepose(truth, MADE.predictions, SURFACE)
+    want = evaluate_densepose(MADE.ground_truth, MADE.predictions, SURFACE)
     assert evaluator.result.to_json() == want.to_json()
     assert results["densepose_gpsm"]["AP"] == want.metrics["densepose_gpsm/AP"]
     assert results["densepose_points"]["auc30"] == want.metrics["auc30"]
     assert list(results) == [
         *("densepose_gps", "densepose_gpsm", "densepose_iou", "bbox", "segm", "densepose_points")
     ]
-    written = json.loads((truth.parent / "output" / RESULT_FILE).read_text())
+    written = json.loads((tmp_path / RESULT_FILE).read_text())
     assert written["tables"]["bbox"]["AP50"] == want.metrics["box/AP50"]
-    assert len(list((truth.parent / "output" / PREDICTIONS_DIR).glob("*.npz"))) == 7
+    assert not (tmp_path / PREDICTIONS_DIR).exists()
 
 
-def test_detectron2_can_print_the_results(truth, caplog):
-    evaluator = evaluator_at(truth)
-    evaluator.reset()
+def test_detectron2_can_print_the_results(tmp_path, caplog):
+    evaluator = evaluator_at(tmp_path)
     show(evaluator, BY_ID)
     with caplog.at_level(logging.INFO):
         print_csv_format(evaluator.evaluate())
@@ -69,48 +61,81 @@ def test_detectron2_can_print_the_results(truth, caplog):
     assert "copypaste: AP,AP50,AP75,APm,APl,AR,AR50,AR75,ARm,ARl" in caplog.text
 
 
-def test_predictions_of_an_earlier_run_never_count(truth):
-    earlier = evaluator_at(truth)
-    earlier.reset()
-    show(earlier, BY_ID)
-    evaluator = evaluator_at(truth)
+def test_predictions_are_saved_on_request_and_score_the_same(tmp_path):
+    show(evaluator_at(tmp_path, save_predictions=True), BY_ID)
+    evaluator = evaluator_at(tmp_path, save_predictions=True)  # takes the place of the first
+    show(evaluator, [1, 2])
+    evaluator.evaluate()
+    assert len(list((tmp_path / PREDICTIONS_DIR).glob("*.npz"))) == 2
+    again = evaluate_densepose(MADE.ground_truth, tmp_path, SURFACE)
+    assert again.to_json() == evaluator.result.to_json()
+    assert again.coverage == "predictions of 2 of 7 images"
+
+
+def test_what_was_scored_before_a_reset_does_not_count(tmp_path):
+    evaluator = evaluator_at(tmp_path)
+    show(evaluator, BY_ID)
     evaluator.reset()
     show(evaluator, [1])
     evaluator.evaluate()
     assert evaluator.result.counts["detections"] == len(BY_ID[1])
 
 
-def test_must_be_reset_first_and_keeps_off_folders_of_others(truth):
+def test_misuse_is_refused(tmp_path):
+    arguments = (None, MADE.ground_truth, SURFACE, tmp_path)
     with pytest.raises(RuntimeError, match=r"call reset\(\) before process"):
-        show(evaluator_at(truth), [1])
+        show(DensePoseEvaluator(*arguments), [1])
     with pytest.raises(RuntimeError, match=r"call reset\(\) before evaluate"):
-        evaluator_at(truth).evaluate()
-    folder = truth.parent / "output" / PREDICTIONS_DIR
-    folder.mkdir(parents=True)
-    (folder / "thesis.tex").write_text("years of work")
+        DensePoseEvaluator(*arguments).evaluate()
+    with pytest.raises(TypeError, match="shoe_size"):
+        DensePoseEvaluator(*arguments, shoe_size=47)
+    evaluator = evaluator_at(tmp_path)
+    with pytest.raises(ValueError, match="image 1 is predicted twice"):
+        show(evaluator, [1, 1])
+    (tmp_path / PREDICTIONS_DIR).mkdir()
+    (tmp_path / PREDICTIONS_DIR / "thesis.tex").write_text("years of work")
     with pytest.raises(FileExistsError, match="thesis.tex"):
-        evaluator_at(truth).reset()
+        evaluator_at(tmp_path, save_predictions=True)
 
 
-def test_files_that_vanished_are_noticed(truth):
-    evaluator = evaluator_at(truth)
-    evaluator.reset()
-    show(evaluator, BY_ID)
-    next((truth.parent / "output" / PREDICTIONS_DIR).glob("*.npz")).unlink()
-    with pytest.raises(RuntimeError, match="1 of 7 predictions that were written are not there"):
-        evaluator.evaluate()
+def run_ranks(folder: Path, shards: list[list[int]]) -> subprocess.CompletedProcess[str]:
+    script = Path(__file__).with_name("evaluators_of_ranks.py")
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-W", "ignore", str(script), str(folder), json.dumps(shards)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_numbers_of_one(truth):
-    script = Path(__file__).with_name("two_evaluators.py")
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", str(script), str(truth.parent)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+@pytest.mark.parametrize(
+    "shards",
+    [
+        [[2, 4, 6, 8], [1, 3, 5, 7, 9]],
+        [[1], [2, 3, 4, 5, 6], [], [9, 8, 7]],  # uneven, and one without images
+        [[], [5]],  # most images are predicted by nobody
+    ],
+)
+def test_any_split_over_processes_without_shared_folder_gives_the_same_bytes(tmp_path, shards):
+    done = run_ranks(tmp_path, shards)
     assert done.returncode == 0, done.stderr[-3000:]
-    first, second = (json.loads((truth.parent / f"rank{r}.json").read_text()) for r in (0, 1))
-    want = evaluate_densepose(truth, MADE.predictions, SURFACE)
-    assert second == {}
-    assert first["densepose_points"] == pytest.approx(dict(want.points))
-    assert first["densepose_gps"] == pytest.approx(want.tables["densepose_gps"], nan_ok=True)
+    first, *others = (
+        json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(len(shards))
+    )
+    made = generated_set("adversarial", num_images=9)
+    predicted = {image_id for shard in shards for image_id in shard}
+    predictions = [p for p in made.predictions if p.image_id in predicted]
+    want = evaluate_densepose(made.ground_truth, predictions, SURFACE)
+    assert first["all"] == want.to_json()
+    assert others == [{"results": {}, "all": None}] * (len(shards) - 1)
+    for rank, shard in enumerate(shards):
+        folder = tmp_path / f"output_of_rank{rank}"
+        assert len(list(folder.glob(f"{PREDICTIONS_DIR}/*.npz"))) == len(shard)
+        assert (folder / RESULT_FILE).is_file() == (rank == 0)
+
+
+@pytest.mark.slow
+def test_an_image_of_two_processes_is_refused(tmp_path):
+    done = run_ranks(tmp_path, [[1, 2], [2, 3]])
+    assert done.returncode != 0 and "image 2 is predicted twice, in two processes" in done.stderr

@@ -3,16 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.evaluation.average_precision import average_precision_table
-from densepose.evaluation.image_pairs import ImagePairs
 from densepose.evaluation.matching import (
     AREA_RANGES_PX,
     Matches,
+    average_precision_table,
     join_matches,
     match_by_box,
     match_images,
     similarity_thresholds,
 )
+from densepose.evaluation.pairs import ImagePairs
 from tests.evaluation import naive, packed
 
 

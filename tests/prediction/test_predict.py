@@ -15,7 +15,7 @@ from densepose.config import check_config, find_config, load_config
 from densepose.data.mapper import DensePoseMapper
 from densepose.engine.model import build_run_model
 from densepose.engine.predictor import load_predictor
-from densepose.evaluation.prediction_file import read_prediction
+from densepose.evaluation.predictions import read_prediction
 from densepose.model_zoo.files import find_shipped_model
 from densepose.modeling.inference import instances_to_prediction
 from densepose.prediction.photos import read_photo

@@ -13,7 +13,7 @@ import pytest
 
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.evaluation.generated import generated_set
-from densepose.evaluation.prediction_file import PredictionWriter
+from densepose.evaluation.predictions import PredictionWriter
 from densepose.surface.evaluation_surface import EvaluationSurface
 from densepose.surface.geodesics import GeodesicDistances, packed_size
 from densepose.surface.official.cse import load_cse_mesh

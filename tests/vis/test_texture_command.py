@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from densepose.cli.__main__ import main
-from densepose.evaluation.prediction_file import PredictionWriter
+from densepose.evaluation.predictions import PredictionWriter
 from densepose.structures.prediction import ImagePrediction
 from densepose.vis.iuv_image import write_iuv_png
 from densepose.vis.texture_layout import read_texture

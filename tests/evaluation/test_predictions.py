@@ -1,17 +1,24 @@
 from __future__ import annotations
 
+import json
 import zipfile
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from densepose.evaluation.generated import generated_set
-from densepose.evaluation.prediction_file import (
+from densepose.evaluation.ground_truth import GroundTruth
+from densepose.evaluation.pairs import pack_detections
+from densepose.evaluation.predictions import (
     MARKER,
     PredictionWriter,
+    prediction_of_people,
     prediction_paths,
+    read_challenge_results,
     read_prediction,
     read_predictions,
+    write_challenge_results,
 )
 from densepose.structures.prediction import ImagePrediction
 
@@ -34,7 +41,7 @@ def same(a: ImagePrediction, b: ImagePrediction) -> bool:
 def test_the_folder_of_an_evaluation_will_do(tmp_path):
     PredictionWriter(tmp_path / "inference" / "predictions").write(nobody(4))
     assert [path.stem for path in prediction_paths(tmp_path / "inference")] == ["000000000004"]
-    with pytest.raises(FileNotFoundError, match="is no folder of predictions"):
+    with pytest.raises(FileNotFoundError, match="is not a folder of predictions"):
         prediction_paths(tmp_path)
 
 
@@ -85,8 +92,7 @@ def test_clearing_removes_predictions_and_nothing_else(tmp_path):
     writer = PredictionWriter(tmp_path)
     writer.write(nobody())
     (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / f"{3:012d}.npz.77.densepose-part").write_text("half")
-    assert writer.clear() == 2
+    assert writer.clear() == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == [MARKER, "notes.txt"]
 
 
@@ -145,3 +151,73 @@ def test_pickled_objects_are_never_loaded(tmp_path):
         np.lib.format.write_array(stream, np.array([{}], object), allow_pickle=True)
     with pytest.raises(ValueError, match="damaged"):
         read_prediction(path)
+
+
+def test_a_bare_array_is_no_prediction(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    (tmp_path / "a.npy").rename(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=r"a\.npz: damaged"):
+        read_prediction(tmp_path / "a.npz")
+
+
+MADE = generated_set("noisy", num_images=5)
+TRUTH = GroundTruth(MADE.ground_truth, "truth.json")
+
+
+def test_results_come_back_with_the_same_maps(tmp_path):
+    path = tmp_path / "results.json"
+    count = write_challenge_results(path, MADE.predictions)
+    assert count == sum(map(len, MADE.predictions))
+    wanted = {p.image_id: p for p in MADE.predictions if len(p)}
+    got = list(read_challenge_results(path, TRUTH, Counter()))
+    assert {p.image_id for p in got} == set(wanted)
+    for prediction in got:
+        want = wanted[prediction.image_id]
+        np.testing.assert_array_equal(prediction.scores, want.scores)
+        np.testing.assert_allclose(prediction.boxes_xyxy_px, want.boxes_xyxy_px, rtol=1e-6)
+        for a, b in zip(prediction.labels + prediction.uv, want.labels + want.uv, strict=True):
+            np.testing.assert_array_equal(a, b)
+        pack_detections([prediction], [TRUTH.image_size(prediction.image_id)])
+
+
+def test_corners_keep_the_size_of_the_maps_through_float32():
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        box = rng.uniform(0, 600, 4).round(int(rng.integers(0, 4)))
+        box[2:] = np.maximum(box[2:], 1)
+        width, height = np.floor(box[2:]).astype(int)
+        person = (box, np.zeros((height, width), np.uint8), np.zeros((2, height, width), np.uint8))
+        corners = prediction_of_people(1, [person], [1.0], TRUTH).boxes_xyxy_px[0]
+        assert corners.dtype == np.float32
+        assert np.floor(corners[2:] - corners[:2]).tolist() == np.floor(box[2:]).tolist()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"uv_data": "????"}, "result 0: uv_data: its PNG cannot be read"),
+        ({"uv_data": "AAAA"}, "result 0: uv_data: its PNG cannot be read"),
+        ({"uv_data": None}, "result 0: no 'uv_data'"),
+        ({"bbox": [0, 0, 5, 5]}, r"asks for uv_shape \[3, 5, 5\]"),
+        ({"category_id": 7}, r"has the category ids \[7\]; expected those of truth.json"),
+        ({"image_id": 99}, "image 99 is not in truth.json"),
+    ],
+)
+def test_broken_entries_are_named(tmp_path, change, message):
+    path = tmp_path / "results.json"
+    write_challenge_results(path, MADE.predictions)
+    entries = json.loads(path.read_text())[:1]
+    entries[0] = {k: v for k, v in (entries[0] | change).items() if v is not None}
+    path.write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match=f"results.json: .*{message}"):
+        list(read_challenge_results(path, TRUTH, Counter()))
+
+
+def test_files_that_are_no_results_are_refused(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text("[{")
+    with pytest.raises(ValueError, match="not a JSON file"):
+        list(read_challenge_results(path, TRUTH, Counter()))
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="expected a list of results, got a dict"):
+        list(read_challenge_results(path, TRUTH, Counter()))

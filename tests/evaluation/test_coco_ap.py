@@ -1,10 +1,9 @@
-"""Mask AP of the mask branch and OKS AP of the keypoint branch."""
-
 from __future__ import annotations
 
 import contextlib
 import io
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +12,87 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from densepose.evaluation.coco_detection import KEYPOINT_METRICS, METRICS, DetectionCollector
+from densepose.evaluation.coco_ap import KEYPOINT_METRICS, METRICS, CocoScores
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.evaluation.generated import GeneratedSet, generated_set, generated_surface
 from densepose.evaluation.ground_truth import GroundTruth
-from densepose.evaluation.prediction_file import PredictionWriter, read_prediction
+from densepose.evaluation.pairs import pack_detections
+from densepose.evaluation.predictions import PredictionWriter, read_prediction
 from densepose.structures.prediction import ImagePrediction
+
+
+def scores_of(made, truth: GroundTruth | None = None) -> dict[str, dict[str, float]]:
+    """Of images that are added two at a time, in two lots that are merged."""
+    truth = GroundTruth(made.ground_truth, "truth") if truth is None else truth
+    lots = CocoScores(), CocoScores()
+    for start in range(0, len(made.predictions), 2):
+        images = made.predictions[start : start + 2]
+        people = truth.people([prediction.image_id for prediction in images])
+        sizes = [truth.image_size(prediction.image_id) for prediction in images]
+        lots[start // 2 % 2].add(images, people, pack_detections(images, sizes))
+    lots[0].merge(lots[1])
+    return lots[0].tables(truth)
+
+
+def on_image(mask: np.ndarray, box: list[float], size: tuple[int, int]) -> np.ndarray:
+    """A picture of the image with the mask in its box, pixel by pixel."""
+    image = np.zeros(size, np.uint8, order="F")
+    left, top = math.floor(box[0]), math.floor(box[1])
+    for y, x in np.argwhere(mask) + (top, left):
+        inside = 0 <= y < min(size[0], int(box[1] + box[3]))
+        image[y, x] |= inside if 0 <= x < min(size[1], int(box[0] + box[2])) else 0
+    return image
+
+
+def through_files(made, kind: str, folder) -> list[float]:
+    """pycocotools used as its own documentation does, through files."""
+    results = []
+    for prediction in made.predictions:
+        found = pack_detections([prediction], [prediction.image_size])
+        for box, score, labels in zip(
+            found.boxes_xywh_px.tolist(), found.scores.tolist(), found.labels, strict=True
+        ):
+            runs = coco_mask.encode(on_image(labels > 0, box, prediction.image_size))
+            runs = {"size": runs["size"], "counts": runs["counts"].decode()}
+            shape = {"bbox": box} if kind == "bbox" else {"segmentation": runs}
+            common = {"image_id": prediction.image_id, "category_id": 1, "score": score}
+            results.append(common | shape)
+    for name, value in (("truth", made.ground_truth), ("results", results)):
+        (folder / f"{name}.json").write_text(json.dumps(value))
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(folder / "truth.json")
+        run = COCOeval(truth, truth.loadRes(str(folder / "results.json")), kind)
+        run.evaluate()
+        run.accumulate()
+        run.summarize()
+    return [np.nan if value < 0 else value * 100 for value in run.stats]
+
+
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+def test_boxes_and_masks_agree_with_pycocotools_through_files(kind, tmp_path, capsys):
+    made = generated_set("noisy", num_images=8)
+    truth = GroundTruth(made.ground_truth, "truth")
+    got = scores_of(made, truth)[kind]
+    np.testing.assert_array_equal(list(got.values()), through_files(made, kind, tmp_path))
+    assert list(got) == list(METRICS) and got["AP50"] > 50
+    assert capsys.readouterr().out == ""
+
+
+def test_people_without_segmentation_are_counted_and_left_out_of_mask_ap(caplog):
+    made = generated_set("easy", num_images=5)
+    made.ground_truth["annotations"][0]["segmentation"] = []
+    truth = GroundTruth(made.ground_truth, "truth.json")
+    scores = scores_of(made, truth)
+    assert "truth.json: 1 of" in caplog.text and "have no segmentation" in caplog.text
+    assert scores["bbox"]["AR100"] > 90
+
+
+def test_no_detections_score_zero_and_no_people_nothing():
+    made = generated_set("easy", num_images=2)
+    truth = GroundTruth(made.ground_truth, "truth")
+    assert CocoScores().tables(truth)["bbox"]["AP"] == 0
+    empty = GroundTruth(made.ground_truth | {"annotations": []}, "truth")
+    assert all(np.isnan(v) for v in scores_of(made, empty)["segm"].values())
 
 
 def with_branches(made: GeneratedSet, noise_px: float = 8.0, unlabelled: int = 4) -> GeneratedSet:
@@ -55,7 +129,7 @@ def branches_of(
     return replace(prediction, masks=tuple(masks), keypoints_px=stacked)
 
 
-def plain_pycocotools(made: GeneratedSet, kind: str, folder) -> list[float]:
+def branches_through_files(made: GeneratedSet, kind: str, folder) -> list[float]:
     """pycocotools used as its own documentation does, through files."""
     results = []
     for prediction in made.predictions:
@@ -78,18 +152,11 @@ def plain_pycocotools(made: GeneratedSet, kind: str, folder) -> list[float]:
     return [np.nan if value < 0 else value * 100 for value in run.stats]
 
 
-def scores_of(made: GeneratedSet) -> dict[str, dict[str, float]]:
-    collector = DetectionCollector()
-    for prediction in made.predictions:
-        collector.add_branches(prediction)
-    return collector.scores(GroundTruth(made.ground_truth, "truth"))
-
-
 @pytest.mark.parametrize(("table", "kind"), [("mask_branch", "segm"), ("keypoints", "keypoints")])
-def test_agrees_with_pycocotools_through_files(table: str, kind: str, tmp_path):
+def test_branches_agree_with_pycocotools_through_files(table: str, kind: str, tmp_path):
     made = with_branches(generated_set("noisy", num_images=12))
     got = scores_of(made)[table]
-    np.testing.assert_array_equal(list(got.values()), plain_pycocotools(made, kind, tmp_path))
+    np.testing.assert_array_equal(list(got.values()), branches_through_files(made, kind, tmp_path))
     assert list(got) == list(KEYPOINT_METRICS if kind == "keypoints" else METRICS)
     assert 5 < got["AP"] < 95
 
@@ -123,6 +190,14 @@ def test_tables_are_there_only_for_branches_that_are_there():
     assert header.count("|") == row.count("|") and "AR75" in header
 
 
+def test_images_without_prediction_count_as_missed_by_a_branch():
+    made = with_branches(generated_set("easy", num_images=6))
+    whole, half = scores_of(made), scores_of(replace(made, predictions=made.predictions[:3]))
+    for table in whole:
+        assert 0 < half[table]["AR100" if "AR100" in half[table] else "AR"] < 70 < 1e9
+        assert list(half[table]) == list(whole[table])
+
+
 def test_branches_are_written_and_read_back(tmp_path):
     made = with_branches(generated_set("noisy", num_images=2)).predictions[1]
     read = read_prediction(PredictionWriter(tmp_path).write(made))
@@ -151,7 +226,8 @@ def test_outputs_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"keypoints must be \(N, K, 3\)"):
         PredictionWriter(tmp_path).write(replace(made, keypoints_px=made.keypoints_px[..., 0]))
     with pytest.raises(ValueError, match=r"shape \(N, 17, 3\), got \(\d+, 5, 3\)"):
-        DetectionCollector().add_branches(replace(made, keypoints_px=made.keypoints_px[:, :5]))
+        made = replace(made, keypoints_px=made.keypoints_px[:, :5])
+        scores_of(GeneratedSet(generated_set("easy", num_images=1).ground_truth, (made,)))
 
 
 def test_annotated_keypoints_of_another_number_are_named():

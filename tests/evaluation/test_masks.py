@@ -5,14 +5,21 @@ import pytest
 from pycocotools import mask as coco_mask
 from scipy.ndimage import zoom
 
-from densepose.evaluation.foreground import (
-    PeopleMasks,
+from densepose.evaluation.masks import (
+    Masks,
     box_overlap,
-    crops_in_image,
+    detection_masks,
+    detections_to_keep,
+    encode_labels,
+    ignore_mask,
+    mask_areas,
     mask_overlap,
     people_masks,
+    people_to_keep,
+    segmentation_runs,
+    windows_in_image,
 )
-from densepose.evaluation.image_pairs import ImagePairs
+from densepose.evaluation.pairs import ImagePairs
 from tests.evaluation import packed
 
 
@@ -34,7 +41,7 @@ def random_masks(rng: np.random.Generator, count: int) -> list[np.ndarray]:
     return [mask.astype(np.uint8) for mask in masks]
 
 
-def masks_of(*records: dict, size=(100, 200)) -> PeopleMasks:
+def masks_of(*records: dict, size=(100, 200)) -> Masks:
     records = [{"bbox": [0, 0, 9, 9]} | record for record in records]
     boxes = np.array([record["bbox"] for record in records], np.float64).reshape(-1, 4)
     return people_masks(
@@ -42,17 +49,22 @@ def masks_of(*records: dict, size=(100, 200)) -> PeopleMasks:
     )
 
 
-def picture(masks: PeopleMasks, index: int, size: tuple[int, int]) -> np.ndarray:
+def plane(masks: Masks, index: int) -> np.ndarray:
+    flat = masks.pixels[masks.first[index] : masks.first[index + 1]]
+    return flat.reshape(masks.window["rows"][index], masks.window["columns"][index])
+
+
+def picture(masks: Masks, index: int, size: tuple[int, int]) -> np.ndarray:
     image = np.zeros(size, np.uint8, order="F")
-    top, left, rows, columns = masks.crop[index, :4]
-    image[top : top + rows, left : left + columns] = masks.of_person(index)
+    top, left, rows, columns = masks.window[index].tolist()[:4]
+    image[top : top + rows, left : left + columns] = plane(masks, index)
     return image
 
 
 def zoomed(mask: np.ndarray, width: float, height: float) -> np.ndarray:
     record = {"dp_masks": [runs_of(mask)], "bbox": [0, 0, width, height]}
     size = (max(round(height), int(height)) + 2, max(round(width), int(width)) + 2)
-    return masks_of(record, size=size).of_person(0)
+    return plane(masks_of(record, size=size), 0)
 
 
 def test_zoom_gives_scipys_pixels_for_whole_and_broken_sizes():
@@ -73,8 +85,8 @@ def test_zoom_gives_scipys_pixels_where_values_are_exactly_one_half(side):
 
 def test_a_full_mask_fills_its_box():
     masks = masks_of({"dp_masks": [runs_of(np.ones((256, 256)))], "bbox": [3, 4, 20, 10]})
-    assert masks.crop[0].tolist() == [4, 3, 10, 20, 0, 0]
-    assert masks.area.tolist() == [200] and masks.of_person(0).all()
+    assert masks.window[0].tolist() == (4, 3, 10, 20, 0, 0)
+    assert mask_areas(masks).tolist() == [200] and plane(masks, 0).all()
 
 
 def test_the_union_of_regions_leaves_out_empty_entries():
@@ -86,9 +98,9 @@ def test_the_union_of_regions_leaves_out_empty_entries():
         *({"dp_masks": given, "bbox": box} for given in (regions, runs_of(left), [[]] * 14)),
         size=size,
     )
-    np.testing.assert_array_equal(masks.of_person(0), left | top)
-    np.testing.assert_array_equal(masks.of_person(1), left)
-    assert masks.area.tolist() == [(left | top).sum(), left.sum(), 0]
+    np.testing.assert_array_equal(plane(masks, 0), left | top)
+    np.testing.assert_array_equal(plane(masks, 1), left)
+    assert mask_areas(masks).tolist() == [(left | top).sum(), left.sum(), 0]
 
 
 def random_pairs(rng: np.random.Generator, size: tuple[int, int]) -> ImagePairs:
@@ -121,17 +133,18 @@ def test_overlap_agrees_with_pycocotools():
     pairs = random_pairs(np.random.default_rng(2), size)
     found = pairs.detections
     sizes = np.tile(size, (len(found), 1))
-    crop = crops_in_image(found.boxes_xywh_px, found.map_sizes, sizes)
-    masks = people_masks(pairs.people)
+    seen_masks, masks = detection_masks(pairs, sizes), people_masks(pairs.people)
     seen = []
-    for labels, (top, left, rows, columns, row, column) in zip(found.labels, crop, strict=True):
+    for labels, (top, left, rows, columns, row, column) in zip(
+        found.labels, seen_masks.window.tolist(), strict=True
+    ):
         image = np.zeros(size, np.uint8, order="F")
         inside = labels[row : row + rows, column : column + columns]
         image[top : top + rows, left : left + columns] = inside > 0
         seen.append(coco_mask.encode(image))
     drawn = [coco_mask.encode(picture(masks, index, size)) for index in range(9)]
     want = coco_mask.iou(seen, drawn, pairs.people.crowd.astype(int).tolist())
-    np.testing.assert_array_equal(mask_overlap(pairs, masks, crop), want.ravel())
+    np.testing.assert_array_equal(mask_overlap(pairs, seen_masks, masks), want.ravel())
     assert (want > 0).sum() > 10
 
 
@@ -147,10 +160,9 @@ def test_box_overlap_agrees_with_pycocotools():
 def test_overlap_with_nobody_is_empty():
     for count, boxes in ((0, [[0, 0, 2, 2]]), (1, [])):
         pairs = ImagePairs(packed.people(count), packed.detections(boxes))
-        masks = people_masks(pairs.people)
         assert box_overlap(pairs).shape == (0,)
-        crop = np.zeros((len(boxes), 6), np.int64)
-        assert mask_overlap(pairs, masks, crop).shape == (0,)
+        found = detection_masks(pairs, np.tile((9, 9), (len(boxes), 1)))
+        assert mask_overlap(pairs, found, people_masks(pairs.people)).shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -163,15 +175,15 @@ def test_overlap_with_nobody_is_empty():
         ((-9.0, 1.0, 4.0, 3.0), [0] * 6),
     ],
 )
-def test_crops_are_cut_at_the_border(box, want):
-    crop = crops_in_image(np.array([box]), np.array([[3, 4]]), np.array([[6, 10]]))
-    assert crop.tolist() == [want]
+def test_windows_are_cut_at_the_border(box, want):
+    window = windows_in_image(np.array([box]), np.array([[3, 4]]), np.array([[6, 10]]))
+    assert window.tolist() == [tuple(want)]
 
 
 def test_without_truncation_a_mask_starts_at_the_floor():
     box, sizes = np.array([[-0.5, 0.0, 4.0, 1.0]]), (np.array([[1, 4]]), np.array([[6, 10]]))
-    assert crops_in_image(box, *sizes, towards_zero=False).tolist() == [[0, 0, 1, 3, 0, 1]]
-    assert crops_in_image(box, *sizes).tolist() == [[0, 0, 1, 3, 0, 0]]
+    assert windows_in_image(box, *sizes, towards_zero=False).tolist() == [(0, 0, 1, 3, 0, 1)]
+    assert windows_in_image(box, *sizes).tolist() == [(0, 0, 1, 3, 0, 0)]
 
 
 def test_a_person_without_dp_masks_has_its_segmentation():
@@ -184,7 +196,7 @@ def test_a_person_without_dp_masks_has_its_segmentation():
     masks = masks_of(*({"segmentation": each} for each in given), size=size)
     for index in range(len(given)):
         np.testing.assert_array_equal(picture(masks, index, size), filled)
-    assert masks_of({"segmentation": []}, {}, size=size).area.tolist() == [0, 0]
+    assert mask_areas(masks_of({"segmentation": []}, {}, size=size)).tolist() == [0, 0]
 
 
 def coco_runs(mask: np.ndarray) -> list[int]:
@@ -212,6 +224,75 @@ def of_grid(counts: str | None) -> dict:
 )
 def test_rejects_masks_of_the_wrong_form_and_names_the_annotation(record, message):
     with pytest.raises(
-        ValueError, match=f"truth.json: annotation 2: its masks can not be read: .*{message}"
+        ValueError, match=f"truth.json: annotation 2: its masks cannot be read: .*{message}"
     ):
         masks_of({}, record, size=(20, 30))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"size": [20, 30], "counts": "b'PP1'"},
+        {"size": [20, 30], "counts": [700, -100]},
+        {"size": [20, 30], "counts": [10]},
+        [[1.0, 2.0, float("nan"), 4.0, 5.0, 6.0]],
+        [[1.0, 2.0, 1e9, 4.0, 5.0, 6.0]],
+        [[1.0, 2.0, 3.0]],
+        "abc",
+    ],
+)
+def test_nothing_unchecked_reaches_pycocotools(given):
+    with pytest.raises((ValueError, TypeError)):
+        segmentation_runs({"segmentation": given}, (20, 30))
+    with pytest.raises(ValueError, match=r"truth.json: annotation 1: its masks cannot be read"):
+        masks_of({"segmentation": given}, size=(20, 30))
+
+
+def test_labels_are_encoded_at_their_place():
+    labels = np.array([[9, 9, 9, 9], [9, 7, 0, 9], [9, 2, 3, 9]], np.uint8)
+    window = windows_in_image(
+        np.array([[2.0, 1.0, 4.0, 3.0]]), np.array([[3, 4]]), np.array([[3, 5]])
+    )
+    runs = encode_labels(labels, window[0], (3, 5))
+    assert runs["size"] == [3, 5]
+    assert np.argwhere(coco_mask.decode(runs)).tolist() == [
+        *([1, 2], [1, 3], [1, 4], [2, 2], [2, 3]),
+    ]
+
+
+SIZE = (40, 50)
+LEFT_HALF = [[0, 0, 25, 0, 25, 40, 0, 40]]
+
+
+def region() -> np.ndarray:
+    return ignore_mask(LEFT_HALF, SIZE)
+
+
+def test_polygons_become_their_union():
+    mask = ignore_mask([*LEFT_HALF, [25, 0, 30, 0, 30, 40, 25, 40]], SIZE)
+    assert mask[:, :30].all() and not mask[:, 30:].any()
+
+
+def test_people_are_left_out_from_seventy_percent_on():
+    boxes = np.array([[15, 5, 20, 10], [18, 5, 10, 10], [30, 5, 10, 10]], float)  # 50, 70, 0 %
+    assert people_to_keep(region(), boxes).tolist() == [True, False, True]
+    assert people_to_keep(region(), np.array([[1.0, 1.0, 0.5, 9.0]])).tolist() == [False]
+
+
+def test_detections_are_left_out_from_ninety_percent_of_their_pixels_on():
+    boxes = np.array([[20, 5, 10, 10]] * 3, float)  # the right half of the box is outside
+    half, left = np.ones((10, 10), np.uint8), np.ones((10, 10), np.uint8)
+    left[:, 5:] = 0
+    for only_inside in (True, False):
+        keep = detections_to_keep(
+            region(), boxes, [half, left, left * 0], only_inside_image=only_inside
+        )
+        assert keep.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(("only_inside", "kept"), [(True, True), (False, False)])
+def test_a_map_across_the_border_always_stays_only_in_the_published_rules(only_inside, kept):
+    boxes = np.array([[5.0, 35.0, 10.0, 10.0]])
+    labels = [np.ones((10, 10), np.uint8)]
+    keep = detections_to_keep(region(), boxes, labels, only_inside_image=only_inside)
+    assert keep.tolist() == [kept]

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from densepose.evaluation.annotated_points import (
+from densepose.evaluation.generated import generated_surface
+from densepose.evaluation.pairs import (
+    ImagePairs,
     VertexOfCode,
     annotated_points_px,
     part_of,
@@ -12,8 +14,6 @@ from densepose.evaluation.annotated_points import (
     uv_of,
     without_uv,
 )
-from densepose.evaluation.generated import generated_surface
-from densepose.evaluation.image_pairs import ImagePairs
 from tests.evaluation import packed
 
 

@@ -1,0 +1,409 @@
+"""Predictions on disk: a folder with one NPZ file an image, and results of the COCO challenge.
+
+A folder of predictions holds ``densepose_predictions.json`` (what the folder is) and one file
+``<image id, 12 digits>.npz`` for each image:
+
+==============  ===================  =========================================================
+key             shape, dtype         meaning
+==============  ===================  =========================================================
+schema          () int64             number of this layout
+image_id        () int64
+image_size      (2,) int64           height, width in px
+boxes_xyxy_px   (N, 4) float32       best score first
+scores          (N,) float32
+map_sizes       (N, 2) int64         rows, columns of each person's maps
+labels          (L,) uint8           label maps of all people, row by row; L pixels together
+uv              (2 L,) uint8         of each person all U, then all V, in steps of 1 / 255
+mask_counts     (M,) uint8           COCO run lengths of the image-sized masks of all people
+mask_lengths    (N,) int64           bytes of each person's mask
+keypoints_px    (N, K, 3) float32    x, y, score; pixel centres at half numbers
+==============  ===================  =========================================================
+
+The last three are there only where a mask or a keypoint branch has made them.
+
+Results of the challenge are a JSON list of objects with the keys image_id, category_id, bbox
+[x, y, w, h], score, uv_shape [3, h, w] and uv_data: a base64 PNG whose red, green and blue are the
+part, U and V in steps of 1 / 255.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from densepose.files import atomic, to_json
+from densepose.structures.prediction import ImagePrediction
+
+from .ground_truth import GroundTruth, read_json
+
+SCHEMA = 1
+MARKER = "densepose_predictions.json"
+_KEYS = ("image_id", "image_size", "boxes_xyxy_px", "scores", "map_sizes", "labels", "uv")
+_RESULT_KEYS = ("image_id", "bbox", "score", "uv_shape", "uv_data")
+OTHER_CATEGORY = "their category is not evaluated"
+# What reading an archive raises on damaged bytes; the last two where they ask for a password or for
+# another kind of compression.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, NotImplementedError)
+
+
+class PredictionWriter:
+    """Writes predictions into a folder of their own.
+
+    Several processes may write into one folder. A file of the same image is replaced.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Make the folder, or take one that was made by this class.
+
+        Raises:
+            FileExistsError: the folder holds other things.
+        """
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.folder / MARKER).is_file():
+            other = next((p.name for p in self.folder.iterdir() if not _is_ours(p.name)), None)
+            if other is not None:
+                raise FileExistsError(
+                    f"{self.folder}: is not a folder of predictions ({MARKER} is missing) and holds"
+                    f" {other!r}; name a new folder, or empty this one"
+                )
+            note = {"format": "DensePose predictions, one NPZ an image", "schema": SCHEMA}
+            with atomic(self.folder / MARKER) as temporary:
+                temporary.write_text(to_json(note, indent=None), encoding="utf-8")
+
+    def write(self, prediction: ImagePrediction) -> Path:
+        """Write the file of one image, whole or not at all; its path."""
+        path = self.folder / f"{prediction.image_id:012d}.npz"
+        with atomic(path) as temporary:
+            np.savez_compressed(temporary, **_arrays(prediction))
+        return path
+
+    def clear(self) -> int:
+        """Delete the predictions in the folder; how many there were."""
+        files = [path for path in self.folder.glob("*.npz") if _is_ours(path.name)]
+        for path in files:
+            path.unlink(missing_ok=True)
+        return len(files)
+
+
+def prediction_paths(folder: str | Path) -> list[Path]:
+    """The prediction files of a folder, by image id.
+
+    Args:
+        folder: of predictions, or what an evaluation or ``densepose predict --save-predictions``
+            wrote, which has them in ``predictions``.
+
+    Raises:
+        FileNotFoundError: no such folder, or it is not a folder of predictions.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder of predictions")
+    if not (folder / MARKER).is_file() and (folder / "predictions" / MARKER).is_file():
+        folder = folder / "predictions"
+    if not (folder / MARKER).is_file():
+        raise FileNotFoundError(
+            f"{folder}: is not a folder of predictions, {MARKER} is missing; name the folder that"
+            " `densepose evaluate` or `densepose predict` wrote with --save-predictions"
+        )
+    return sorted(folder.glob("*.npz"))
+
+
+def read_predictions(folder: str | Path) -> Iterator[ImagePrediction]:
+    """The predictions of a folder one after another, by image id.
+
+    Raises:
+        FileNotFoundError: see ``prediction_paths``.
+        ValueError: see ``read_prediction``.
+    """
+    for path in prediction_paths(folder):
+        yield read_prediction(path)
+
+
+def read_prediction(path: str | Path) -> ImagePrediction:
+    """Read the file of one image.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, of another schema, or its arrays do not fit together.
+    """
+    try:
+        # np.load would leave a damaged file open.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (*_DAMAGE, AttributeError, TypeError) as error:  # the last two: a bare .npy array
+        raise ValueError(f"{path}: damaged ({error}); delete it and predict again") from error
+    if "schema" not in arrays:
+        raise ValueError(f"{path}: not a prediction file: it has no key 'schema'")
+    if int(arrays["schema"]) != SCHEMA:
+        raise ValueError(
+            f"{path}: schema {int(arrays['schema'])}, this version reads schema {SCHEMA};"
+            " predict again, or use the version that wrote the file"
+        )
+    missing = [key for key in _KEYS if key not in arrays]
+    if missing:
+        raise ValueError(f"{path}: incomplete, key {missing[0]!r} is missing")
+    return _prediction(arrays, str(path))
+
+
+def _arrays(prediction: ImagePrediction) -> dict[str, np.ndarray]:
+    count, name = len(prediction), f"image {prediction.image_id}"
+    for index, (label, uv) in enumerate(zip(prediction.labels, prediction.uv, strict=True)):
+        if uv.shape != (2, *label.shape) or label.dtype != np.uint8 or uv.dtype != np.uint8:
+            raise ValueError(
+                f"{name}, person {index}: labels (h, w) and uv (2, h, w) must be uint8, got"
+                f" {label.shape} {label.dtype} and {uv.shape} {uv.dtype}"
+            )
+    empty = [np.zeros(0, np.uint8)]
+    arrays = {
+        "schema": np.int64(SCHEMA),
+        "image_id": np.int64(prediction.image_id),
+        "image_size": np.array(prediction.image_size, np.int64),
+        "boxes_xyxy_px": np.asarray(prediction.boxes_xyxy_px, np.float32).reshape(count, 4),
+        "scores": np.asarray(prediction.scores, np.float32).reshape(count),
+        "map_sizes": np.array([m.shape for m in prediction.labels], np.int64).reshape(count, 2),
+        "labels": np.concatenate([label.ravel() for label in prediction.labels] or empty),
+        "uv": np.concatenate([uv.ravel() for uv in prediction.uv] or empty),
+    }
+    if prediction.masks is not None:
+        size = list(prediction.image_size)
+        wrong = [mask["size"] for mask in prediction.masks if list(mask["size"]) != size]
+        if wrong:
+            raise ValueError(f"{name}: masks must be {size} px as the image, got {wrong[0]}")
+        counts = [mask["counts"] for mask in prediction.masks]
+        arrays["mask_counts"] = np.frombuffer(b"".join(counts), np.uint8)
+        arrays["mask_lengths"] = np.array([len(each) for each in counts], np.int64)
+    if prediction.keypoints_px is not None:
+        keypoints = np.asarray(prediction.keypoints_px, np.float32)
+        if keypoints.ndim != 3 or keypoints.shape[2] != 3:
+            raise ValueError(f"{name}: keypoints must be (N, K, 3), got {keypoints.shape}")
+        arrays["keypoints_px"] = keypoints
+    return arrays
+
+
+def _prediction(arrays: Mapping[str, np.ndarray], source: str) -> ImagePrediction:
+    boxes, scores, sizes = arrays["boxes_xyxy_px"], arrays["scores"], arrays["map_sizes"]
+    count = len(scores)
+    if boxes.shape != (count, 4) or sizes.shape != (count, 2):
+        raise ValueError(
+            f"{source}: {count} scores, but boxes {boxes.shape} and map sizes {sizes.shape}"
+        )
+    if (sizes < 1).any():
+        raise ValueError(f"{source}: a map has no pixels; every map is at least 1 x 1")
+    pixels = sizes.prod(axis=1)
+    labels, uv = arrays["labels"], arrays["uv"]
+    if len(labels) != pixels.sum() or len(uv) != 2 * pixels.sum():
+        raise ValueError(
+            f"{source}: map sizes ask for {pixels.sum()} pixels, there are {len(labels)} labels and"
+            f" {len(uv)} uv values"
+        )
+    ends = np.cumsum(pixels)[:-1]
+    flat_labels = np.split(labels, ends) if count else []
+    flat_uv = np.split(uv, 2 * ends) if count else []
+    height, width = arrays["image_size"].tolist()
+    return ImagePrediction(
+        image_id=int(arrays["image_id"]),
+        image_size=(height, width),
+        boxes_xyxy_px=boxes,
+        scores=scores,
+        labels=tuple(flat.reshape(size) for flat, size in zip(flat_labels, sizes, strict=True)),
+        uv=tuple(flat.reshape(2, *size) for flat, size in zip(flat_uv, sizes, strict=True)),
+        masks=_masks(arrays, source) if "mask_lengths" in arrays else None,
+        keypoints_px=arrays.get("keypoints_px"),
+    )
+
+
+def _masks(arrays: Mapping[str, np.ndarray], source: str) -> tuple[dict[str, Any], ...]:
+    lengths, counts = arrays["mask_lengths"], arrays["mask_counts"].tobytes()
+    if lengths.sum() != len(counts):
+        raise ValueError(
+            f"{source}: the masks should have {lengths.sum()} bytes, there are {len(counts)}"
+        )
+    size, ends = arrays["image_size"].tolist(), np.cumsum(lengths).tolist()
+    return tuple(
+        {"size": size, "counts": counts[end - length : end]}
+        for end, length in zip(ends, lengths.tolist(), strict=True)
+    )
+
+
+def _is_ours(name: str) -> bool:
+    stem = name.split(".")[0]
+    complete = name == f"{stem}.npz" and stem.isdigit() and len(stem) >= 12
+    return (
+        name == MARKER or complete or name.startswith(".")
+    )  # hidden: of a process that was killed
+
+
+def write_challenge_results(
+    path: str | os.PathLike[str], predictions: Iterable[ImagePrediction], category_id: int = 1
+) -> int:
+    """Write predictions as a result file, person by person, whole or not at all.
+
+    Returns:
+        How many people were written.
+    """
+    count = 0
+    with atomic(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write("[")
+        for prediction in predictions:
+            for index in range(len(prediction)):
+                file.write(",\n" if count else "\n")
+                json.dump(_result(prediction, index, category_id), file)
+                count += 1
+        file.write("\n]\n")
+    return count
+
+
+def read_challenge_results(
+    path: str | os.PathLike[str], truth: GroundTruth, skipped: Counter[str]
+) -> Iterator[ImagePrediction]:
+    """Predictions of a result file, image by image in the order of the file.
+
+    Sizes of images come from ``truth``. Results of categories that it does not evaluate are
+    counted in ``skipped``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a result file, or an entry is damaged; names the entry.
+    """
+    results = read_json(path)
+    if not isinstance(results, list):
+        raise ValueError(f"{path}: expected a list of results, got a {type(results).__name__}")
+    for number, result in enumerate(results):
+        missing = [k for k in _RESULT_KEYS if not isinstance(result, dict) or k not in result]
+        if missing:
+            raise ValueError(
+                f"{path}: result {number}: no {missing[0]!r}; expected the keys {_RESULT_KEYS}"
+            )
+    for image_id, entries in entries_by_image(path, results, truth, skipped).items():
+        people = [_person(results[n], f"{path}: result {n}") for n in entries]
+        scores = [float(results[n]["score"]) for n in entries]
+        yield prediction_of_people(image_id, people, scores, truth)
+
+
+Person = tuple[np.ndarray, np.ndarray, np.ndarray]  # box xywh px (4,), labels (h, w), uv (2, h, w)
+
+
+def entries_by_image(
+    path: str | os.PathLike[str],
+    entries: list[Mapping[str, Any]],
+    truth: GroundTruth,
+    skipped: Counter[str],
+) -> dict[int, list[int]]:
+    """Image id -> numbers of the entries, one a person, whose category is evaluated.
+
+    Raises:
+        ValueError: an image or a category is not in the annotation file.
+    """
+    categories = [entry.get("category_id", truth.category_id) for entry in entries]
+    evaluated = truth.class_numbers(categories, str(path)) if entries else frozenset()
+    by_image: dict[int, list[int]] = defaultdict(list)
+    for number, (entry, category) in enumerate(zip(entries, categories, strict=True)):
+        if category not in evaluated:
+            skipped[OTHER_CATEGORY] += 1
+            continue
+        if entry["image_id"] not in truth:
+            raise ValueError(
+                f"{path}: entry {number}: image {entry['image_id']} is not in {truth.source}"
+            )
+        by_image[int(entry["image_id"])].append(number)
+    return by_image
+
+
+def prediction_of_people(
+    image_id: int, people: list[Person], scores: list[float], truth: GroundTruth
+) -> ImagePrediction:
+    """The people of one image, best score first; equal scores keep their order."""
+    order = np.argsort(-np.array(scores), kind="stable").tolist()
+    return ImagePrediction(
+        image_id=image_id,
+        image_size=truth.image_size(image_id),
+        boxes_xyxy_px=np.stack([_corners_of_size(*people[i][:2]) for i in order]),
+        scores=np.array(scores, np.float32)[order],
+        labels=tuple(people[i][1] for i in order),
+        uv=tuple(people[i][2] for i in order),
+    )
+
+
+def _corners_of_size(box_xywh_px: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """(4,) box x, y, w, h -> (4,) float32 corners whose float32 differences are w, h again.
+
+    The two roundings of x + w and of the difference can lose some of it, even a whole pixel; the
+    far corner then moves by a few of the smallest steps that float32 knows. Where no corner gives
+    w and h exactly, the difference floors to the size of the label map.
+    """
+    size = np.array(label.shape[::-1])
+    near = box_xywh_px[:2].astype(np.float32)
+    wanted = box_xywh_px[2:].astype(np.float32)
+    far = (box_xywh_px[:2] + box_xywh_px[2:]).astype(np.float32)
+    best, score = far, np.full(2, -1)
+    lower = upper = far
+    for _ in range(8):
+        for corner in (lower, upper):
+            fit = 2 * (corner - near == wanted) + (np.maximum(np.floor(corner - near), 1) == size)
+            best, score = np.where(fit > score, corner, best), np.maximum(fit, score)
+        lower, upper = (
+            np.nextafter(c, np.float32(end)) for c, end in ((lower, -np.inf), (upper, np.inf))
+        )
+    return np.concatenate([near, best])
+
+
+def decoded_png(text: str) -> np.ndarray:
+    """(3, h, w) uint8 part, U and V of a base64 PNG.
+
+    Raises:
+        ValueError: it cannot be decoded, or is not RGB.
+    """
+    try:
+        data = base64.b64decode("".join(text.split()), validate=True)
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            if image.mode != "RGB":
+                raise ValueError(f"the PNG is {image.mode}, expected RGB")
+            return np.moveaxis(np.asarray(image), -1, 0)
+    except (binascii.Error, UnidentifiedImageError, OSError, SyntaxError, AttributeError) as error:
+        raise ValueError(f"its PNG cannot be read: {error}") from error
+
+
+def _result(prediction: ImagePrediction, index: int, category_id: int) -> dict[str, Any]:
+    x0, y0, x1, y1 = np.asarray(prediction.boxes_xyxy_px[index], np.float32)
+    label, uv = prediction.labels[index], prediction.uv[index]
+    stream = io.BytesIO()
+    Image.fromarray(np.stack([label, *uv], axis=-1)).save(stream, "PNG", compress_level=1)
+    return {
+        "image_id": int(prediction.image_id),
+        "category_id": category_id,
+        "bbox": [float(x0), float(y0), float(x1 - x0), float(y1 - y0)],
+        "score": float(prediction.scores[index]),
+        "uv_shape": [3, *label.shape],
+        "uv_data": base64.b64encode(stream.getvalue()).decode("ascii"),
+    }
+
+
+def _person(result: Mapping[str, Any], name: str) -> Person:
+    try:
+        planes = decoded_png(result["uv_data"])
+    except ValueError as error:
+        raise ValueError(f"{name}: uv_data: {error}; encode it again") from error
+    box = np.asarray(result["bbox"], np.float64)
+    if box.shape != (4,) or not np.isfinite(box).all():
+        raise ValueError(f"{name}: bbox must be x, y, width, height, got {result['bbox']}")
+    width, height = np.maximum(np.floor(box[2:]), 1).astype(int).tolist()
+    shape = [3, height, width]
+    if list(result["uv_shape"]) != shape or list(planes.shape) != shape:
+        raise ValueError(
+            f"{name}: bbox {result['bbox']} asks for uv_shape {shape}, got {result['uv_shape']} and"
+            f" a PNG of {list(planes.shape)}"
+        )
+    return box, planes[0], planes[1:]
