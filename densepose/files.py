@@ -1,4 +1,4 @@
-"""Files written whole or not at all, their hashes, JSON without NaN, and the nearest known word.
+"""Files: written whole or not at all, hashed, recognised; JSON without NaN; the nearest word.
 
 Every part of the package may import this module. It needs neither torch nor detectron2.
 """
@@ -19,6 +19,19 @@ from typing import Any
 import numpy as np
 
 _PIECE = 1 << 20
+_HEAD_BYTES = 512
+_PAGE = "a web page or an error message of a server, not the file itself; fetch it again"
+# First bytes, without leading white space and in lower case, and what they mean.
+_WRONG_STARTS = {
+    b"<!doctype": _PAGE,
+    b"<html": _PAGE,
+    b"<head": _PAGE,
+    b"<?xml": _PAGE,
+    b"<error": _PAGE,
+    b"\x1f\x8b": "a gzip archive; unpack it first (tar xzf, or gunzip)",
+    b"pk\x03\x04": "a zip archive; unpack it first",
+    b"version https://git-lfs": "a Git LFS pointer, not the file itself; run `git lfs pull`",
+}
 
 
 @contextmanager
@@ -70,6 +83,30 @@ def sha256(
             if on_progress is not None:
                 on_progress(len(piece))
     return digest.hexdigest()
+
+
+def refuse_wrong_kind(path: str | os.PathLike[str], missing: str = "") -> None:
+    """Check that a file is there and is none of the things that come in place of a file.
+
+    Args:
+        path: the file.
+        missing: what a message about a missing file says besides its name.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is empty, a web page, an archive or a pointer; the message says how to
+            get the file.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: missing" + (f"; {missing}" if missing else ""))
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if not head:
+        raise ValueError(f"{path}: the file is empty; fetch it again")
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for wrong, meaning in _WRONG_STARTS.items():
+        if start.startswith(wrong):
+            raise ValueError(f"{path}: this is {meaning}")
 
 
 def to_json(value: Any, *, indent: int | None = 1) -> str:

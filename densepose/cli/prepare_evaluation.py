@@ -43,8 +43,8 @@ def run(args: Namespace) -> int:
     """1 if a file that is there cannot be used, or none is there."""
     from rich.console import Console
 
-    default = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")) / FOLDER
-    folder = Path(args.folder) if args.folder else default
+    root = Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
+    folder = Path(args.folder) if args.folder else root / FOLDER
     console = Console(highlight=False, soft_wrap=True)
     if args.list:
         return _list(folder, console)
@@ -89,7 +89,6 @@ def _prepare(folder: Path, console: Console) -> int:
         already_prepared,
         files_in,
         prepare_file,
-        work_bytes,
     )
 
     done: dict[str, Prepared] = {}
@@ -108,7 +107,7 @@ def _prepare(folder: Path, console: Console) -> int:
                 continue
             if not (folder / file.path).is_file():
                 continue
-            task = bar.add_task(file.path, total=work_bytes(folder, file))
+            task = bar.add_task(file.path, total=(folder / file.path).stat().st_size)
             try:
                 made = prepare_file(
                     folder, file, on_progress=lambda n, task=task: bar.advance(task, n)

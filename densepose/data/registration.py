@@ -46,7 +46,8 @@ class DatasetStatus(NamedTuple):
 
 def datasets_root(root: str | Path | None = None) -> Path:
     """Folder of all data sets: the argument, else $DETECTRON2_DATASETS, else ``datasets``."""
-    return Path(root if root is not None else os.environ.get("DETECTRON2_DATASETS", "datasets"))
+    named = root if root is not None else os.environ.get("DETECTRON2_DATASETS", "datasets")
+    return Path(named).expanduser()
 
 
 def find_data(name: str | os.PathLike[str]) -> Path:

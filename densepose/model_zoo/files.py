@@ -21,8 +21,8 @@ from urllib.parse import urlparse
 from iopath.common import get_cache_dir
 from safetensors import SafetensorError, safe_open
 
+from densepose.files import refuse_wrong_kind
 from densepose.surface.geodesics import default_cache_dir
-from densepose.surface.official.reading import refuse_wrong_kind
 
 from .download import Downloaded, DownloadError, Progress, download, part_of, sha256_of
 from .table import SCHEME as ZOO

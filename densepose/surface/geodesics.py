@@ -17,6 +17,7 @@ from faces[f, k] to faces[f, (k + 1) % 3]. Units: those of the vertices; metres 
 from __future__ import annotations
 
 import logging
+import math
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -26,6 +27,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
+
+from densepose.files import atomic
 
 from .body import load_template
 from .mesh import SurfaceMesh, mesh_fingerprint
@@ -276,6 +279,12 @@ def packed_size(num_vertices: int) -> int:
     return num_vertices * (num_vertices - 1) // 2
 
 
+def num_vertices_of(num_distances: int) -> int | None:
+    """V for V (V - 1) / 2 distances; None where no number of vertices has so many."""
+    count = (1 + math.isqrt(1 + 8 * num_distances)) // 2
+    return count if packed_size(count) == num_distances else None
+
+
 def packed_index(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     """Place of each pair high > low in the packed triangle."""
     return high * (high - 1) // 2 + low
@@ -288,20 +297,13 @@ def write_geodesics(
 
     Vertices that no path joins are ``inf`` apart.
     """
-    path = Path(path)
-    num_vertices = len(mesh.vertices_m)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with atomic(path) as temporary:
         packed = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.float32, shape=(packed_size(num_vertices),)
+            temporary, mode="w+", dtype=np.float32, shape=(packed_size(mesh.num_vertices),)
         )
         _fill_packed(packed, mesh, progress)
         packed.flush()
         del packed
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _fill_packed(packed: np.ndarray, mesh: SurfaceMesh, progress: bool) -> None:

@@ -23,7 +23,7 @@ from densepose.structures.body_parts import (
 from .body import load_template
 from .chart_search import UV_STEPS
 from .charts import ChartAtlas, load_template_atlas
-from .official.reading import read_mat
+from .official.matlab import read_mat
 
 logger = logging.getLogger(__name__)
 

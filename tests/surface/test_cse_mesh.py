@@ -97,12 +97,40 @@ def test_distances_are_converted_once_and_again_when_the_pickle_is_newer(tmp_pat
         ("symmetry", {"vertex_transforms": MIRROR + 0.5}, "whole numbers from 0 to 7, got 1.5"),
         ("texcoords", np.full((8, 2), 1.5), "texture coordinates must be from 0 to 1, got 1.5"),
         ("texcoords", np.zeros((8, 2), int), "texture coordinates must be .* of int64"),
-        ("geodists", np.zeros((8, 9), np.float32), r"expected a \(8, 8\) array of floats"),
+        ("geodists", np.zeros((8, 9), np.float32), r"must be \(8, 8\) numbers, got shape \(8, 9\)"),
+        ("geodists", np.zeros((8, 8), int), "got shape .* of int64"),
+        ("geodists", np.full((8, 8), -1.0), "distances must be from 0 to .*, got -1"),
+        ("geodists", np.full((8, 8), np.inf), "distances must be from 0 to .*, got inf"),
     ],
 )
 def test_files_of_another_form_are_refused(tmp_path, kind, content, told):
     write(tmp_path, **{kind: content})
     with pytest.raises(ValueError, match=told):
+        load_cse_mesh(tmp_path, NAME)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_distances_may_differ_there_and_back(tmp_path, order):
+    matrix = np.arange(64, dtype=np.float64).reshape(8, 8)
+    write(tmp_path, geodists=np.asarray(matrix, order=order))
+    distances = load_cse_mesh(tmp_path, NAME).distances
+    found = distances.lookup(*np.indices((8, 8)))
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, matrix)
+    with pytest.raises(ValueError, match="vertex 8 is out of range for distances of 8 vertices"):
+        distances.lookup([0], [8])
+
+
+def test_damaged_converted_distances_are_named(tmp_path):
+    write(tmp_path)
+    load_cse_mesh(tmp_path, NAME)
+    converted = mesh_paths(tmp_path, NAME)["geodists"].with_suffix(".float32.npy")
+    for content in (b"\x93NUMPY", converted.read_bytes()[:-200]):
+        converted.write_bytes(content)
+        with pytest.raises(ValueError, match=r"not a complete .npy file .*delete it"):
+            load_cse_mesh(tmp_path, NAME)
+    np.save(converted, np.zeros(28, np.float32))
+    with pytest.raises(ValueError, match=r"expected \(8, 8\) float32, got \(28,\)"):
         load_cse_mesh(tmp_path, NAME)
 
 

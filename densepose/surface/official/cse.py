@@ -5,7 +5,8 @@ Four pickles for a mesh of N vertices, below the folder ``meshes``, as detectron
 =====================================  ======================================================
 <name>.pkl                             {"vertices": (N, 3), "faces": (F, 3)}; zeros for SMPL,
                                        whose geometry has a licence of its own
-geodists/geodists_<name>.pkl           (N, N) floats: distances along the surface
+geodists/geodists_<name>.pkl           (N, N) floats: distances along the surface, converted
+                                       once to a float32 .npy file for mapping
 symmetry/symmetry_<name>.pkl           {"vertex_transforms": (N,)}: mirror image of each vertex
 texcoords/texcoords_<name>.pkl         (N, 2) in [0, 1]: place in one texture for all parts
 =====================================  ======================================================
@@ -24,11 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geodesics import GeodesicDistances
+from ..geodesics import checked_vertices
 from ..mesh import SurfaceMesh, check_mesh
+from .matlab import check_range
 from .pickles import load_numpy_pickle
-from .reading import check_range
-from .surface import MatrixDistances, Progress, convert_distance_matrix, no_progress, open_distances
+from .surface import is_newer, save_float32
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +52,29 @@ MESH_NAMES = (
 
 
 @dataclass(frozen=True)
+class MatrixDistances:
+    """All distances, which need not be the same there and back."""
+
+    matrix: np.ndarray  # (N, N) float32, from the row's vertex to the column's; a memory map
+
+    def lookup(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Distances of pairs: (P,) and (P,) vertices -> (P,) float32 metres; any equal shapes.
+
+        Raises:
+            ValueError: an index below 0 or not below the number of vertices, or not a whole number.
+        """
+        a, b = (checked_vertices(index, len(self.matrix)) for index in (a, b))
+        return np.asarray(self.matrix[tuple(np.broadcast_arrays(a, b))])
+
+
+@dataclass(frozen=True)
 class CseMesh:
     """What the files of one mesh hold; None for a file that is not there."""
 
     name: str
     num_vertices: int
     mesh: SurfaceMesh | None  # None also where the release has zeros instead of the geometry
-    distances: GeodesicDistances | MatrixDistances | None
+    distances: MatrixDistances | None
     mirror_vertex: NDArray[np.int64] | None  # (N,)
     texcoords: NDArray[np.float32] | None  # (N, 2) in [0, 1]
 
@@ -91,15 +108,12 @@ def num_vertices_in(name: str) -> int:
     return int(number)
 
 
-def load_cse_mesh(
-    folder: str | os.PathLike[str], name: str, *, on_progress: Progress = no_progress
-) -> CseMesh:
+def load_cse_mesh(folder: str | os.PathLike[str], name: str) -> CseMesh:
     """Read the files of one mesh that are there; distances are converted at the first call.
 
     Args:
         folder: the folder that has ``meshes``.
         name: such as "smpl_27554".
-        on_progress: is told how many more of the N * N distances are converted.
 
     Raises:
         FileNotFoundError: none of the files is there.
@@ -117,7 +131,7 @@ def load_cse_mesh(
         name=name,
         num_vertices=count,
         mesh=read_geometry(here["geometry"], count) if "geometry" in here else None,
-        distances=_distances(here.get("geodists"), converted, count, on_progress),
+        distances=open_distances(folder, name),
         mirror_vertex=read_mirror(here["symmetry"], count) if "symmetry" in here else None,
         texcoords=read_texcoords(here["texcoords"], count) if "texcoords" in here else None,
     )
@@ -170,16 +184,33 @@ def read_texcoords(path: str | os.PathLike[str], num_vertices: int) -> NDArray[n
     return found.astype(np.float32)
 
 
-def _distances(
-    pickled: Path | None, converted: Path, count: int, on_progress: Progress
-) -> GeodesicDistances | MatrixDistances | None:
-    newer = pickled is not None and (
-        not converted.is_file() or pickled.stat().st_mtime > converted.stat().st_mtime
-    )
-    if newer:
+def open_distances(folder: str | os.PathLike[str], name: str) -> MatrixDistances | None:
+    """Distances of a mesh, mapped into memory and converted at the first call; None without file.
+
+    Raises:
+        ValueError: a file is damaged or not of the form above.
+    """
+    pickled, converted = mesh_paths(folder, name)["geodists"], converted_geodists(folder, name)
+    count = num_vertices_in(name)
+    if not is_newer(converted, pickled):
+        if not pickled.is_file():
+            return None
         logger.info("converting %s to %s; this is done once", pickled, converted)
-        convert_distance_matrix(pickled, converted, count, on_progress=on_progress)
-    return open_distances(converted, count) if converted.is_file() else None
+        content = {"the distances": load_numpy_pickle(pickled)}
+        matrix = _array_of(pickled, content, "the distances", (count, count), "f")
+        save_float32(converted, matrix, np.finfo(np.float32).max, pickled)
+    try:
+        matrix = np.load(converted, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(
+            f"{converted}: not a complete .npy file ({error}); delete it, it is made again"
+        ) from error
+    if matrix.shape != (count, count) or matrix.dtype != np.float32:
+        raise ValueError(
+            f"{converted}: expected ({count}, {count}) float32, got {matrix.shape} {matrix.dtype};"
+            " delete it, it is made again"
+        )
+    return MatrixDistances(matrix)
 
 
 def _array_of(

@@ -1,24 +1,21 @@
 """Writing a surface in the form of the official files, for other evaluators to use.
 
 Shapes: M chart vertices, V mesh vertices, F triangles. Files are 1-based where MATLAB is, 0-based
-in the pickles; ``official``, ``uv_processed``, ``symmetry`` and ``cse_mesh`` say what each holds.
-
-Writing one float32 array as a pickle, piece by piece, for programs that read nothing else.
+in the pickles; ``surface``, ``uv_processed``, ``cse`` and ``..symmetry`` say what each holds.
 """
 
 from __future__ import annotations
 
-import math
 import os
 import pickle
-import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import savemat
 
+from densepose.files import atomic
 from densepose.structures.body_parts import NUM_PARTS
 
 from ..body import load_template
@@ -30,8 +27,8 @@ from .cse import mesh_paths
 from .surface import CHARTS_FILE, DISTANCE_FILE, DISTANCE_KEY, VERTEX_FILE
 from .uv_processed import UV_FILE
 
-# Values written at a time.
-_CHUNK = 1 << 22
+# Of a matrix, looked up at once: bounds the memory.
+_ROWS_AT_ONCE = 512
 # Tiles of the parts in one texture, column by column, as DensePose users exchange it.
 _TILE_ROWS, _TILE_COLUMNS = 6, 4
 
@@ -76,9 +73,8 @@ def write_official_files(
         charts["faces"] = uv_faces.astype(np.int32) + 1
     _write_mat(folder / CHARTS_FILE, charts)
     _write_mat(folder / VERTEX_FILE, {"index": mesh_vertex[:, None].astype(np.int32) + 1})
-    # A pickle because the form asks for one; this project itself reads it with numpy_pickle.
-    blocks = (distances_m[k : k + _CHUNK] for k in range(0, len(distances_m), _CHUNK))
-    write_array_pickle(folder / DISTANCE_FILE, (len(distances_m), 1), blocks, key=DISTANCE_KEY)
+    column = np.asarray(distances_m, "<f4").reshape(-1, 1)
+    write_pickle(folder / DISTANCE_FILE, {DISTANCE_KEY: column})
 
 
 def export_template(
@@ -88,7 +84,7 @@ def export_template(
 
     Args:
         folder: made when missing.
-        on_file: is told the name of each file before it is written.
+        on_file: gets the name of each file before it is written.
 
     Returns:
         The files; those of the mesh are called ``template_<V>``.
@@ -126,7 +122,7 @@ def export_surface(
         mirror_vertex: (V,) vertex at the mirrored place.
         distances: between the V vertices.
         name: of the mesh in the files of embedding models; ends in V.
-        on_file: is told the name of each file before it is written.
+        on_file: gets the name of each file before it is written.
 
     Returns:
         The files.
@@ -151,14 +147,17 @@ def export_surface(
     on_file(SYMMETRY_FILE)
     _write_mat(folder / SYMMETRY_FILE, symmetry_tables(symmetry))
     on_file(mesh_files["geodists"].name)
-    write_array_pickle(mesh_files["geodists"], (count, count), _matrix_rows(distances))
+    matrix, every = np.empty((count, count), np.float32), np.arange(count)
+    for rows in np.array_split(every, count // _ROWS_AT_ONCE + 1):
+        matrix[rows] = distances.lookup(rows[:, None], every)
+    write_pickle(mesh_files["geodists"], matrix)
     for kind, content in (
         ("geometry", {"vertices": mesh.vertices_m, "faces": mesh.faces.astype(np.int64)}),
         ("symmetry", {"vertex_transforms": np.asarray(mirror_vertex, np.int64)}),
         ("texcoords", texture_coordinates(atlas)),
     ):
         on_file(mesh_files[kind].name)
-        _write_whole(mesh_files[kind], lambda path, content=content: _dump(path, content))
+        write_pickle(mesh_files[kind], content)
     charts = (CHARTS_FILE, VERTEX_FILE, DISTANCE_FILE, UV_FILE, SYMMETRY_FILE)
     return [*(folder / file for file in charts), *mesh_files.values()]
 
@@ -206,83 +205,15 @@ def _uv_processed(atlas: ChartAtlas) -> dict[str, NDArray]:
     }
 
 
-def _matrix_rows(distances: GeodesicDistances) -> Iterator[NDArray[np.float32]]:
-    """The whole matrix, some rows at a time."""
-    count = distances.num_vertices
-    every = np.arange(count)
-    rows_at_once = max(1, _CHUNK // count)
-    for start in range(0, count, rows_at_once):
-        yield distances.lookup(every[start : start + rows_at_once, None], every)
-
-
 def _write_mat(path: Path, content: dict[str, NDArray]) -> None:
-    def save(temporary: Path) -> None:
+    with atomic(path) as temporary:
         savemat(temporary, content, appendmat=False, do_compression=True)
 
-    _write_whole(path, save)
 
-
-def _dump(path: Path, content: object) -> None:
-    with open(path, "wb") as file:
-        pickle.dump(content, file, protocol=4)
-
-
-def _write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-_EMPTY_ARRAY = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
-_FLOAT32 = b"cnumpy\ndtype\nX\x02\x00\x00\x00f4\x89\x88\x87R"
-_LITTLE_ENDIAN = b"(K\x03X\x01\x00\x00\x00<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
-
-
-def write_array_pickle(
-    path: str | os.PathLike[str],
-    shape: tuple[int, ...],
-    blocks: Iterable[NDArray[np.float32]],
-    *,
-    key: str | None = None,
-) -> None:
-    """Write what ``pickle.dump`` writes for a float32 array, whole or not at all.
-
-    Args:
-        path: the file.
-        shape: of the array.
-        blocks: its values in C order, some at a time.
-        key: write a dict with the array under this key.
-
-    Raises:
-        ValueError: the blocks have more or fewer values than the shape.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    size = math.prod(shape)
-    sides = b"".join(b"J" + struct.pack("<i", side) for side in shape)
-    # What follows is a program for the stack machine of pickle, protocol 4: make an empty array,
-    # then give it its version, shape, type, order and bytes.
-    head = b"\x80\x04" + (b"}" + _text(key) if key is not None else b"")
-    head += _EMPTY_ARRAY + b"(K\x01(" + sides + b"t" + _FLOAT32 + _LITTLE_ENDIAN + b"\x89"
-    head += b"\x8e" + struct.pack("<Q", 4 * size)
-    written = 0
-    try:
-        with open(temporary, "wb") as file:
-            file.write(head)
-            for block in blocks:
-                file.write(np.ascontiguousarray(block, "<f4").tobytes())
-                written += block.size
-            file.write(b"tb" + (b"s." if key is not None else b"."))
-        if written != size:
-            raise ValueError(f"{path}: shape {shape} needs {size} values, got {written}")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _text(text: str) -> bytes:
-    coded = text.encode("utf-8")
-    return b"X" + struct.pack("<I", len(coded)) + coded
+def write_pickle(path: Path, content: object) -> None:
+    """Write a pickle that programs with any NumPy read, whole or not at all."""
+    # NumPy 2 names its modules in a way that older ones do not know. In protocol 3 names stand as
+    # they are, without a length that would have to change with them.
+    names = (b"cnumpy._core.", b"cnumpy.core.")
+    with atomic(path) as temporary:
+        temporary.write_bytes(pickle.dumps(content, protocol=3).replace(*names))

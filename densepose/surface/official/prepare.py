@@ -1,18 +1,13 @@
-"""The official files: what each is for, where it is to be had, under which licence.
+"""The official files: their purpose, source and licence; checking and converting those present.
 
-Nothing is fetched by this project. Sizes and hashes that are not known are ``None``.
-
-Check the official files that are at hand and convert them once.
-
-Each file is looked at (web page, archive), hashed, compared with what is known of it, read with all
-checks and, if it is large, converted to the form that is mapped into memory. ``prepared.json``
-beside the files notes what was done, so that a second run, or one after an interruption, goes on
-with the files that are left.
+Nothing is fetched by this project. Each file is recognised (web page, archive), hashed, compared
+with what is known of it, read with all checks and, if it is large, converted to the form that is
+mapped into memory. ``prepared.json`` beside the files notes what was done, so that a second run, or
+one after an interruption, resumes with the remaining files.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -20,32 +15,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from densepose.files import atomic, refuse_wrong_kind, sha256, to_json
+
+from ..geodesics import packed_size
 from ..symmetry import SYMMETRY_FILE, load_uv_symmetry
 from .cse import (
     MESH_FOLDER,
     MESH_NAMES,
-    load_cse_mesh,
     mesh_paths,
     num_vertices_in,
+    open_distances,
     read_geometry,
     read_mirror,
     read_texcoords,
 )
-from .pickles import open_numpy_pickle
-from .reading import refuse_wrong_kind
 from .surface import (
     CHARTS_FILE,
     CONVERTED_FILE,
     DISTANCE_FILE,
     NUM_VERTICES,
     VERTEX_FILE,
-    MatrixDistances,
-    Progress,
-    converted_distances,
-    no_progress,
-    num_vertices_of,
+    convert_distances,
+    is_newer,
     read_charts,
-    stored_distances,
+    vertices_of_distances,
 )
 from .uv_processed import UV_FILE, chart_turns, read_uv_processed
 
@@ -146,7 +139,6 @@ def _mesh_files(name: str) -> Iterable[OfficialFile]:
 
 SCHEMA = 1
 MANIFEST = "prepared.json"
-_HASH_PIECE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -162,14 +154,17 @@ class Prepared:
 
 
 def prepare_file(
-    folder: str | os.PathLike[str], file: OfficialFile, *, on_progress: Progress = no_progress
+    folder: str | os.PathLike[str],
+    file: OfficialFile,
+    *,
+    on_progress: Callable[[int], None] | None = None,
 ) -> Prepared:
     """Check one file, convert it where it is large, and note it in the manifest.
 
     Args:
         folder: of the official files.
         file: which of them.
-        on_progress: is told how many more bytes are done, of ``work_bytes``.
+        on_progress: gets how many more bytes are hashed.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -179,13 +174,13 @@ def prepare_file(
     path = folder / file.path
     refuse_wrong_kind(path)
     before = path.stat()
-    digest = _sha256(path, on_progress)
+    digest = sha256(path, on_progress=on_progress)
     notes = []
     if file.size_bytes is not None and before.st_size != file.size_bytes:
         notes.append(f"{before.st_size:,} bytes instead of the known {file.size_bytes:,}")
     if file.sha256 is not None and digest != file.sha256:
         notes.append("another sha256 than the known copy")
-    holds, unusual = _read(folder, file, on_progress)
+    holds, unusual = _read(folder, file)
     made = Prepared(
         file.path,
         before.st_size,
@@ -196,12 +191,6 @@ def prepare_file(
     )
     _note(folder, made)
     return made
-
-
-def work_bytes(folder: str | os.PathLike[str], file: OfficialFile) -> int:
-    """What ``on_progress`` of ``prepare_file`` counts up to: a file is read, a large one twice."""
-    size = (Path(folder) / file.path).stat().st_size
-    return size * (2 if file.converted else 1)
 
 
 def already_prepared(folder: str | os.PathLike[str], file: OfficialFile) -> Prepared | None:
@@ -220,13 +209,13 @@ def already_prepared(folder: str | os.PathLike[str], file: OfficialFile) -> Prep
     return noted if file.converted else None
 
 
-def _read(folder: Path, file: OfficialFile, on_progress: Progress) -> tuple[str, str]:
+def _read(folder: Path, file: OfficialFile) -> tuple[str, str]:
     """Read a file with all checks: what it holds, and what is unusual about it."""
     path = folder / file.path
     if file.path in (CHARTS_FILE, VERTEX_FILE):
         return _read_charts(folder)
     if file.path == DISTANCE_FILE:
-        return _convert_distances(folder, on_progress)
+        return _convert_distances(folder)
     if file.path == SYMMETRY_FILE:
         table = load_uv_symmetry(path).uv_table
         outside = int(((table < 0) | (table > 1)).sum())
@@ -237,7 +226,7 @@ def _read(folder: Path, file: OfficialFile, on_progress: Progress) -> tuple[str,
         folds = int(chart_turns(atlas)[1].sum())
         note = f"{folds} triangles are folded over" if folds else ""
         return f"{len(atlas.uv)} chart vertices, {len(atlas.uv_faces)} triangles", note
-    return _read_mesh_file(folder, file, on_progress)
+    return _read_mesh_file(folder, file)
 
 
 def _read_charts(folder: Path) -> tuple[str, str]:
@@ -253,21 +242,18 @@ def _another_mesh(count: int) -> str:
     return f"another mesh than the official {NUM_VERTICES}: evaluate with {options}"
 
 
-def _convert_distances(folder: Path, on_progress: Progress) -> tuple[str, str]:
-    distances = stored_distances(folder / DISTANCE_FILE)
-    count = num_vertices_of(distances.size)
+def _convert_distances(folder: Path) -> tuple[str, str]:
+    converted = folder / CONVERTED_FILE
+    if not is_newer(converted, folder / DISTANCE_FILE):
+        convert_distances(folder / DISTANCE_FILE, converted)
+    count = vertices_of_distances(converted)
     if count is None:
-        raise ValueError(
-            f"{folder / DISTANCE_FILE}: no mesh has {distances.size:,} distances between its"
-            " vertices; the file is not whole, fetch it again"
-        )
-    width = distances.dtype.itemsize
-    converted_distances(folder, count, on_progress=lambda n: on_progress(n * width))
+        raise ValueError(f"{converted}: damaged; delete it, it is made again")
     note = "" if count == NUM_VERTICES else _another_mesh(count)
-    return f"{distances.size:,} distances of {count} vertices, {distances.dtype}", note
+    return f"{packed_size(count):,} distances of {count} vertices", note
 
 
-def _read_mesh_file(folder: Path, file: OfficialFile, on_progress: Progress) -> tuple[str, str]:
+def _read_mesh_file(folder: Path, file: OfficialFile) -> tuple[str, str]:
     name, path = file.group, folder / file.path
     kind = next(kind for kind, known in mesh_paths(folder, name).items() if known == path)
     count = num_vertices_in(name)
@@ -282,20 +268,8 @@ def _read_mesh_file(folder: Path, file: OfficialFile, on_progress: Progress) -> 
     if kind == "texcoords":
         read_texcoords(path, count)
         return f"{count} places in a texture", ""
-    width = open_numpy_pickle(path).dtype.itemsize
-    mesh = load_cse_mesh(folder, name, on_progress=lambda n: on_progress(n * width))
-    whole = isinstance(mesh.distances, MatrixDistances)
-    note = "not symmetric, kept as a whole matrix" if whole else ""
-    return f"distances of {count} vertices", note
-
-
-def _sha256(path: Path, on_progress: Callable[[int], None]) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while piece := file.read(_HASH_PIECE):
-            digest.update(piece)
-            on_progress(len(piece))
-    return digest.hexdigest()
+    open_distances(folder, name)
+    return f"distances of {count} vertices", ""
 
 
 def _read_manifest(folder: Path) -> dict[str, Prepared]:
@@ -316,6 +290,5 @@ def _read_manifest(folder: Path) -> dict[str, Prepared]:
 def _note(folder: Path, made: Prepared) -> None:
     entries = _read_manifest(folder) | {made.path: made}
     content = {"schema": SCHEMA, "files": [asdict(entries[name]) for name in sorted(entries)]}
-    temporary = folder / f".{MANIFEST}.{os.getpid()}.tmp"
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / MANIFEST)
+    with atomic(folder / MANIFEST) as temporary:
+        temporary.write_text(to_json(content) + "\n", encoding="utf-8")

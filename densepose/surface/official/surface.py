@@ -10,47 +10,39 @@ Pdist_matrix.pkl            {"Pdist_matrix": (V (V - 1) / 2, 1)}: distances in m
                             triangle row by row
 ==========================  =====================================================================
 
-The distances are converted once to a float32 array, out of which single values are read.
+The distances are converted once to a float32 .npy file that is mapped into memory.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from densepose.files import atomic, refuse_wrong_kind
 from densepose.structures.body_parts import NUM_PARTS
 
 from ..chart_search import VertexSearch
 from ..evaluation_surface import EvaluationSurface
-from ..geodesics import GeodesicDistances, checked_vertices, default_cache_dir, packed_size
-from .pickles import StoredArray, open_numpy_pickle
-from .reading import BELONGS_HERE, check_range, read_columns, refuse_wrong_kind
+from ..geodesics import GeodesicDistances, default_cache_dir, num_vertices_of, packed_size
+from .matlab import BELONGS_HERE, check_range, read_columns
+from .pickles import load_numpy_pickle
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int], None]  # gets how many more values are done
-
-
-def no_progress(_: int) -> None:
-    """Do nothing."""
-
-
-SURFACE_NAME = "smpl_27554"
 NUM_VERTICES = 27554
 CHARTS_FILE = "SMPL_subdiv.mat"
 VERTEX_FILE = "SMPL_SUBDIV_TRANSFORM.mat"
 DISTANCE_FILE = "Pdist_matrix.pkl"
 CONVERTED_FILE = "Pdist_matrix.float32.npy"
+DISTANCE_KEY = "Pdist_matrix"
+# No two points of a body are farther apart along its skin; larger values are not metres.
+LARGEST_DISTANCE_M = 10.0
 
 
 @dataclass(frozen=True)
@@ -95,9 +87,9 @@ def load_official_surface(
 ) -> EvaluationSurface:
     """The official evaluation surface from its three files.
 
-    The first call converts the distances, a few megabytes at a time, and keeps the result beside
-    them, or in the cache where that folder can not be written. Later calls take milliseconds and
-    need only the result.
+    The first call converts the distances, which needs about three times their size in memory, and
+    keeps the result beside them, or in the cache where that folder cannot be written. Later calls
+    take milliseconds and need only the result.
 
     Args:
         data_dir: folder of the files.
@@ -112,23 +104,14 @@ def load_official_surface(
     folder = Path(data_dir)
     charts = read_charts(folder / CHARTS_FILE, folder / VERTEX_FILE, num_vertices)
     path = converted_distances(folder, num_vertices, None if cache_dir is None else Path(cache_dir))
-    _check_mesh(path, num_vertices)
-    name = SURFACE_NAME if num_vertices == NUM_VERTICES else f"smpl_{num_vertices}"
-    return EvaluationSurface(name, charts, GeodesicDistances.open(path, num_vertices))
-
-
-def _check_mesh(path: Path, num_vertices: int) -> None:
-    """Refuse the distances of another mesh, and say how it would be named."""
-    try:
-        size = np.load(path, mmap_mode="r", allow_pickle=False).size
-    except (ValueError, EOFError):
-        return  # damaged: opening it says so
-    found = num_vertices_of(size)
+    found = vertices_of_distances(path)
     if found not in (None, num_vertices):
         raise ValueError(
             f"{path}: distances of a mesh of {found} vertices, the surface smpl_{num_vertices} has"
             f" {num_vertices}; to score on the mesh of this folder name the surface smpl_{found}"
         )
+    name = f"smpl_{num_vertices}"
+    return EvaluationSurface(name, charts, GeodesicDistances.open(path, num_vertices))
 
 
 def read_charts(
@@ -168,239 +151,91 @@ def read_charts(
     )
 
 
-def converted_distances(
-    folder: Path,
-    num_vertices: int,
-    cache_dir: Path | None = None,
-    *,
-    on_progress: Progress = no_progress,
-) -> Path:
+def vertices_of_distances(path: Path) -> int | None:
+    """V of a converted file; None where it is damaged or no mesh has so many distances."""
+    try:
+        return num_vertices_of(np.load(path, mmap_mode="r", allow_pickle=False).size)
+    except (ValueError, EOFError):
+        return None
+
+
+def converted_distances(folder: Path, num_vertices: int, cache_dir: Path | None = None) -> Path:
     """Path of the converted distances, made now unless they are newer than the pickle.
 
     Args:
         folder: where Pdist_matrix.pkl lies, or what an earlier call made of it.
         num_vertices: V.
         cache_dir: where to keep the result if not beside the pickle.
-        on_progress: as for ``convert_distances``.
 
     Raises:
         FileNotFoundError: neither the pickle nor the result is there.
         ValueError: the pickle is damaged or not of this form.
     """
     pickled, beside = folder / DISTANCE_FILE, folder / CONVERTED_FILE
-    writable = os.access(folder, os.W_OK) and cache_dir is None
     in_cache = (cache_dir or default_cache_dir()) / f"{num_vertices}_{CONVERTED_FILE}"
     for path in (beside, in_cache):
-        if path.is_file() and not (
-            pickled.is_file() and pickled.stat().st_mtime > path.stat().st_mtime
-        ):
+        if is_newer(path, pickled):
             return path
     refuse_wrong_kind(pickled, f"{CONVERTED_FILE} is not there either; {BELONGS_HERE}")
-    path = beside if writable else in_cache
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = beside if os.access(folder, os.W_OK) and cache_dir is None else in_cache
     logger.info("converting %s to %s; this is done once", pickled, path)
-    convert_distances(pickled, path, num_vertices, on_progress=on_progress)
+    convert_distances(pickled, path, num_vertices)
     return path
 
 
-logger = logging.getLogger(__name__)
-
-DISTANCE_KEY = "Pdist_matrix"
-# No two points of a body are farther apart along its skin; larger values are not metres.
-LARGEST_DISTANCE_M = 10.0
-# Values read, checked and written at a time.
-_CHUNK = 1 << 22
-# Rows of a matrix that are compared with its columns at a time.
-_ROWS = 512
+def is_newer(converted: Path, source: Path) -> bool:
+    """Whether the result of a conversion is there, and its source is not younger."""
+    if not converted.is_file():
+        return False
+    return not source.is_file() or source.stat().st_mtime <= converted.stat().st_mtime
 
 
-@dataclass(frozen=True)
-class MatrixDistances:
-    """Distances that differ between there and back; ``matrix`` may be a memory map."""
-
-    matrix: np.ndarray  # (V, V) float32, from the row's vertex to the column's
-
-    @property
-    def num_vertices(self) -> int:
-        """V."""
-        return len(self.matrix)
-
-    def lookup(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Distances of pairs: (P,) and (P,) vertices -> (P,) float32 metres; any equal shapes.
-
-        Raises:
-            ValueError: an index below 0 or not below the number of vertices, or not a whole number.
-        """
-        a, b = (checked_vertices(index, self.num_vertices) for index in (a, b))
-        return np.asarray(self.matrix[tuple(np.broadcast_arrays(a, b))])
-
-
-def stored_distances(source: str | os.PathLike[str]) -> StoredArray:
-    """The packed distances of Pdist_matrix.pkl, not read yet.
-
-    Raises:
-        FileNotFoundError: no such pickle.
-        ValueError: it is damaged, or holds something else.
-    """
-    content = open_numpy_pickle(source)
-    found = content.get(DISTANCE_KEY) if isinstance(content, dict) else None
-    if not isinstance(found, StoredArray):
-        keys = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{source}: expected a dict with the array {DISTANCE_KEY!r}, got {keys}")
-    return found
-
-
-def num_vertices_of(num_distances: int) -> int | None:
-    """V for V (V - 1) / 2 distances; None where no number of vertices has so many."""
-    count = (1 + math.isqrt(1 + 8 * num_distances)) // 2
-    return count if packed_size(count) == num_distances else None
-
-
-def convert_distances(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    num_vertices: int,
-    *,
-    on_progress: Progress = no_progress,
-) -> None:
+def convert_distances(source: Path, target: Path, num_vertices: int | None = None) -> None:
     """Write Pdist_matrix.pkl as a packed float32 .npy file, whole or not at all.
 
     Args:
         source: the pickle.
         target: the .npy file.
-        num_vertices: V.
-        on_progress: is told how many more of the V (V - 1) / 2 values are written.
+        num_vertices: V; None for any mesh.
 
     Raises:
         FileNotFoundError: no such pickle.
-        ValueError: it does not hold the distances of ``num_vertices`` vertices in metres.
+        ValueError: it is damaged or does not hold the distances of ``num_vertices`` vertices in
+            metres.
     """
-    distances = stored_distances(source)
-    column = distances.size == max(distances.shape, default=0)
-    if distances.size != packed_size(num_vertices) or not column or distances.dtype.kind != "f":
-        fits = num_vertices_of(distances.size)
-        meaning = f", as of {fits} vertices" if fits else ""
-        raise ValueError(
-            f"{source}: expected {packed_size(num_vertices)} distances of {num_vertices} vertices,"
-            f" got shape {distances.shape} of {distances.dtype}{meaning}"
+    content = load_numpy_pickle(source)
+    found = content.get(DISTANCE_KEY) if isinstance(content, dict) else None
+    if not isinstance(found, np.ndarray):
+        keys = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
+        raise ValueError(f"{source}: expected a dict with the array {DISTANCE_KEY!r}, got {keys}")
+    fits = num_vertices_of(found.size)
+    column = found.size == max(found.shape, default=0)
+    if fits is None or fits != (num_vertices or fits) or not column or found.dtype.kind != "f":
+        wanted = (
+            f"{packed_size(num_vertices)} distances of {num_vertices} vertices"
+            if num_vertices
+            else "one column of V (V - 1) / 2 distances"
         )
-    if distances.dtype.itemsize > 4:
-        logger.warning("%s: holds %s values, they are kept as float32", source, distances.dtype)
-    with _new_array_file(Path(target), (distances.size,)) as file:
-        _copy_checked(distances, file, str(source), LARGEST_DISTANCE_M, on_progress)
+        meaning = f", as of {fits} vertices" if fits else ", which no mesh has"
+        raise ValueError(
+            f"{source}: expected {wanted}, got shape {found.shape} of {found.dtype}{meaning}"
+        )
+    save_float32(target, found.reshape(-1), LARGEST_DISTANCE_M, source)
 
 
-def convert_distance_matrix(
-    source: str | os.PathLike[str],
-    target: str | os.PathLike[str],
-    num_vertices: int | None = None,
-    *,
-    on_progress: Progress = no_progress,
-) -> bool:
-    """Write geodists_<mesh>.pkl as a .npy file, whole or not at all.
-
-    Needs the size of the matrix on disk for a moment, beside the result.
-
-    Args:
-        source: the pickle, an array (V, V).
-        target: the .npy file: (V (V - 1) / 2,) if the matrix is symmetric to the last bit with
-            zeros on the diagonal, else (V, V).
-        num_vertices: V, where it is known.
-        on_progress: is told how many more of the V * V values are read.
-
-    Returns:
-        Whether the matrix is symmetric.
+def save_float32(target: Path, values: NDArray[np.floating], largest: float, source: Path) -> None:
+    """Write distances from 0 to ``largest`` as a .npy file, whole or not at all.
 
     Raises:
-        FileNotFoundError: no such pickle.
-        ValueError: it holds something else, or distances that are negative or not finite.
+        ValueError: a distance out of this range, of the file ``source``.
     """
-    matrix = open_numpy_pickle(source)
-    shape = matrix.shape if isinstance(matrix, StoredArray) else None
-    square = shape is not None and len(shape) == 2 and shape[0] == shape[1] > 0
-    if not square or matrix.dtype.kind != "f" or shape[0] != (num_vertices or shape[0]):
-        got = f"shape {shape} of {matrix.dtype}" if shape is not None else type(matrix).__name__
-        wanted = num_vertices or "V"
-        raise ValueError(f"{source}: expected a ({wanted}, {wanted}) array of floats, got {got}")
-    target, count = Path(target), shape[0]
-    whole = target.with_name(f".{target.name}.{os.getpid()}.matrix")
-    try:
-        with _new_array_file(whole, shape, fortran=matrix.fortran) as file:
-            _copy_checked(matrix, file, str(source), np.finfo(np.float32).max, on_progress)
-        if symmetric := _is_symmetric(whole, count):
-            with _new_array_file(target, (packed_size(count),)) as file:
-                for rows, start in _row_blocks(whole, count):
-                    below = np.arange(count) < np.arange(start, start + len(rows))[:, None]
-                    file.write(rows[below].tobytes())
-        else:
-            logger.warning("%s: not symmetric; kept as a whole matrix", source)
-            os.replace(whole, target)
-    finally:
-        whole.unlink(missing_ok=True)
-    return symmetric
-
-
-def open_distances(
-    path: str | os.PathLike[str], num_vertices: int
-) -> GeodesicDistances | MatrixDistances:
-    """Map a file of either form into memory.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not of ``num_vertices`` vertices.
-    """
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not a complete .npy file ({error}); convert it again") from error
-    if array.dtype == np.float32 and array.shape == (num_vertices, num_vertices):
-        return MatrixDistances(array)
-    return GeodesicDistances.open(path, num_vertices)
-
-
-@contextmanager
-def _new_array_file(
-    path: Path, shape: tuple[int, ...], *, fortran: bool = False
-) -> Iterator[BinaryIO]:
-    """A float32 .npy file to write values into; it gets its name when they are all there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    header = {"descr": "<f4", "fortran_order": fortran, "shape": shape}
-    try:
-        with open(temporary, "wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _copy_checked(
-    values: StoredArray, file: BinaryIO, source: str, largest: float, on_progress: Progress
-) -> None:
-    for block in values.blocks(_CHUNK):
-        wrong = ~((block >= 0) & (block <= largest))
-        if wrong.any():
-            raise ValueError(
-                f"{source}: distances must be from 0 to {largest:g}, got {block[wrong][0]}"
-                f" ({int(wrong.sum())} wrong values among {len(block)})"
-            )
-        file.write(block.astype("<f4", copy=False).tobytes())
-        on_progress(len(block))
-
-
-def _row_blocks(path: Path, count: int) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """The first ``count`` rows of a (V, V) .npy file and where they start, some at a time."""
-    for start in range(0, count, _ROWS):
-        # Mapped anew each time, so that the pages of the last turn are let go.
-        yield np.load(path, mmap_mode="r")[start : min(start + _ROWS, count)], start
-
-
-def _is_symmetric(path: Path, count: int) -> bool:
-    for rows, start in _row_blocks(path, count):
-        stop = start + len(rows)
-        if rows[:, start:].diagonal().any():
-            return False
-        for columns, first in _row_blocks(path, stop):
-            if not np.array_equal(rows[:, first : first + len(columns)], columns[:, start:stop].T):
-                return False
-    return True
+    if values.size and not (values.min() >= 0 and values.max() <= largest):  # nan fails, too
+        wrong = values[~((values >= 0) & (values <= largest))]
+        raise ValueError(
+            f"{source}: distances must be from 0 to {largest:g}, got {wrong[0]} ({len(wrong)} wrong"
+            f" values among {values.size})"
+        )
+    if values.dtype.itemsize > 4:
+        logger.warning("%s: holds %s values, they are kept as float32", source, values.dtype)
+    with atomic(target) as temporary:
+        np.save(temporary, values.astype("<f4", copy=False))

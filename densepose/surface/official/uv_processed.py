@@ -24,7 +24,7 @@ from densepose.structures.body_parts import NUM_PARTS
 
 from ..charts import ChartAtlas
 from ..mesh import SurfaceMesh, plane_areas
-from .reading import as_column, check_range, read_mat
+from .matlab import as_column, check_range, read_mat
 
 UV_FILE = "UV_Processed.mat"
 _KEYS = ("All_Faces", "All_FaceIndices", "All_U_norm", "All_V_norm", "All_vertices")
