@@ -137,5 +137,5 @@ def test_photos_of_another_size_are_refused(files, capsys):
 
 def test_both_files_have_to_be_named(files, capsys):
     for words in (["--gt", files["truth"]], ["--oracle", "part"], ["--results-json", "x.json"]):
-        assert main(["evaluate", *words, "--config-file", "quick/synthetic_cpu"]) == 1
+        assert main(["evaluate", *words, "--config-file", "cpu/densepose_rcnn"]) == 1
         assert "need both --predictions and --annotations" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 R50 = "densepose_rcnn_R_50_FPN_s1x"
-DEMO = "synthetic/efficientnet_lite0_fpn_cpu"
+DEMO = "cpu/densepose_rcnn"
 NEAR_PERSON, ANYWHERE = "near", "anywhere"
 
 # A model small enough that a run takes well under a second; for --quick and tests.

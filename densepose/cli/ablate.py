@@ -11,7 +11,7 @@ from .parser import add_config_pairs
 
 HELP = "train and score a list of experiments, and write one table"
 EXAMPLE = """\
-the paper's table on a CPU     densepose ablate --experiments ablation/paper_table_cpu.yaml
+the paper's table on a CPU     densepose ablate --experiments tools/ablate/paper_table_cpu.yaml
 all rows from one start        densepose ablate --experiments FILE.yaml MODEL.WEIGHTS start.pth
 what would be run              densepose ablate --experiments FILE.yaml --dry-run
 some rows, elsewhere           densepose ablate --experiments FILE.yaml --only rcnn --output DIR
@@ -22,7 +22,7 @@ An interrupted command goes on where it stopped when it is given again."""
 def add_arguments(parser: ArgumentParser) -> None:
     """Which experiments, and where to."""
     add = parser.add_argument
-    add("--experiments", required=True, metavar="FILE", help="YAML list of rows, or a shipped one")
+    add("--experiments", required=True, metavar="FILE", help="YAML list of rows")
     add(
         "--output",
         type=Path,
@@ -41,10 +41,9 @@ def run(args: Namespace) -> int:
     from densepose.ablation.experiments import chosen, read_experiments
     from densepose.ablation.runs import check_runs, command_lines, run_all
     from densepose.ablation.table import write_table
-    from densepose.config import find_config
     from densepose.engine.logs import setup_logging
 
-    experiments = read_experiments(find_config(args.experiments), list(args.opts))
+    experiments = read_experiments(Path(args.experiments), list(args.opts))
     output = args.output or Path("output/ablation") / Path(args.experiments).stem
     rows = chosen(experiments, args.only)
     if args.dry_run:

@@ -52,8 +52,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--config-file",
         default="",
         metavar="FILE",
-        help="another config (default: synthetic/fine_tune_cpu.yaml, from scratch"
-        " synthetic/efficientnet_lite0_fpn_cpu.yaml)",
+        help="another config (default: cpu/fine_tune.yaml, from scratch cpu/densepose_rcnn.yaml)",
     )
 
 

@@ -8,7 +8,7 @@ from .parser import add_config_pairs
 
 HELP = "make dense annotations: by a teacher, by a baseline, or from a synthetic set's truth"
 EXAMPLE = """\
-densepose inpaint --config-file configs/teacher/lite0_cpu.yaml --weights teacher.pth --out inpainted
+densepose inpaint --config-file configs/cpu/teacher.yaml --weights teacher.pth --out inpainted
 densepose inpaint --config-file F --weights W --dataset NAME --out DIR --truth DIR   # how right?
 densepose inpaint --method truth --config-file F --truth DIR --out DIR   # of a synthetic set
 densepose inpaint --method smooth --dataset densepose_synthetic_train --out inpainted_smooth"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,39 @@ from detectron2.config import CfgNode
 
 from .keys import REMOVED, get_densepose_cfg
 
+logger = logging.getLogger(__name__)
+
 PACKAGE = Path(__file__).parents[1]
+# Shipped configs of earlier versions -> their names now.
+RENAMED = {
+    "synthetic/efficientnet_lite0_fpn_cpu": "cpu/densepose_rcnn",
+    "synthetic/shipped_cpu": "cpu/shipped",
+    "synthetic/fine_tune_cpu": "cpu/fine_tune",
+    "synthetic/multitask_masks_cpu": "cpu/multitask_masks",
+    "synthetic/multitask_keypoints_cpu": "cpu/multitask_keypoints",
+    "synthetic/multitask_masks_keypoints_cpu": "cpu/multitask_masks_keypoints",
+    "synthetic/cascade_densepose_cpu": "cpu/cascade_densepose",
+    "synthetic/cascade_masks_cpu": "cpu/cascade_masks",
+    "synthetic/cascade_keypoints_cpu": "cpu/cascade_keypoints",
+    "synthetic/cascade_masks_keypoints_cpu": "cpu/cascade_masks_keypoints",
+    "dp_fcn/lite0_cpu": "cpu/dp_fcn",
+    "teacher/lite0_cpu": "cpu/teacher",
+    "distilled/densepose_rcnn_lite0_cpu": "cpu/densepose_rcnn_distilled",
+    "distilled/cascade_keypoints_lite0_cpu": "cpu/cascade_keypoints_distilled",
+}
+_DISTILLED = "DATASETS.INPAINTED inpainted"
+_STAR = "MODEL.DP_FCN.CROPS True MODEL.DP_FCN.CROP_SIZE 192 MODEL.DP_FCN.FIGURE_GROUND multiply"
+# Shipped configs of earlier versions -> the config and the keys that give the same.
+REPLACED = {
+    "distilled/densepose_rcnn_R_50_FPN_s1x_legacy": (
+        f"densepose_rcnn_R_50_FPN_s1x_legacy {_DISTILLED}/densepose_coco_2014"
+    ),
+    "distilled/dp_fcn_R_50_FPN_s1x": f"dp_fcn/R_50_FPN_s1x {_DISTILLED}/densepose_coco_2014",
+    "distilled/dp_fcn_lite0_cpu": f"cpu/dp_fcn {_DISTILLED}/densepose_synthetic_train",
+    "dp_fcn/crops_figure_ground_lite0_cpu": f"cpu/dp_fcn {_STAR}",
+    "teacher/R_50_FPN_colours_s1x": "teacher/R_50_FPN_s1x MODEL.DP_FCN.FIGURE_GROUND multiply",
+}
+_R_101 = "MODEL.RESNETS.DEPTH 101 MODEL.WEIGHTS detectron2://ImageNetPretrained/MSRA/R-101.pkl"
 
 
 def load_config(path: str | None = None, opts: list[str] | None = None) -> CfgNode:
@@ -94,9 +127,8 @@ def config_dir() -> Path:
 def config_names() -> list[str]:
     """Names of all shipped configs that can be run, relative to their folder; not the bases."""
     folder = config_dir()
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml"))
-    runnable = (name for name in names if not name.startswith("ablation/"))
-    return sorted(name for name in runnable if not name.rpartition("/")[2].startswith("Base-"))
+    runnable = (path for path in folder.rglob("*.yaml") if not path.name.startswith("Base-"))
+    return sorted(path.relative_to(folder).as_posix() for path in runnable)
 
 
 def find_config(name: str) -> str:
@@ -104,23 +136,35 @@ def find_config(name: str) -> str:
 
     Args:
         name: a path, or a name as ``config_names`` gives it, with or without ``configs/`` before
-            and ``.yaml`` behind it.
+            and ``.yaml`` behind it. Names of earlier versions are understood.
 
     Raises:
         FileNotFoundError: neither exists; the message has the nearest shipped name.
     """
     if Path(name).is_file():
         return name
-    short = name.removeprefix("configs/").removesuffix(".yaml") + ".yaml"
-    shipped = config_dir() / short
+    short = name.removeprefix("configs/").removesuffix(".yaml")
+    if short in RENAMED:
+        logger.info("config %s was renamed to %s", name, RENAMED[short])
+        short = RENAMED[short]
+    shipped = config_dir() / f"{short}.yaml"
     if not Path(name).is_absolute() and shipped.is_file():
         return str(shipped)
-    close = difflib.get_close_matches(short, config_names(), n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]}?" if close else f"Shipped are: {', '.join(config_names())}"
     raise FileNotFoundError(
         f"config file {name!r} does not exist (working folder: {Path.cwd()}), nor does a config of"
-        f" that name come with the package; {hint}"
+        f" that name come with the package; {_hint(short)}"
     )
+
+
+def _hint(name: str) -> str:
+    """What to use in place of a shipped config that does not exist."""
+    names = config_names()
+    if name in REPLACED:
+        return f"use {REPLACED[name]}"
+    if f"{name.replace('R_101', 'R_50')}.yaml" in names:
+        return f"use {name.replace('R_101', 'R_50')} {_R_101}"
+    close = difflib.get_close_matches(f"{name}.yaml", names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"Shipped are: {', '.join(names)}"
 
 
 def _files_of(path: str) -> Iterator[tuple[str, dict[str, Any]]]:

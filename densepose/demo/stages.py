@@ -24,8 +24,8 @@ from densepose.surface.geodesics import template_geodesics
 from .page import TRAIN, VAL, write_page
 
 console = Console(stderr=True)
-FINE_TUNE = "synthetic/fine_tune_cpu.yaml"
-FROM_SCRATCH = "synthetic/efficientnet_lite0_fpn_cpu.yaml"
+FINE_TUNE = "cpu/fine_tune.yaml"
+FROM_SCRATCH = "cpu/densepose_rcnn.yaml"
 
 
 @dataclass(frozen=True)

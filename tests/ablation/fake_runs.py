@@ -11,12 +11,12 @@ import yaml
 
 from densepose.ablation.experiments import Experiments, read_experiments
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def content(**changes: Any) -> dict[str, Any]:
-    plain = {"NAME": "plain", "TITLE": "DP-RCNN", "CONFIG": "quick/synthetic_cpu.yaml"}
-    cascade = {"NAME": "cascade", "CONFIG": "quick/cascade_cpu.yaml", "OVER": "plain"}
+    plain = {"NAME": "plain", "TITLE": "DP-RCNN", "CONFIG": str(CONFIGS / "synthetic_cpu.yaml")}
+    cascade = {"NAME": "cascade", "CONFIG": str(CONFIGS / "cascade_cpu.yaml"), "OVER": "plain"}
     return {
         "TITLE": "A table",
         "BUDGET": {"ITERATIONS": 3},

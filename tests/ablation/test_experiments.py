@@ -8,7 +8,9 @@ import pytest
 from densepose.ablation.experiments import chosen, read_experiments
 from densepose.ablation.runs import check_runs, command_lines
 
-from .fake_runs import CONFIGS, content, experiments, options_of
+from .fake_runs import content, experiments, options_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_options_of_a_row_stand_above_those_of_all(tmp_path: Path):
@@ -79,13 +81,13 @@ def test_commands_can_be_printed_and_are_what_is_run(tmp_path: Path):
         ({"SEEDS": [0, 0]}, "SEEDS must be different whole numbers"),
         ({"ROWS": []}, "ROWS must be a list with at least one row"),
         ({"ROWS": [{"NAME": "a"}]}, "row 1: CONFIG is missing"),
-        ({"ROWS": [{"NAME": "a/b", "CONFIG": "quick/cascade_cpu"}]}, "'a/b' becomes a folder"),
+        ({"ROWS": [{"NAME": "a/b", "CONFIG": "cpu/dp_fcn"}]}, "'a/b' becomes a folder"),
         ({"ROWS": content()["ROWS"][:1] * 2}, "two rows are called 'plain'"),
         ({"ROWS": content()["ROWS"][1:]}, "'cascade': OVER names no other row: 'plain'"),
         ({"SPEED": 1}, "unknown entry 'SPEED'; known are BUDGET"),
         ({"OPTIONS": {"SEED": 1}}, "must not set SEED: use BUDGET and SEEDS"),
         ({"OPTIONS": {"MODEL": {"MASK_ON": True}}}, "map full config keys to values"),
-        ({"ROWS": [{"NAME": "a", "CONFIG": "quick/cascade_cpu", "BEFORE": ["x"]}]}, "list of wor"),
+        ({"ROWS": [{"NAME": "a", "CONFIG": "cpu/dp_fcn", "BEFORE": ["x"]}]}, "list of wor"),
     ],
 )
 def test_wrong_entries_are_named(tmp_path: Path, changes: dict[str, Any], message: str):
@@ -96,8 +98,8 @@ def test_wrong_entries_are_named(tmp_path: Path, changes: dict[str, Any], messag
 def test_missing_files_and_rows_are_named(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="nowhere.yaml: no such file of experiments"):
         read_experiments(tmp_path / "nowhere.yaml")
-    with pytest.raises(FileNotFoundError, match="row 'a': config file 'quick/cascade.yaml'"):
-        experiments(tmp_path, ROWS=[{"NAME": "a", "CONFIG": "quick/cascade.yaml"}])
+    with pytest.raises(FileNotFoundError, match="row 'a': config file 'cpu/casc.yaml'"):
+        experiments(tmp_path, ROWS=[{"NAME": "a", "CONFIG": "cpu/casc.yaml"}])
     with pytest.raises(ValueError, match="no row 'casc'; it has plain, cascade"):
         chosen(experiments(tmp_path), ["casc"])
     assert [row.name for row in chosen(experiments(tmp_path), ["cascade"])] == ["cascade"]
@@ -118,7 +120,7 @@ def test_rows_are_tested_on_the_same_data(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "path", sorted((CONFIGS / "ablation").glob("*.yaml")), ids=lambda p: p.name
+    "path", sorted((ROOT / "tools" / "ablate").glob("*.yaml")), ids=lambda p: p.name
 )
 def test_shipped_lists_name_configs_that_fit(path: Path, tmp_path: Path):
     made = read_experiments(path)

@@ -10,9 +10,9 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
 CASCADE = "MODEL.ROI_CASCADE"
 S1X = str(CONFIGS / "densepose_rcnn_R_50_FPN_s1x.yaml")
-LITE0 = str(CONFIGS / "synthetic" / "efficientnet_lite0_fpn_cpu.yaml")
+LITE0 = str(CONFIGS / "cpu" / "densepose_rcnn.yaml")
 DP_FCN = str(CONFIGS / "dp_fcn" / "R_50_FPN_s1x.yaml")
-QUICK = str(CONFIGS / "quick" / "cascade_cpu.yaml")
+QUICK = str(Path(__file__).parents[1] / "configs" / "cascade_cpu.yaml")
 
 
 @pytest.mark.parametrize(

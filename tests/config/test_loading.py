@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
+
+from detectron2.modeling import build_model
 
 from densepose.config import (
     check_config,
+    config_names,
+    find_config,
     get_densepose_cfg,
     keys,
     load_config,
@@ -18,13 +24,13 @@ HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
 S1X = str(CONFIGS / "densepose_rcnn_R_50_FPN_s1x.yaml")
 
 
-@pytest.mark.parametrize(
-    "path",
-    sorted(path for path in CONFIGS.rglob("*.yaml") if path.parent.name != "ablation"),
-    ids=lambda p: str(p.relative_to(CONFIGS)),
-)
-def test_every_config_loads_and_has_no_contradiction(path: Path):
-    check_config(load_config(str(path)))
+@pytest.mark.parametrize("name", config_names())
+def test_every_config_builds_a_model(name: str):
+    words = ["MODEL.DEVICE", "meta", "MODEL.WEIGHTS", "", "MODEL.TIMM.PRETRAINED", ""]
+    cfg = load_config(find_config(name), [*words, "BOOTSTRAP_MODEL.WEIGHTS", "teacher.pth"])
+    check_config(cfg)
+    with torch.device("meta"):
+        assert sum(parameter.numel() for parameter in build_model(cfg).parameters()) > 10**6
 
 
 def test_defaults_are_those_of_detectron2s_densepose():
@@ -140,3 +146,39 @@ def test_a_removed_key_loads_with_the_value_that_is_left(tmp_path: Path, monkeyp
     assert cfg.MODEL.TIMM.NAME == "a" and "STEM" not in cfg.MODEL.TIMM
     with pytest.raises(ValueError, match="command line: MODEL.TIMM.STEM='flat'.*stem is deep"):
         load_config(old, ["MODEL.TIMM.STEM", "flat"])
+
+
+@pytest.mark.parametrize("old", sorted(loading.RENAMED))
+def test_a_renamed_config_is_found_under_its_old_name(old: str, caplog):
+    with caplog.at_level("INFO"):
+        path = find_config(f"configs/{old}.yaml")
+    assert path == str(CONFIGS / f"{loading.RENAMED[old]}.yaml")
+    assert f"was renamed to {loading.RENAMED[old]}" in caplog.text
+
+
+@pytest.mark.parametrize("old", ["distilled/dp_fcn_lite0_cpu", "multitask/masks_R_101_FPN_s1x"])
+def test_a_replaced_config_is_answered_with_one_that_gives_the_same(old: str):
+    with pytest.raises(FileNotFoundError) as error:
+        find_config(old)
+    config, *opts = str(error.value).rpartition("; use ")[2].split()
+    check_config(load_config(find_config(config), opts))
+
+
+def test_a_misspelt_config_is_answered_with_the_nearest():
+    with pytest.raises(FileNotFoundError, match="did you mean cpu/densepose_rcnn.yaml"):
+        find_config("cpu/densepose_rccn")
+
+
+def test_every_config_but_the_bases_begins_with_its_command():
+    for path in CONFIGS.rglob("*.yaml"):
+        first = path.read_text().splitlines()[0]
+        command = f"# run: tools/train_net.py --config-file configs/{path.relative_to(CONFIGS)}"
+        assert (first == command) != path.name.startswith("Base-"), path
+
+
+def test_the_readme_names_configs_that_exist():
+    names = re.findall(r"`([\w/]+_s1x(?:_legacy)?|cpu/\w+)`", (CONFIGS / "README.md").read_text())
+    assert len(names) > 20
+    for name in names:
+        if not name.startswith("_"):
+            find_config(name)

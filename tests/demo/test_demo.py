@@ -22,7 +22,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> DemoSettings:
         num_train=6,
         num_val=3,
         image_size=128,
-        config_file="quick/synthetic_cpu",
+        config_file=str(Path(__file__).parents[1] / "configs" / "synthetic_cpu.yaml"),
         weights="",
     )
     assert run_demo(settings) == Path(settings.folder) / "index.html"

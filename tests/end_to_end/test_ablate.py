@@ -12,6 +12,8 @@ from densepose.ablation import runs
 from densepose.cli.__main__ import run_verb
 from tests.tiny_dataset import write_tiny_densepose_coco
 
+CONFIGS = Path(__file__).parents[1] / "configs"
+
 
 @pytest.fixture
 def listed(tmp_path: Path) -> Path:
@@ -28,8 +30,8 @@ def listed(tmp_path: Path) -> Path:
             "TEST.EVAL_PERIOD": 0,
         },
         "ROWS": [
-            {"NAME": "multitask", "CONFIG": "quick/multitask_cpu.yaml"},
-            {"NAME": "cascade", "CONFIG": "quick/cascade_cpu.yaml", "OVER": "multitask"},
+            {"NAME": "multitask", "CONFIG": str(CONFIGS / "multitask_cpu.yaml")},
+            {"NAME": "cascade", "CONFIG": str(CONFIGS / "cascade_cpu.yaml"), "OVER": "multitask"},
         ],
     }
     path = tmp_path / "experiments.yaml"

@@ -12,8 +12,8 @@ from densepose.evaluation.predictions import prediction_paths, read_prediction
 
 from .test_train_net import ROOT, options
 
-WHOLE = str(ROOT / "configs" / "quick" / "dp_fcn_cpu.yaml")
-CROPS = str(ROOT / "configs" / "quick" / "teacher_cpu.yaml")
+WHOLE = str(ROOT / "tests" / "configs" / "dp_fcn_cpu.yaml")
+CROPS = str(ROOT / "tests" / "configs" / "teacher_cpu.yaml")
 
 
 CHANGES = {

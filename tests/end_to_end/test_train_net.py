@@ -14,7 +14,7 @@ from densepose.engine.checkpoint import read_checkpoint
 from tests.tiny_dataset import write_tiny_densepose_coco
 
 ROOT = Path(__file__).parents[2]
-QUICK = str(ROOT / "configs" / "quick" / "synthetic_cpu.yaml")
+QUICK = str(ROOT / "tests" / "configs" / "synthetic_cpu.yaml")
 ITERATIONS = 4
 
 

@@ -30,7 +30,7 @@ from densepose.engine.model import build_run_model
 from densepose.engine.trainer import Trainer
 from tests.modeling.scenes import IMAGE_SIZE, random_output, random_people
 
-QUICK = str(Path(__file__).parents[2] / "configs" / "quick" / "synthetic_cpu.yaml")
+QUICK = str(Path(__file__).parents[1] / "configs" / "synthetic_cpu.yaml")
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
 Tiny = tuple[Path, Path]
 

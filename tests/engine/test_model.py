@@ -145,7 +145,7 @@ def test_something_must_be_left_to_learn():
 
 
 def test_contradictions_between_keys_are_refused_at_once():
-    cfg = load_config(find_config("quick/synthetic_cpu"))
+    cfg = load_config(find_config("cpu/densepose_rcnn"))
     cfg.MODEL.FINE_TUNE.BACKBONE_WEIGHTS = "R-101.pkl"
     with pytest.raises(ValueError, match=r"replaces the backbone of MODEL.WEIGHTS, which is empty"):
         check_config(cfg)

@@ -21,7 +21,7 @@ from densepose.engine.solver import build_optimizer
 from densepose.engine.step import OptimizationStep, parallel
 from densepose.modeling import register_all
 
-QUICK = Path(__file__).parents[2] / "configs" / "quick" / "synthetic_cpu.yaml"
+QUICK = Path(__file__).parents[1] / "configs" / "synthetic_cpu.yaml"
 STEPS = 2
 EVERY_ANCHOR = 1_000_000
 

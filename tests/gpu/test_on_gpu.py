@@ -37,9 +37,8 @@ TRAINED = (
     "multitask/masks_keypoints_R_50_FPN_s1x",
     "cascade/masks_keypoints_R_50_FPN_s1x",
     "distilled/cascade_keypoints_R_50_FPN_s1x",
-    "distilled/dp_fcn_R_50_FPN_s1x",
     "dp_fcn/R_50_FPN_crops_figure_ground_s1x",
-    "synthetic/cascade_masks_keypoints_cpu",
+    "cpu/cascade_masks_keypoints",
     "teacher/R_50_FPN_s1x",
 )
 LARGER = {

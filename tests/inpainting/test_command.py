@@ -16,8 +16,8 @@ from tests.end_to_end.test_train_net import options
 from .test_truth_method import painted, write_truth
 
 ROOT = Path(__file__).parents[2]
-TEACHER = str(ROOT / "configs" / "quick" / "teacher_cpu.yaml")
-STUDENT = str(ROOT / "configs" / "quick" / "distilled_cpu.yaml")
+TEACHER = str(ROOT / "tests" / "configs" / "teacher_cpu.yaml")
+STUDENT = str(ROOT / "tests" / "configs" / "distilled_cpu.yaml")
 
 
 @pytest.fixture(scope="module")

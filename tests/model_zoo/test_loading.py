@@ -13,7 +13,7 @@ from densepose.model_zoo import table
 from densepose.model_zoo.table import ReleasedModel
 from densepose.modeling.registration import register_all
 
-QUICK = "quick/synthetic_cpu.yaml"
+QUICK = str(Path(__file__).parents[1] / "configs" / "synthetic_cpu.yaml")
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,9 @@ from .test_roi_heads import batch, parameters_without_gradient, train_step
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(
     path.relative_to(CONFIGS).as_posix()
-    for pattern in ("multitask/*", "cascade/*", "synthetic/multitask_*", "synthetic/cascade_*")
+    for pattern in ("multitask/*", "cascade/*", "cpu/multitask_*", "cpu/cascade_*")
     for path in CONFIGS.glob(f"{pattern}.yaml")
+    if "distilled" not in path.name
 )
 # Narrow layers and few boxes; depths, resolutions and all that tells the configs apart stay.
 TINY = {
@@ -79,10 +80,3 @@ def predicted_at(model: torch.nn.Module, boxes: Boxes) -> Instances:
         levels = model.backbone(model.preprocess_image(batch(target(2))).tensor)
         (found,) = model.roi_heads.forward_with_given_boxes(levels, [given])
     return found
-
-
-def test_there_is_a_full_size_config_for_both_backbones():
-    full = {name for name in NAMES if not name.startswith("synthetic/")}
-    full = {name for name in full if "legacy" not in name and "figure_8" not in name}
-    assert len(full) == 14
-    assert {name.replace("R_50", "R_101") for name in full} == {n for n in full if "101" in n}

@@ -18,7 +18,7 @@ from densepose.structures.chart_output import ChartOutput
 
 from .scenes import IMAGE_SIZE, random_people, target
 
-QUICK = Path(__file__).parents[2] / "configs" / "quick"
+QUICK = Path(__file__).parents[1] / "configs"
 DENSEPOSE = {"loss_densepose_I", "loss_densepose_S", "loss_densepose_U", "loss_densepose_V"}
 
 

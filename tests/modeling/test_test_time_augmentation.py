@@ -19,7 +19,7 @@ from densepose.surface.symmetry import template_symmetry
 
 from .test_mirrored_output import table_symmetry
 
-QUICK = str(Path(__file__).parents[2] / "configs" / "quick" / "decoder_cpu.yaml")
+QUICK = str(Path(__file__).parents[1] / "configs" / "decoder_cpu.yaml")
 FIELDS = ("coarse_logits", "part_logits", "u", "v")
 
 

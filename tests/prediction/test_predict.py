@@ -21,7 +21,7 @@ from densepose.modeling.inference import instances_to_prediction
 from densepose.prediction.photos import read_photo
 from densepose.vis.iuv_image import prediction_to_iuv, read_iuv_png
 
-QUICK = "quick/synthetic_cpu.yaml"
+QUICK = str(Path(__file__).parents[1] / "configs" / "synthetic_cpu.yaml")
 # Plain operators: compiling the faster ones takes longer than these photos.
 SMALL = ("INPUT.MIN_SIZE_TEST", "64", "MODEL.DEVICE", "cpu", "MODEL.CPU_OPS", "off")
 
@@ -156,7 +156,7 @@ def test_a_video_becomes_a_video(weights, tmp_path, capsys):
         (("--weights", "some.pth"), "weights need their config"),
         (("--config-file", QUICK, "--weights", "none.pth"), "none.pth: no such file of weights"),
         (("--config-file", QUICK, *SMALL), "no weights: give --weights"),
-        (("--config-file", "teacher/lite0_cpu.yaml", "--weights", "w.pth"), "told where people"),
+        (("--config-file", "cpu/teacher.yaml", "--weights", "w.pth"), "told where people"),
         (("nobody.jpg",), "nobody.jpg: no such photo"),
     ],
 )

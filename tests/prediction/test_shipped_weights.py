@@ -33,9 +33,7 @@ def test_the_file_is_small_and_has_a_card():
 
 def test_fine_tuning_starts_from_the_same_model():
     own, _ = find_shipped_model()
-    shipped, fine_tuned = (
-        load_config(find_config(name)) for name in (own, "synthetic/fine_tune_cpu")
-    )
+    shipped, fine_tuned = (load_config(find_config(name)) for name in (own, "cpu/fine_tune"))
     assert fine_tuned.MODEL.WEIGHTS == "shipped://"
     for key in ("BACKBONE", "FPN", "ROI_BOX_HEAD", "TIMM", "PIXEL_MEAN"):
         assert fine_tuned.MODEL[key] == shipped.MODEL[key], key
