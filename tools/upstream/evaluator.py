@@ -1,0 +1,68 @@
+"""Both evaluators on generated annotations and predictions; imports neither package.
+
+Stand-ins of the licensed SMPL files are generated in the same form.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+KINDS = ("easy", "noisy", "adversarial")
+
+
+class Table(NamedTuple):
+    """One table of numbers."""
+
+    mode: str  # of detectron2: GPS, GPSM or IOU
+    data_mode: str = "IUV_DT"  # of detectron2; its other two modes stop with an error
+    minimum: float = 0.5  # smallest threshold
+    oracle: str = "none"  # what data_mode is called here
+
+
+TABLES = {
+    "GPS": Table("GPS"),
+    "GPSm": Table("GPSM"),
+    "IoU": Table("IOU"),
+    "GPS, I U V from the truth": Table("GPS", "IUV_GT", oracle="iuv"),
+    "GPS, I from the truth": Table("GPS", "I_GT_UV_DT", oracle="part"),
+    "GPSm from 0.2": Table("GPSM", minimum=0.2),
+    "IoU from 0.3": Table("IOU", minimum=0.3),
+}
+
+
+def metric_names(minimum: float) -> list[str]:
+    """Names of a table's numbers in the order in which detectron2 has them."""
+    low = [f"AP{percent}" for percent in (20, 30, 40) if percent >= round(100 * minimum)]
+    return [
+        *("AP", *low, "AP50", "AP75", "APm", "APl"),
+        *("AR", "AR50", "AR75", "ARm", "ARl"),
+    ]
+
+
+def write_set(folder: Path, truth: dict[str, Any], predictions: Sequence[Any]) -> None:
+    """Write a generated set as the checkout's side reads it: truth.json and predictions.npz.
+
+    Args:
+        folder: is made.
+        truth: content of an annotation file.
+        predictions: an ``ImagePrediction`` for each image; scores in float32, labels and UV in
+            uint8, as both evaluators get them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "truth.json").write_text(json.dumps(truth))
+    people = [(p, k) for p in predictions for k in range(len(p.scores))]
+    corners = np.concatenate([p.boxes_xyxy_px for p in predictions])
+    maps = [np.concatenate([p.labels[k][None], p.uv[k]]) for p, k in people]
+    np.savez(
+        folder / "predictions.npz",
+        image_id=np.array([p.image_id for p, _ in people]),
+        box_xywh=np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1),
+        score=np.concatenate([p.scores for p in predictions]),
+        size=np.array([m.shape[1:] for m in maps]).reshape(-1, 2),
+        iuv=np.concatenate([m.reshape(-1) for m in maps]),
+    )

@@ -1,0 +1,179 @@
+"""The one protocol between the harness and the processes that compute: calls as lines of JSON.
+
+``{"call": name, "arguments": {...}}`` is answered with ``{"value": ..., "cpu_seconds": of all
+threads, "peak_mib": memory added at the peak}`` or ``{"error": traceback}``. Tensors travel in
+safetensors files. What libraries print goes to standard error.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+PROJECT = Path("projects") / "DensePose"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a call returned and what it took."""
+
+    value: Any
+    cpu_seconds: float
+    peak_mib: float
+
+
+class Side:
+    """A process that computes with one of the packages; a context manager that ends it."""
+
+    def __init__(self, name: str, module: str, package_parent: Path) -> None:
+        """Start the process.
+
+        Args:
+            name: how reports call it.
+            module: module of this folder that serves the calls.
+            package_parent: folder in which the process finds its ``densepose``.
+        """
+        self.name = name
+        # This folder is a top-level package there: a second checkout may have a ``tools``, too.
+        folders = [str(package_parent), str(HERE.parent), os.environ.get("PYTHONPATH")]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, folders)),
+            "PYTHONWARNINGS": "ignore",
+        }
+        self._errors = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"{HERE.name}.{module}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment,
+            cwd=package_parent,  # -m puts the working folder in front of the path
+            text=True,
+        )
+
+    def call(self, function: str, /, **arguments: Any) -> Any:
+        """The plain value that a function of the side's module returns."""
+        return self.measure(function, **arguments).value
+
+    def measure(self, function: str, /, **arguments: Any) -> Answer:
+        """The same with processor time and memory.
+
+        Raises:
+            RuntimeError: the function failed, or the process ended; with what it wrote.
+        """
+        try:
+            self._process.stdin.write(json.dumps({"call": function, "arguments": arguments}) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            status = self._process.wait()
+            self._errors.seek(0)
+            written = self._errors.read()[-2000:].decode(errors="replace")
+            raise RuntimeError(f"the process of {self.name} ended with status {status}:\n{written}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(f"{self.name} failed in {function}:\n{answer['error']}")
+        return Answer(**answer)
+
+    def __enter__(self) -> Side:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._process.stdin.close()
+        self._process.stdout.close()
+        if kind is not None:
+            self._process.terminate()
+        self._process.wait()
+        self._errors.close()
+
+
+def ours(name: str = "here", checkout: Path = ROOT) -> Side:
+    """This package, or the one of another checkout of this repository."""
+    if not (checkout / "densepose" / "__init__.py").is_file():
+        raise ValueError(f"{checkout}: no densepose package in it; give a checkout of this project")
+    return Side(name, "our_side", checkout.resolve())
+
+
+def detectron2(checkout: Path) -> Side:
+    """The DensePose of a checkout of detectron2."""
+    return Side("detectron2", "detectron2_side", project_of(checkout))
+
+
+def project_of(checkout: Path) -> Path:
+    """Folder of the DensePose project of a checkout of detectron2.
+
+    Raises:
+        ValueError: it is not there.
+    """
+    project = checkout.expanduser().resolve() / PROJECT
+    if not (project / "densepose" / "config.py").is_file():
+        raise ValueError(f"{checkout}: no {PROJECT} in it; give a checkout of detectron2")
+    return project
+
+
+def serve(functions: Mapping[str, Callable[..., Any]]) -> None:
+    """Answer calls of these functions until the input ends."""
+    warnings.filterwarnings("ignore")
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        before, busy = _reset_peak(), time.process_time()
+        try:
+            value = functions[request["call"]](**request["arguments"])
+            answer = {"value": value, "cpu_seconds": time.process_time() - busy}
+            answer["peak_mib"] = _peak_mib() - before
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+def _reset_peak() -> float:
+    """Let the peak of this process count from now on.
+
+    Returns:
+        Present memory in MiB; 0 on a GPU, where all that tensors take counts.
+    """
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+        return 0.0
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return float("nan")  # not Linux: the peak is not measured
+    return _memory_mib("VmRSS")
+
+
+def _peak_mib() -> float:
+    if torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return _memory_mib("VmHWM")
+
+
+def _memory_mib(field: str) -> float:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return float("nan")
+    return int(re.search(rf"{field}:\s+(\d+)", status)[1]) / 1024
