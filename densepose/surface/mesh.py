@@ -105,12 +105,10 @@ def vertex_normals(
 ) -> NDArray[np.floating]:
     """(V, 3) unit normals, area-weighted over the triangles at a vertex; zeros without any."""
     cross = _cross_products(vertices_m, faces)
-    total = np.empty_like(vertices_m)
-    for axis in range(3):
-        total[:, axis] = np.bincount(
-            faces.ravel(), weights=np.repeat(cross[:, axis], 3), minlength=len(vertices_m)
-        )
-    return _normalised(total)
+    corner = np.asarray(faces).T.ravel()
+    # Sums in double precision.
+    total = [np.bincount(corner, np.tile(n, 3), len(vertices_m)) for n in cross.T]
+    return _normalised(np.stack(total, axis=1)).astype(vertices_m.dtype)
 
 
 def _normalised(vectors: NDArray[np.floating]) -> NDArray[np.floating]:

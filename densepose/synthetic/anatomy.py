@@ -7,6 +7,7 @@ Frame: x to the person's left, y up, z to the front.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,6 +34,7 @@ class BodyPoints:
     leg: np.ndarray  # (P,) along the leg: 0 hip, 1 knee, 2 ankle
     outward: np.ndarray  # (P,) around the leg: 1 outer side, -1 inner side
     forward: np.ndarray  # (P,) around the leg: 1 front, -1 back
+    landmark: Mapping[str, np.ndarray]  # ``Anatomy.landmark``
 
     @property
     def x(self) -> np.ndarray:
@@ -54,7 +56,8 @@ class BodyPoints:
         return _IS[name][self.part]
 
     def __getitem__(self, index: np.ndarray) -> BodyPoints:
-        return BodyPoints(**{name: value[index] for name, value in vars(self).items()})
+        arrays = {name: value[index] for name, value in vars(self).items() if name != "landmark"}
+        return BodyPoints(**arrays, landmark=self.landmark)
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,15 @@ class Anatomy:
     def points(self, face: np.ndarray, barycentric: np.ndarray) -> BodyPoints:
         """Points given by face (P,) and barycentric coordinates (P, 3)."""
         values = np.einsum("pck,pc->pk", self.corner_table[face], barycentric)
-        return _points(values, self.template.face_part[face])
+        return self._points(values, self.template.face_part[face])
 
     def vertices(self) -> BodyPoints:
         """All vertices."""
-        return _points(self.table, self.vertex_part)
+        return self._points(self.table, self.vertex_part)
 
-
-def _points(values: np.ndarray, part: np.ndarray) -> BodyPoints:
-    rest = np.ascontiguousarray(values[:, :3])
-    return BodyPoints(rest, part, *np.ascontiguousarray(values[:, 3:].T))
+    def _points(self, values: np.ndarray, part: np.ndarray) -> BodyPoints:
+        rest = np.ascontiguousarray(values[:, :3])
+        return BodyPoints(rest, part, *np.ascontiguousarray(values[:, 3:].T), self.landmark)
 
 
 def _along(points: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from densepose.surface.mesh import vertex_normals
+
 from .anatomy import Anatomy, BodyPoints
 from .bottoms import Bottom, bottom_region, paint_bottom, sample_bottom
 from .footwear import Footwear, paint_footwear, sample_footwear, shoe_region
 from .head import LONGEST_HAIR_M, Head, hair_depth, hat_region, paint_head, sample_head
 from .materials import Paint, Pattern, random_pattern
 from .noise import fractal_noise
-from .raycast import vertex_normals
 from .tops import Top, paint_top, sample_jacket, sample_top, top_region
 
 _SHOE_THICKNESS_M = 0.014
@@ -67,10 +68,10 @@ def paint_body(look: Appearance, points: BodyPoints, anatomy: Anatomy) -> Paint:
     if look.top.skirt > 0:
         trunk_and_arms |= points.on("leg")
     layers: list[tuple[np.ndarray, Callable[[Paint, BodyPoints], None]]] = [
-        (extremity, lambda layer, at: paint_footwear(layer, look.shoes, at, landmark))
+        (extremity, lambda layer, at: paint_footwear(layer, look.shoes, at))
     ]
     trousers = (trunk_and_legs, lambda layer, at: paint_bottom(layer, look.bottom, at))
-    top = (trunk_and_arms, lambda layer, at: paint_top(layer, look.top, at, landmark))
+    top = (trunk_and_arms, lambda layer, at: paint_top(layer, look.top, at))
     if look.top.kind in ("dress", "swim"):
         layers.append(top)
     elif look.top.kind == "bare":
@@ -79,14 +80,14 @@ def paint_body(look: Appearance, points: BodyPoints, anatomy: Anatomy) -> Paint:
         layers += [top, trousers] if look.tucked else [trousers, top]
     if look.jacket is not None:
         jacket = look.jacket
-        layers.append((trunk_and_arms, lambda layer, at: paint_top(layer, jacket, at, landmark)))
+        layers.append((trunk_and_arms, lambda layer, at: paint_top(layer, jacket, at)))
     if look.backpack is not None:
         straps = look.backpack.colors[0] * np.float32(0.6)
         layers.append(
             (points.on("torso"), lambda layer, at: _paint_straps(layer, straps, at, anatomy))
         )
     hairy = points.on("head") | (points.y > landmark["l_eye"][1] - LONGEST_HAIR_M)
-    layers.append((hairy, lambda layer, at: paint_head(layer, look.head, at, landmark)))
+    layers.append((hairy, lambda layer, at: paint_head(layer, look.head, at)))
     for where, apply in layers:
         index = np.flatnonzero(where)
         if len(index):
@@ -139,7 +140,6 @@ def clothed_surface(look: Appearance, anatomy: Anatomy, skin: np.ndarray) -> np.
 
 def _cloth(look: Appearance, anatomy: Anatomy, points: BodyPoints) -> tuple[np.ndarray, np.ndarray]:
     """How far (V,) cloth hides the forms under it, 0..1, and how far (V,) it stands out, metres."""
-    landmark = anatomy.landmark
     drape = np.zeros(len(points.part), np.float32)
     depth = np.zeros(len(points.part), np.float32)
     billow = np.clip(1 + 0.45 * fractal_noise(points.rest * 3.5 + look.texture_shift), 0.1, 2.2)
@@ -147,7 +147,7 @@ def _cloth(look: Appearance, anatomy: Anatomy, points: BodyPoints) -> tuple[np.n
     if look.top.kind in ("dress", "swim"):
         layers = []
     garments = [top for top in (look.top, look.jacket) if top is not None]
-    layers += [(garment, top_region(garment, points, landmark)) for garment in garments]
+    layers += [(garment, top_region(garment, points)) for garment in garments]
     for garment, region in layers:
         depth[region] = np.maximum(depth[region], (garment.loose_m * billow)[region])
         drape[region] = np.maximum(drape[region], min(1.0, garment.loose_m / 0.012))
@@ -159,11 +159,11 @@ def _hair(look: Appearance, anatomy: Anatomy, points: BodyPoints) -> np.ndarray:
     head = look.head
     depth = np.zeros(len(points.part), np.float32)
     if head.cut not in ("bald", "buzz"):
-        inside = hair_depth(head, points, anatomy.landmark)
+        inside = hair_depth(head, points)
         full = head.volume_m * (1.3 if head.cut == "quiff" else 1.0)
         ruffled = fractal_noise(points.rest * 14.0 + look.texture_shift)
         rise = np.clip(inside / 0.03, 0, 1) * full * np.clip(1 + 0.3 * ruffled, 0.3, 1.8)
         depth += np.where(points.on("head"), rise, 0.3 * rise).astype(np.float32)
-    hat = hat_region(head, points, anatomy.landmark)
+    hat = hat_region(head, points)
     depth[hat] = np.maximum(depth[hat], {"helmet": 0.03, "band": 0.0}.get(head.hat, 0.012))
     return depth

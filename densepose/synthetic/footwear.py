@@ -5,7 +5,6 @@ Lengths in metres on the resting mean body, heights in units of ``BodyPoints.leg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,13 +56,11 @@ def shoe_region(shoes: Footwear, points: BodyPoints) -> np.ndarray:
     return points.on("foot") | (points.on("leg") & (points.leg > shoes.shaft))
 
 
-def paint_footwear(
-    paint: Paint, shoes: Footwear, points: BodyPoints, landmark: Mapping[str, np.ndarray]
-) -> None:
+def paint_footwear(paint: Paint, shoes: Footwear, points: BodyPoints) -> None:
     """Socks and shoes with soles, laces and heels; watch, gloves, nails."""
     foot = points.on("foot")
-    toes = landmark["l_toes"]
-    ankle = landmark["l_ankle"]
+    toes = points.landmark["l_toes"]
+    ankle = points.landmark["l_ankle"]
     y, z = points.y, points.z
     middle = np.abs(np.abs(points.x) - toes[0] + 0.12 * (toes[2] - z))
     if shoes.kind == "barefoot":

@@ -119,18 +119,3 @@ def _nothing(count: int) -> Hits:
         np.zeros((count, 3), np.float32),
         np.full(count, np.inf, np.float32),
     )
-
-
-def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Area-weighted unit normals (V, 3) float32."""
-    corner = vertices[faces]
-    face_normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    total = np.stack(
-        [
-            np.bincount(faces.T.reshape(-1), np.tile(face_normal[:, k], 3), len(vertices))
-            for k in range(3)
-        ],
-        axis=1,
-    )
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return (total / np.maximum(length, 1e-12)).astype(np.float32)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from densepose.surface.mesh import vertex_normals
+
 from .appearance import paint_body
 from .backgrounds import Background
 from .noise import smooth_noise
-from .raycast import Hits, even_directions, vertex_normals
+from .raycast import Hits, even_directions
 from .scene import Light
 from .truth import SceneGeometry
 

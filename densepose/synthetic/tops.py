@@ -6,7 +6,6 @@ and ``leg``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -168,9 +167,9 @@ def _upright_pattern(rng: np.random.Generator, pattern: Pattern) -> Pattern:
     return replace(pattern, axes=axes if rng.random() < 0.6 else axes[[1, 0, 2]])
 
 
-def neckline_height(top: Top, points: BodyPoints, landmark: Mapping[str, np.ndarray]) -> np.ndarray:
+def neckline_height(top: Top, points: BodyPoints) -> np.ndarray:
     """(P,) metres above the neckline: positive on the bare neck."""
-    neck = landmark["neck"]
+    neck = points.landmark["neck"]
     # The ring of a crew neck: low at the pit of the throat, higher at the nape.
     ring = neck[1] - 0.05 - 0.65 * (points.z - neck[2] - 0.065)
     # Shoulders are nearly level: without this the ring would slide out to them.
@@ -184,12 +183,12 @@ def neckline_height(top: Top, points: BodyPoints, landmark: Mapping[str, np.ndar
     return height + np.where(front, reach, top.neck_back * np.sqrt(dip))
 
 
-def top_region(top: Top, points: BodyPoints, landmark: Mapping[str, np.ndarray]) -> np.ndarray:
+def top_region(top: Top, points: BodyPoints) -> np.ndarray:
     """(P,) bool: covered by the garment."""
     wave = 0.006 * fractal_noise(points.rest * 12.0)
-    torso = points.on("torso") & (neckline_height(top, points, landmark) < 0)
+    torso = points.on("torso") & (neckline_height(top, points) < 0)
     torso &= points.y + wave > top.hem_y
-    shoulder = landmark["l_shoulder"]
+    shoulder = points.landmark["l_shoulder"]
     if top.sleeve < 0:
         inset = shoulder[0] - 0.03 + 0.25 * top.sleeve * np.clip(points.y - shoulder[1] + 0.1, 0, 1)
         torso &= (np.abs(points.x) < inset) | (points.y < shoulder[1] - 0.13)
@@ -200,17 +199,15 @@ def top_region(top: Top, points: BodyPoints, landmark: Mapping[str, np.ndarray])
     if top.opening > 0:
         half = (
             top.opening
-            + 0.25 * np.clip(landmark["chest"][1] - points.y, 0, 0.4) * top.opening / 0.05
+            + 0.25 * np.clip(points.landmark["chest"][1] - points.y, 0, 0.4) * top.opening / 0.05
         )
         region &= ~((np.abs(points.x) < half) & ~points.on("back") & points.on("torso"))
     return region
 
 
-def paint_top(
-    paint: Paint, top: Top, points: BodyPoints, landmark: Mapping[str, np.ndarray]
-) -> None:
+def paint_top(paint: Paint, top: Top, points: BodyPoints) -> None:
     """The garment with everything on it."""
-    region = top_region(top, points, landmark)
+    region = top_region(top, points)
     if not region.any():
         return
     paint.put(region, top.pattern.paint(points.rest[region]), gloss=0.04, fold=top.fold)
@@ -219,9 +216,9 @@ def paint_top(
         paint.put(region & arm, top.sleeve_color)
     front = region & points.on("torso") & ~points.on("back")
     back = region & points.on("torso") & points.on("back")
-    _paint_edges(paint, top, points, region, landmark)
-    _paint_front(paint, top, points, front, landmark)
-    _paint_back(paint, top, points, back, landmark)
+    _paint_edges(paint, top, points, region)
+    _paint_front(paint, top, points, front)
+    _paint_back(paint, top, points, back)
 
 
 def _paint_edges(
@@ -229,9 +226,8 @@ def _paint_edges(
     top: Top,
     points: BodyPoints,
     region: np.ndarray,
-    landmark: Mapping[str, np.ndarray],
 ) -> None:
-    height = neckline_height(top, points, landmark)
+    height = neckline_height(top, points)
     torso = region & points.on("torso")
     if top.collar:
         collar = torso & (
@@ -255,10 +251,9 @@ def _paint_front(
     top: Top,
     points: BodyPoints,
     front: np.ndarray,
-    landmark: Mapping[str, np.ndarray],
 ) -> None:
     x, y = points.x, points.y
-    chest = landmark["chest"][1]
+    chest = points.landmark["chest"][1]
     if top.closure in ("buttons", "placket", "zip"):
         low = chest + 0.08 if top.closure == "placket" else 0.0
         strip = front & (np.abs(x) < 0.016) & (y > low)
@@ -283,7 +278,7 @@ def _paint_front(
         cord = (np.abs(np.abs(x) - 0.03) < 0.005) & (y > chest + 0.08)
         paint.put(front & cord, top.trim)
     if top.tie is not None:
-        width = 0.012 + 0.07 * np.clip(landmark["neck"][1] - y, 0, 0.4) / 1.2
+        width = 0.012 + 0.07 * np.clip(points.landmark["neck"][1] - y, 0, 0.4) / 1.2
         paint.put(front & (np.abs(x) < width) & (y > 1.0), top.tie, gloss=0.2)
     if top.opening > 0:
         half = top.opening + 0.25 * np.clip(chest - y, 0, 0.4) * top.opening / 0.05
@@ -293,11 +288,9 @@ def _paint_front(
     _paint_print(paint, top, x, y - chest - 0.1, front, 1.0)
 
 
-def _paint_back(
-    paint: Paint, top: Top, points: BodyPoints, back: np.ndarray, landmark: Mapping[str, np.ndarray]
-) -> None:
+def _paint_back(paint: Paint, top: Top, points: BodyPoints, back: np.ndarray) -> None:
     x, y = points.x, points.y
-    neck = landmark["neck"][1]
+    neck = points.landmark["neck"][1]
     if top.kind in ("shirt", "jacket", "polo"):
         # A yoke with its seam, a pleat below it.
         paint.shade(back & (np.abs(y - neck + 0.11) < 0.006), 0.6)
