@@ -58,46 +58,43 @@ def shoe_region(shoes: Footwear, points: BodyPoints) -> np.ndarray:
 
 def paint_footwear(paint: Paint, shoes: Footwear, points: BodyPoints) -> None:
     """Socks and shoes with soles, laces and heels; watch, gloves, nails."""
-    foot = points.on("foot")
-    toes = points.landmark["l_toes"]
-    ankle = points.landmark["l_ankle"]
-    y, z = points.y, points.z
-    middle = np.abs(np.abs(points.x) - toes[0] + 0.12 * (toes[2] - z))
+    toes_z = points.landmark["l_toes"][2]
+    foot, y, z = points.on("foot"), points.y, points.z
     if shoes.kind == "barefoot":
         if shoes.nails is not None:
-            paint.put(foot & (z > toes[2] + 0.05) & (y > 0.015), shoes.nails, gloss=0.6)
+            paint.put(foot & (z > toes_z + 0.05) & (y > 0.015), shoes.nails, gloss=0.6)
     elif shoes.kind == "sandals":
+        ankle_z = points.landmark["l_ankle"][2]
         paint.put(foot & (y < 0.012), shoes.sole)
-        strap = (np.abs(z - toes[2] - 0.01) < 0.014) | (np.abs(z - ankle[2] - 0.045) < 0.012)
+        strap = (np.abs(z - toes_z - 0.01) < 0.014) | (np.abs(z - ankle_z - 0.045) < 0.012)
         paint.put(foot & strap & (y > 0.012), shoes.color)
     else:
-        sock = (points.on("leg") | foot) & (points.leg > shoes.sock_top)
-        paint.put(sock, shoes.sock, fold=0.1)
-        shoe = shoe_region(shoes, points)
-        shiny = {"leather": 0.7, "boots": 0.4}.get(shoes.kind, 0.1)
-        paint.put(shoe, shoes.color, gloss=shiny, fold=0.05)
-        on_top = (
-            foot & (z > ankle[2] + 0.035) & (z < toes[2] + 0.005) & (middle < 0.026) & (y > 0.035)
-        )
-        if shoes.kind != "leather":
-            paint.put(on_top & (np.mod(z, 0.022) < 0.011), shoes.laces)
-        paint.shade(foot & (z > toes[2] + 0.035) & (y > 0.02), 0.8)
-        if shoes.kind == "sneakers":
-            heel = foot & (z < ankle[2] - 0.025) & (y > 0.03)
-            paint.put(heel, shoes.laces)
-            paint.put(foot & (np.abs(z - ankle[2] - 0.05) < 0.008) & (middle > 0.028), shoes.laces)
-        paint.put(foot & (y < 0.022), shoes.sole, gloss=0.05)
+        _paint_shoes(paint, shoes, points, foot)
+    hand, arm = points.on("hand"), points.on("arm")
     if shoes.gloves is not None:
-        paint.put(
-            points.on("hand") | (points.on("arm") & (points.arm > 1.9)), shoes.gloves, fold=0.1
-        )
+        paint.put(hand | (arm & (points.arm > 1.9)), shoes.gloves, fold=0.1)
     elif shoes.nails is not None:
-        paint.put(points.on("hand") & (points.arm > 2.62), shoes.nails, gloss=0.5)
+        paint.put(hand & (points.arm > 2.62), shoes.nails, gloss=0.5)
     if shoes.watch is not None:
-        wrist = (
-            (points.on("arm") | points.on("hand"))
-            & (np.abs(points.arm - 1.9) < 0.05)
-            & (points.x > 0)
-        )
+        wrist = (arm | hand) & (np.abs(points.arm - 1.9) < 0.05) & (points.x > 0)
         paint.put(wrist, shoes.watch, gloss=0.6)
         paint.put(wrist & points.on("back"), to_linear(np.full(3, 0.8)), gloss=0.9)
+
+
+def _paint_shoes(paint: Paint, shoes: Footwear, points: BodyPoints, foot: np.ndarray) -> None:
+    """Closed shoes over socks."""
+    toes, ankle_z = points.landmark["l_toes"], points.landmark["l_ankle"][2]
+    y, z = points.y, points.z
+    from_middle = np.abs(np.abs(points.x) - toes[0] + 0.12 * (toes[2] - z))
+    sock = (points.on("leg") | foot) & (points.leg > shoes.sock_top)
+    paint.put(sock, shoes.sock, fold=0.1)
+    shiny = {"leather": 0.7, "boots": 0.4}.get(shoes.kind, 0.1)
+    paint.put(shoe_region(shoes, points), shoes.color, gloss=shiny, fold=0.05)
+    if shoes.kind != "leather":
+        instep = foot & (z > ankle_z + 0.035) & (z < toes[2] + 0.005) & (y > 0.035)
+        paint.put(instep & (from_middle < 0.026) & (np.mod(z, 0.022) < 0.011), shoes.laces)
+    paint.shade(foot & (z > toes[2] + 0.035) & (y > 0.02), 0.8)
+    if shoes.kind == "sneakers":
+        paint.put(foot & (z < ankle_z - 0.025) & (y > 0.03), shoes.laces)
+        paint.put(foot & (np.abs(z - ankle_z - 0.05) < 0.008) & (from_middle > 0.028), shoes.laces)
+    paint.put(foot & (y < 0.022), shoes.sole, gloss=0.05)

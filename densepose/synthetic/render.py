@@ -172,7 +172,7 @@ def _person_material(
     vertices, faces = geometry.meshes[number]
     look = geometry.scene.people[number].look
     points = geometry.anatomy.points(hits.face, hits.barycentric)
-    paint = paint_body(look, points, geometry.anatomy)
+    paint = paint_body(look, points)
     normal = _surface_normal(vertices, faces, hits, smooth=True)
     normal, light = _wrinkled(normal, points.rest + look.texture_shift, paint.fold)
     return paint.color * light[:, None], paint.gloss, normal

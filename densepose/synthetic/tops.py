@@ -11,24 +11,64 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .anatomy import BodyPoints
-from .materials import Paint, Pattern, contrasting, ellipse, random_color, random_pattern, to_linear
+from .materials import (
+    Paint,
+    Pattern,
+    contrasting,
+    ellipse,
+    random_color,
+    random_pattern,
+    to_linear,
+)
 from .noise import fractal_noise
 
-KINDS = (
-    "tee",
-    "shirt",
-    "polo",
-    "tank",
-    "sweater",
-    "hoodie",
-    "blouse",
-    "jersey",
-    "dress",
-    "swim",
-    "bare",
-)
+
+@dataclass(frozen=True)
+class _Cut:
+    """The range that the garments of a kind are drawn from."""
+
+    odds: float
+    sleeve: tuple[float, float]  # arm units
+    hem: tuple[float, float]
+    neck_depth: tuple[float, float]
+    neck_width: float
+    fold: float = 0.3
+    closure: str = "none"
+
+
+# fmt: off
+_CUTS = {
+    "tee": _Cut(0.28, (0.35, 0.75), (0.86, 0.96), (0.0, 0.03), 0.06),
+    "shirt": _Cut(0.14, (1.75, 1.97), (0.84, 0.98), (0.01, 0.05), 0.03, closure="buttons"),
+    "polo": _Cut(0.07, (0.45, 0.75), (0.88, 0.97), (0.01, 0.06), 0.03, closure="placket"),
+    "tank": _Cut(0.07, (-0.2, -0.05), (0.88, 1.0), (0.04, 0.12), 0.08, fold=0.12),
+    "sweater": _Cut(0.1, (1.8, 2.0), (0.86, 0.95), (-0.04, 0.04), 0.06, fold=0.35),
+    "hoodie": _Cut(0.08, (1.8, 2.02), (0.85, 0.93), (0.0, 0.03), 0.05, fold=0.4),
+    "blouse": _Cut(0.06, (0.3, 1.95), (0.86, 1.02), (0.03, 0.11), 0.07, closure="placket"),
+    "jersey": _Cut(0.07, (0.5, 0.95), (0.84, 0.93), (0.0, 0.05), 0.05, fold=0.3),
+    "dress": _Cut(0.09, (-0.2, 1.9), (0.7, 0.72), (0.0, 0.12), 0.08),
+    "swim": _Cut(0.02, (-0.3, -0.15), (0.7, 0.72), (0.08, 0.16), 0.1, fold=0.03),
+    "bare": _Cut(0.02, (-1.0, -0.9), (1.6, 1.7), (0.0, 0.01), 0.05, fold=0.0),
+}
+# fmt: on
+KINDS = tuple(_CUTS)
+ONE_PIECE = ("dress", "swim")  # nothing is worn below them
 JACKETS = ("none", "zip", "blazer", "open", "vest")
-_FOLDS = {"tank": 0.12, "jersey": 0.3, "hoodie": 0.4, "swim": 0.03, "bare": 0.0, "sweater": 0.35}
+PRINTS = ("none", "block", "circle", "text", "number")
+_PRINT_ODDS, _JERSEY_PRINT_ODDS = (0.36, 0.2, 0.15, 0.22, 0.07), (0.2, 0.15, 0.15, 0.2, 0.3)
+_CLOTHS = ("plain",) * 5 + ("stripes", "checks", "dots", "mottled", "melange", "camouflage")
+_JACKET_CLOTHS = ("plain", "plain", "melange", "checks")
+
+# Details: centres and half sizes, metres; heights relative to the chest joint, on the back to the
+# neck joint.
+_BUTTON_STEP, _BUTTON_RADIUS, _STRIP = 0.085, 0.0085, 0.016
+_CHEST_POCKET_X, _CHEST_POCKET_Y = 0.085, 0.115  # on the wearer's left, as in life
+_CHEST_POCKET_HALF = (0.042, 0.05)
+_SIDE_POCKET_Y = (0.93, 1.06)  # above the soles
+_CORD_X, _CORD_Y = 0.03, 0.08
+_YOKE_Y, _SEAM = -0.11, 0.006
+_FRONT_PRINT_Y, _BACK_PRINT_Y, _BACK_PRINT_SIZE = 0.1, -0.16, 1.35
+_LINE_STEP, _LETTER_STEP = 0.032, 0.014
 
 
 @dataclass(frozen=True)
@@ -49,7 +89,7 @@ class Top:
     collar: bool
     hood: bool
     chest_pocket: bool
-    print_kind: str  # none | block | circle | text | number
+    print_kind: str  # one of PRINTS
     print_color: np.ndarray
     back_print: bool
     sleeve_color: np.ndarray | None  # other sleeves than body
@@ -57,74 +97,49 @@ class Top:
     loose_m: float
     fold: float
 
-
-_CUTS: dict[str, dict] = {
-    # kind: sleeve range, hem range, neck depth, neck width
-    "tee": {"sleeve": (0.35, 0.75), "hem": (0.86, 0.96), "neck": (0.0, 0.03, 0.06)},
-    "shirt": {
-        "sleeve": (1.75, 1.97),
-        "hem": (0.84, 0.98),
-        "neck": (0.01, 0.05, 0.03),
-        "collar": True,
-    },
-    "polo": {
-        "sleeve": (0.45, 0.75),
-        "hem": (0.88, 0.97),
-        "neck": (0.01, 0.06, 0.03),
-        "collar": True,
-    },
-    "tank": {"sleeve": (-0.2, -0.05), "hem": (0.88, 1.0), "neck": (0.04, 0.12, 0.08)},
-    "sweater": {"sleeve": (1.8, 2.0), "hem": (0.86, 0.95), "neck": (-0.04, 0.04, 0.06)},
-    "hoodie": {"sleeve": (1.8, 2.02), "hem": (0.85, 0.93), "neck": (0.0, 0.03, 0.05)},
-    "blouse": {"sleeve": (0.3, 1.95), "hem": (0.86, 1.02), "neck": (0.03, 0.11, 0.07)},
-    "jersey": {"sleeve": (0.5, 0.95), "hem": (0.84, 0.93), "neck": (0.0, 0.05, 0.05)},
-    "dress": {"sleeve": (-0.2, 1.9), "hem": (0.7, 0.72), "neck": (0.0, 0.12, 0.08)},
-    "swim": {"sleeve": (-0.3, -0.15), "hem": (0.7, 0.72), "neck": (0.08, 0.16, 0.1)},
-    "bare": {"sleeve": (-1.0, -0.9), "hem": (1.6, 1.7), "neck": (0.0, 0.01, 0.05)},
-}
-_CLOSURES = {"shirt": "buttons", "polo": "placket", "blouse": "placket"}
+    def open_half_width(self, points: BodyPoints) -> np.ndarray:
+        """(P,) half width of an open front, wider towards the hem."""
+        below = np.clip(points.landmark["chest"][1] - points.y, 0, 0.4)
+        return self.opening + 0.25 * below * self.opening / 0.05
 
 
 def sample_top(rng: np.random.Generator, skin: np.ndarray, sex: float) -> Top:
     """A random garment; dresses and swimsuits for ``sex`` below 0 mostly, bare chests above."""
-    odds = np.array([0.28, 0.14, 0.07, 0.07, 0.1, 0.08, 0.06, 0.07, 0.09, 0.02, 0.02])
+    odds = np.array([cut.odds for cut in _CUTS.values()])
     odds = odds * np.where(np.isin(KINDS, ["dress", "swim", "blouse"]), 1 - 0.9 * sex, 1.0)
     odds = odds * np.where(np.isin(KINDS, ["bare"]), 1 + 0.99 * sex, 1.0)
     kind = KINDS[rng.choice(len(KINDS), p=odds / odds.sum())]
     cut = _CUTS[kind]
-    weights = ("plain",) * 5 + ("stripes", "checks", "dots", "mottled", "melange", "camouflage")
-    pattern = _upright_pattern(rng, random_pattern(rng, weights, period_m=(0.025, 0.14)))
+    pattern = _upright_pattern(rng, random_pattern(rng, _CLOTHS, period_m=(0.025, 0.14)))
     if np.abs(np.power(pattern.colors[0], 0.45) - np.power(skin, 0.45)).max() < 0.15:
         pattern = replace(pattern, colors=np.stack([contrasting(rng, skin), *pattern.colors[1:]]))
     trim = contrasting(rng, pattern.colors[0]) if rng.random() < 0.55 else pattern.colors[0] * 0.55
-    prints = ("none", "block", "circle", "text", "number")
-    odds = (0.2, 0.15, 0.15, 0.2, 0.3) if kind == "jersey" else (0.36, 0.2, 0.15, 0.22, 0.07)
+    odds = _JERSEY_PRINT_ODDS if kind == "jersey" else _PRINT_ODDS
     printed = kind in ("tee", "hoodie", "sweater", "tank", "jersey")
     raglan = kind in ("tee", "jersey", "sweater") and rng.random() < 0.25
+    low_back = kind in ("dress", "tank", "swim")
     return Top(
         kind=kind,
         pattern=pattern,
         trim=trim,
-        sleeve=float(rng.uniform(*cut["sleeve"])),
-        hem_y=float(rng.uniform(*cut["hem"])),
+        sleeve=float(rng.uniform(*cut.sleeve)),
+        hem_y=float(rng.uniform(*cut.hem)),
         skirt=float(rng.uniform(0.4, 1.7)) if kind == "dress" else 0.0,
-        neck_depth=float(rng.uniform(*cut["neck"][:2])),
-        neck_width=float(cut["neck"][2] * rng.uniform(0.7, 1.3)),
-        neck_back=float(rng.choice([0.0, rng.uniform(0, 0.15)]))
-        if kind in ("dress", "tank", "swim")
-        else 0.0,
+        neck_depth=float(rng.uniform(*cut.neck_depth)),
+        neck_width=float(cut.neck_width * rng.uniform(0.7, 1.3)),
+        neck_back=float(rng.choice([0.0, rng.uniform(0, 0.15)])) if low_back else 0.0,
         opening=0.0,
-        closure="zip" if kind == "hoodie" and rng.random() < 0.4 else _CLOSURES.get(kind, "none"),
-        collar=bool(cut.get("collar", False)),
+        closure="zip" if kind == "hoodie" and rng.random() < 0.4 else cut.closure,
+        collar=kind in ("shirt", "polo"),
         hood=kind == "hoodie",
         chest_pocket=kind in ("shirt", "polo", "tee") and bool(rng.random() < 0.45),
-        print_kind=prints[rng.choice(len(prints), p=odds)] if printed else "none",
+        print_kind=PRINTS[rng.choice(len(PRINTS), p=odds)] if printed else "none",
         print_color=contrasting(rng, pattern.colors[0]),
         back_print=bool(rng.random() < (0.8 if kind == "jersey" else 0.2)),
         sleeve_color=random_color(rng) if raglan else None,
         tie=random_color(rng, dull=0.2) if kind == "shirt" and rng.random() < 0.2 else None,
         loose_m=float(rng.uniform(0.002, 0.02)) if kind not in ("swim", "bare") else 0.0,
-        fold=float(_FOLDS.get(kind, 0.3) * rng.uniform(0.6, 1.4)),
+        fold=float(cut.fold * rng.uniform(0.6, 1.4)),
     )
 
 
@@ -134,7 +149,7 @@ def sample_jacket(rng: np.random.Generator, inner: Top) -> Top | None:
         return None
     kind = JACKETS[rng.integers(1, len(JACKETS))]
     first = contrasting(rng, inner.pattern.colors[0], 0.3)
-    pattern = random_pattern(rng, ("plain", "plain", "melange", "checks"), period_m=(0.03, 0.1))
+    pattern = random_pattern(rng, _JACKET_CLOTHS, period_m=(0.03, 0.1))
     pattern = replace(pattern, colors=np.stack([first, contrasting(rng, first, 0.15), first]))
     return replace(
         inner,
@@ -175,12 +190,9 @@ def neckline_height(top: Top, points: BodyPoints) -> np.ndarray:
     # Shoulders are nearly level: without this the ring would slide out to them.
     height = points.y - ring - 0.8 * np.clip(np.abs(points.x) - 0.05 - top.neck_width / 3, 0, 1)
     dip = np.clip(1 - np.abs(points.x) / (2 * top.neck_width), 0, 1)
-    if top.kind in ("shirt", "polo", "jacket", "vest"):
-        reach = top.neck_depth * dip
-    else:
-        reach = top.neck_depth * np.sqrt(dip)
-    front = points.z > neck[2]
-    return height + np.where(front, reach, top.neck_back * np.sqrt(dip))
+    pointed = top.kind in ("shirt", "polo", "jacket", "vest")
+    reach = top.neck_depth * (dip if pointed else np.sqrt(dip))
+    return height + np.where(points.z > neck[2], reach, top.neck_back * np.sqrt(dip))
 
 
 def top_region(top: Top, points: BodyPoints) -> np.ndarray:
@@ -197,11 +209,8 @@ def top_region(top: Top, points: BodyPoints) -> np.ndarray:
     skirt &= (points.leg + wave < top.skirt) & (top.skirt > 0)
     region = torso | sleeves | skirt
     if top.opening > 0:
-        half = (
-            top.opening
-            + 0.25 * np.clip(points.landmark["chest"][1] - points.y, 0, 0.4) * top.opening / 0.05
-        )
-        region &= ~((np.abs(points.x) < half) & ~points.on("back") & points.on("torso"))
+        gap = np.abs(points.x) < top.open_half_width(points)
+        region &= ~(gap & ~points.on("back") & points.on("torso"))
     return region
 
 
@@ -211,81 +220,74 @@ def paint_top(paint: Paint, top: Top, points: BodyPoints) -> None:
     if not region.any():
         return
     paint.put(region, top.pattern.paint(points.rest[region]), gloss=0.04, fold=top.fold)
-    arm = points.on("arm")
     if top.sleeve_color is not None:
-        paint.put(region & arm, top.sleeve_color)
-    front = region & points.on("torso") & ~points.on("back")
-    back = region & points.on("torso") & points.on("back")
+        paint.put(region & points.on("arm"), top.sleeve_color)
     _paint_edges(paint, top, points, region)
-    _paint_front(paint, top, points, front)
-    _paint_back(paint, top, points, back)
+    _paint_front(paint, top, points, region & points.on("torso") & ~points.on("back"))
+    _paint_back(paint, top, points, region & points.on("torso") & points.on("back"))
 
 
-def _paint_edges(
-    paint: Paint,
-    top: Top,
-    points: BodyPoints,
-    region: np.ndarray,
-) -> None:
+def _paint_edges(paint: Paint, top: Top, points: BodyPoints, region: np.ndarray) -> None:
     height = neckline_height(top, points)
-    torso = region & points.on("torso")
+    torso, arm = region & points.on("torso"), region & points.on("arm")
     if top.collar:
-        collar = torso & (
-            height > -0.035 - 0.25 * np.clip(0.06 - np.abs(points.x), 0, 0.06) * (points.z > 0)
-        )
-        paint.put(collar, top.trim if top.kind != "jacket" else top.pattern.colors[0] * 0.7)
+        tips = 0.25 * np.clip(0.06 - np.abs(points.x), 0, 0.06) * (points.z > 0)
+        color = top.trim if top.kind != "jacket" else top.pattern.colors[0] * 0.7
+        paint.put(torso & (height > -0.035 - tips), color)
         paint.shade(torso & (np.abs(height + 0.04) < 0.006), 0.6)
     else:
         paint.put(torso & (height > -0.014), top.trim)
     if top.kind in ("sweater", "hoodie", "jersey") or top.trim.sum() > 0.3:
-        paint.shade(region & points.on("arm") & (points.arm > top.sleeve - 0.09), 0.72)
+        paint.shade(arm & (points.arm > top.sleeve - 0.09), 0.72)
         paint.shade(torso & (points.y < top.hem_y + 0.035), 0.75)
-    # The seam between sleeve and body.
-    paint.shade(region & points.on("arm") & (np.abs(points.arm - 0.03) < 0.02), 0.75)
-    elbow = region & points.on("back") & points.on("arm") & (np.abs(points.arm - 1.0) < 0.14)
-    paint.shade(elbow, 0.85)
+    # The seam between sleeve and body, and the elbow.
+    paint.shade(arm & (np.abs(points.arm - 0.03) < 0.02), 0.75)
+    paint.shade(arm & points.on("back") & (np.abs(points.arm - 1.0) < 0.14), 0.85)
 
 
-def _paint_front(
-    paint: Paint,
-    top: Top,
-    points: BodyPoints,
-    front: np.ndarray,
-) -> None:
-    x, y = points.x, points.y
+def _paint_front(paint: Paint, top: Top, points: BodyPoints, front: np.ndarray) -> None:
+    x, y, side = points.x, points.y, np.abs(points.x)
     chest = points.landmark["chest"][1]
-    if top.closure in ("buttons", "placket", "zip"):
-        low = chest + 0.08 if top.closure == "placket" else 0.0
-        strip = front & (np.abs(x) < 0.016) & (y > low)
-        paint.shade(strip, 0.82 if top.closure != "zip" else 1.0)
-        if top.closure == "zip":
-            paint.put(front & (np.abs(x) < 0.007), top.trim, gloss=0.5)
-        else:
-            phase = np.mod(y, 0.085) - 0.04
-            paint.put(strip & (x**2 + phase**2 < 0.0085**2), top.trim, gloss=0.4)
+    _paint_closure(paint, top, points, front)
     if top.chest_pocket:
-        # On the wearer's left, as in life.
-        inside = ellipse(x, y, (0.085, chest + 0.115), (0.045, 0.05))
-        square = (np.abs(x - 0.085) < 0.042) & (np.abs(y - chest - 0.115) < 0.05)
-        edge = square & ((np.abs(x - 0.085) > 0.036) | (y > chest + 0.152))
-        paint.shade(front & edge, 0.6)
-        paint.shade(front & square & (inside < 1), 0.95)
+        from_middle = np.abs(x - _CHEST_POCKET_X)
+        square = (from_middle < _CHEST_POCKET_HALF[0]) & (
+            np.abs(y - chest - _CHEST_POCKET_Y) < _CHEST_POCKET_HALF[1]
+        )
+        edge = (from_middle > 0.036) | (y > chest + 0.152)
+        centre = (_CHEST_POCKET_X, chest + _CHEST_POCKET_Y)
+        paint.shade(front & square & edge, 0.6)
+        paint.shade(front & square & (ellipse(x, y, centre, (0.045, 0.05)) < 1), 0.95)
     if top.kind in ("hoodie", "jacket", "vest"):
-        slant = np.abs(x) - 0.06 - 0.45 * (1.06 - y)
-        pocket = (np.abs(slant) < 0.007) & (y > 0.93) & (y < 1.06)
-        paint.shade(front & pocket, 0.45)
+        low, high = _SIDE_POCKET_Y
+        slit = np.abs(side - 0.06 - 0.45 * (high - y)) < 0.007
+        paint.shade(front & slit & (y > low) & (y < high), 0.45)
     if top.kind == "hoodie":
-        cord = (np.abs(np.abs(x) - 0.03) < 0.005) & (y > chest + 0.08)
-        paint.put(front & cord, top.trim)
+        paint.put(front & (np.abs(side - _CORD_X) < 0.005) & (y > chest + _CORD_Y), top.trim)
     if top.tie is not None:
         width = 0.012 + 0.07 * np.clip(points.landmark["neck"][1] - y, 0, 0.4) / 1.2
-        paint.put(front & (np.abs(x) < width) & (y > 1.0), top.tie, gloss=0.2)
+        paint.put(front & (side < width) & (y > 1.0), top.tie, gloss=0.2)
     if top.opening > 0:
-        half = top.opening + 0.25 * np.clip(chest - y, 0, 0.4) * top.opening / 0.05
+        half = top.open_half_width(points)
         lapel = 0.02 + 0.10 * np.clip(y - chest - 0.02, 0, 0.3)
-        paint.shade(front & (np.abs(x) < half + lapel), 0.78)
-        paint.put(front & (np.abs(x) < half + 0.007), top.trim)
-    _paint_print(paint, top, x, y - chest - 0.1, front, 1.0)
+        paint.shade(front & (side < half + lapel), 0.78)
+        paint.put(front & (side < half + 0.007), top.trim)
+    if top.print_kind != "none":
+        _paint_print(paint, top, top.print_kind, x, y - chest - _FRONT_PRINT_Y, front)
+
+
+def _paint_closure(paint: Paint, top: Top, points: BodyPoints, front: np.ndarray) -> None:
+    if top.closure == "none":
+        return
+    x, y = points.x, points.y
+    low = points.landmark["chest"][1] + 0.08 if top.closure == "placket" else 0.0
+    strip = front & (np.abs(x) < _STRIP) & (y > low)
+    if top.closure == "zip":
+        paint.put(front & (np.abs(x) < 0.007), top.trim, gloss=0.5)
+        return
+    paint.shade(strip, 0.82)
+    from_button = np.mod(y, _BUTTON_STEP) - 0.04
+    paint.put(strip & (x**2 + from_button**2 < _BUTTON_RADIUS**2), top.trim, gloss=0.4)
 
 
 def _paint_back(paint: Paint, top: Top, points: BodyPoints, back: np.ndarray) -> None:
@@ -293,39 +295,27 @@ def _paint_back(paint: Paint, top: Top, points: BodyPoints, back: np.ndarray) ->
     neck = points.landmark["neck"][1]
     if top.kind in ("shirt", "jacket", "polo"):
         # A yoke with its seam, a pleat below it.
-        paint.shade(back & (np.abs(y - neck + 0.11) < 0.006), 0.6)
-        paint.shade(back & (np.abs(x) < 0.006) & (y < neck - 0.11), 0.75)
+        paint.shade(back & (np.abs(y - neck - _YOKE_Y) < _SEAM), 0.6)
+        paint.shade(back & (np.abs(x) < _SEAM) & (y < neck + _YOKE_Y), 0.75)
     if top.hood:
         fallen = back & (ellipse(x, y, (0.0, neck - 0.05), (0.12, 0.12)) < 1)
         paint.shade(fallen, 0.72)
         paint.put(fallen & (ellipse(x, y, (0.0, neck - 0.03), (0.07, 0.07)) < 1), top.trim * 0.6)
     if top.kind in ("tee", "dress", "blouse"):
-        paint.put(
-            back & (np.abs(x) < 0.012) & (np.abs(y - neck + 0.02) < 0.01),
-            to_linear(np.full(3, 0.9)),
-        )
+        label = back & (np.abs(x) < 0.012) & (np.abs(y - neck + 0.02) < 0.01)
+        paint.put(label, to_linear(np.full(3, 0.9)))
     if top.kind == "dress":
         paint.shade(back & (np.abs(x) < 0.005) & (y > 0.95), 0.5)
     if top.back_print:
-        _paint_print(paint, top, x, y - neck + 0.16, back, 1.35, mirrored=True)
+        kind = top.print_kind if top.print_kind != "none" else "text"
+        right, up = -x / _BACK_PRINT_SIZE, (y - neck - _BACK_PRINT_Y) / _BACK_PRINT_SIZE
+        _paint_print(paint, top, kind, right, up, back)
 
 
 def _paint_print(
-    paint: Paint,
-    top: Top,
-    x: np.ndarray,
-    y: np.ndarray,
-    where: np.ndarray,
-    size: float,
-    *,
-    mirrored: bool = False,
+    paint: Paint, top: Top, kind: str, right: np.ndarray, up: np.ndarray, where: np.ndarray
 ) -> None:
-    """A picture, a badge, lines of text or a number, readable from outside."""
-    if top.print_kind == "none" and not mirrored:
-        return
-    right = (x if not mirrored else -x) / size  # towards the right of a reader
-    up = y / size
-    kind = top.print_kind if top.print_kind != "none" else "text"
+    """A picture, a badge, lines of text or a number; ``right`` and ``up`` (P,) as a reader sees."""
     if kind == "circle":
         distance = ellipse(right, up, (0.0, 0.0), (0.07, 0.07))
         paint.put(where & (distance < 1), top.print_color)
@@ -333,17 +323,14 @@ def _paint_print(
     elif kind == "block":
         inside = (np.abs(right) < 0.085) & (np.abs(up) < 0.09)
         paint.put(where & inside, top.print_color)
-        blot = (
-            fractal_noise(np.stack([right * 18, up * 18, np.full_like(up, top.neck_width * 90)], 1))
-            > 0.3
-        )
-        paint.put(where & inside & blot, top.trim)
+        at = np.stack([right * 18, up * 18, np.full_like(up, top.neck_width * 90)], 1)
+        paint.put(where & inside & (fractal_noise(at) > 0.3), top.trim)
     elif kind == "text":
-        line, within = np.floor(up / 0.032), np.mod(up, 0.032)
-        letter = np.floor(right / 0.014)
+        line, within = np.floor(up / _LINE_STEP), np.mod(up, _LINE_STEP)
+        letter = np.floor(right / _LETTER_STEP)
         on = np.mod(np.sin(letter * 12.99 + line * 78.2) * 43758.5, 1.0) > 0.25
         inside = (np.abs(right) < 0.095) & (np.abs(up) < 0.05) & (within < 0.022) & on
-        paint.put(where & inside & (np.mod(right, 0.014) < 0.010), top.print_color)
+        paint.put(where & inside & (np.mod(right, _LETTER_STEP) < 0.010), top.print_color)
     else:
         ring = ellipse(right, up, (-0.045, 0.0), (0.038, 0.075))
         paint.put(where & (ring < 1) & (ring > 0.35), top.print_color)

@@ -114,7 +114,7 @@ def test_every_outfit_paints_the_whole_body(seed):
     anatomy = load_anatomy()
     rng = np.random.default_rng(seed)
     look = sample_appearance(rng, rng.uniform(-1, 1), rng.uniform(-1, 1.6))
-    paint = paint_body(look, anatomy.vertices(), anatomy)
+    paint = paint_body(look, anatomy.vertices())
     assert np.isfinite(paint.color).all() and paint.color.min() >= 0
     assert paint.color.max() <= 1.6  # lit creases and seams may be a little brighter than white
     surface = clothed_surface(look, anatomy, anatomy.template.mesh.vertices_m)
@@ -128,7 +128,7 @@ def test_front_and_back_of_an_outfit_differ():
     differing = 0
     for seed in range(10):
         look = sample_appearance(np.random.default_rng(seed), 0.0, 0.0)
-        color = paint_body(look, points, anatomy).color
+        color = paint_body(look, points).color
         front = color[points.on("torso") & ~points.on("back")]
         back = color[points.on("torso") & points.on("back")]
         bins = [np.histogramdd(side, bins=[np.linspace(0, 1, 6)] * 3)[0] for side in (front, back)]
