@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 FOLDER, AUGMENTED_FOLDER = "inference", "inference_TTA"
 SUFFIX = "_TTA"
 METRICS = "metrics.json"
-QUIET_WHEN_BRIEF = ("densepose.evaluation", "densepose.data", "detectron2.evaluation")
+QUIET_WHEN_BRIEF = ("densepose.evaluation", "densepose.data")
 BRIEF = (
     ("GPSm AP", ".2f", "densepose_gpsm", "AP"),
     ("GPS AP", ".2f", "densepose_gps", "AP"),

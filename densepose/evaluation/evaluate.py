@@ -369,7 +369,7 @@ class ImageScorer:
         pair = pair_of_person[people.owner]
         # Points of a person lie in the order of its entries in every pair.
         place = ranges(np.zeros(len(people), np.int64), people.num_points)
-        entry = np.where(pair >= 0, pairs.index.first_entry[pair] + place, -1)
+        entry = np.where(pair >= 0, pairs.first_entry[pair] + place, -1)
         self.totals.points.add(
             distance_m=_at(points.distance_m, entry, np.inf),
             similarity=_at(points.similarity, entry, 0.0),

@@ -29,7 +29,6 @@ from itertools import chain
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from densepose.structures.body_parts import METRIC_GRID, NUM_PARTS, UV_STEPS
 from densepose.structures.prediction import ImagePrediction
@@ -157,15 +156,6 @@ def _check(found: PackedDetections, predictions: Sequence[ImagePrediction]) -> N
         raise ValueError(f"{name_of(index)}: label {highest[index]}; parts are 0 to {NUM_PARTS}")
 
 
-class PairIndex(NamedTuple):
-    """Who is compared with whom, and where; see the drawing above."""
-
-    detection: np.ndarray  # (N,)
-    person: np.ndarray  # (N,)
-    first_point: np.ndarray  # (G + 1,)
-    first_entry: np.ndarray  # (N + 1,)
-
-
 class PackedMaps(NamedTuple):
     """The maps of D detections, row by row, one detection after another."""
 
@@ -196,31 +186,27 @@ class ImagePairs:
         return starts(np.diff(self.first_detection) * np.diff(self.people.first_person))
 
     @cached_property
-    def index(self) -> PairIndex:
-        """The pairs and their entries."""
-        count = np.diff(self.people.first_person)[self.detections.image]
-        person = ranges(self.people.first_person[self.detections.image], count)
-        return PairIndex(
-            np.repeat(np.arange(len(self.detections)), count),
-            person,
-            self.people.first_point,
-            starts(self.people.num_points[person]),
-        )
-
-    @property
     def detection(self) -> np.ndarray:
         """(N,) detection of each pair."""
-        return self.index.detection
+        people = np.diff(self.people.first_person)[self.detections.image]
+        return np.repeat(np.arange(len(self.detections)), people)
 
-    @property
+    @cached_property
     def person(self) -> np.ndarray:
         """(N,) person of each pair."""
-        return self.index.person
+        first, last = self.people.first_person[:-1], self.people.first_person[1:]
+        image = self.detections.image
+        return ranges(first[image], (last - first)[image])
 
     @cached_property
     def num_points(self) -> np.ndarray:
         """(N,) points of each pair."""
         return self.people.num_points[self.person]
+
+    @cached_property
+    def first_entry(self) -> np.ndarray:
+        """(N + 1,) where the entries of each pair start."""
+        return starts(self.num_points)
 
     @cached_property
     def point(self) -> np.ndarray:
@@ -320,35 +306,21 @@ def read_codes(pairs: ImagePairs) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         codes (E,) int32, 0 outside the box; inside (E,) bool.
     """
-    people = pairs.people
+    people, detections, maps = pairs.people, pairs.detections, pairs.maps
     points_px = annotated_points_px(people.points_grid, people.boxes_xywh_px[people.owner])
-    codes = np.zeros(pairs.index.first_entry[-1], np.int32)
-    inside = np.zeros(len(codes), bool)
-    _read_codes(pairs.index, points_px, pairs.detections.boxes_xywh_px, pairs.maps, (codes, inside))
+    detection = np.repeat(pairs.detection, pairs.num_points)
+    boxes_xywh_px = detections.boxes_xywh_px[detection]
+    place = (points_px[pairs.point] - boxes_xywh_px[:, :2]).astype(np.int64)
+    inside = ((place >= 0) & (place < boxes_xywh_px[:, 2:].astype(np.int64))).all(axis=1)
+    (column, row), detection = place[inside].T, detection[inside]
+    rows, columns = maps.sizes[detection].T
+    first, pixel = maps.first[detection], row * columns + column
+    of_u = 2 * first + pixel
+    codes = np.zeros(len(inside), np.int32)
+    codes[inside] = maps.labels[first + pixel].astype(np.int32) << _PART_SHIFT
+    codes[inside] |= maps.uv[of_u].astype(np.int32) << _U_SHIFT
+    codes[inside] |= maps.uv[of_u + rows * columns]
     return codes, inside
-
-
-@njit(nogil=True, cache=True)
-def _read_codes(index, points_px, boxes_xywh_px, maps, out):
-    """Fill ``out``, codes (E,) int32 and inside (E,) bool, both 0 at first."""
-    codes, inside = out
-    for pair in range(len(index.detection)):
-        d, g = index.detection[pair], index.person[pair]
-        x, y = boxes_xywh_px[d, 0], boxes_xywh_px[d, 1]
-        width, height = int(boxes_xywh_px[d, 2]), int(boxes_xywh_px[d, 3])
-        rows, columns = maps.sizes[d]
-        labels = maps.labels[maps.first[d] :]
-        uv = maps.uv[2 * maps.first[d] :]
-        entry = index.first_entry[pair]
-        for p in range(index.first_point[g], index.first_point[g + 1]):
-            # Conversion to a whole number truncates towards zero.
-            column, row = int(points_px[p, 0] - x), int(points_px[p, 1] - y)
-            if 0 <= column < width and 0 <= row < height:
-                pixel = row * columns + column
-                u, v = int(uv[pixel]), int(uv[rows * columns + pixel])
-                codes[entry] = int(labels[pixel]) << _PART_SHIFT | u << _U_SHIFT | v
-                inside[entry] = True
-            entry += 1
 
 
 def part_of(codes: np.ndarray) -> np.ndarray:
