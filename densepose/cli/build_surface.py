@@ -25,6 +25,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="parts 1 to 24 for each triangle or vertex (.txt .npy .json), or names with lists of"
         " vertices (.json); left out: parts are found",
     )
+    add(
+        "--labels-of",
+        choices=("auto", "triangles", "vertices"),
+        default="auto",
+        help="what the numbers of --parts belong to (default: by their count)",
+    )
     add("--num-parts", type=int, default=24, metavar="N", help="how many to find (default 24)")
     add("--scale", type=float, default=1.0, help="metres of one unit of the mesh (default 1)")
     add("--merge", action="store_true", help="make one vertex of those at the same place")
@@ -35,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="auto",
         help="axis across which left and right lie (default: find out)",
     )
-    add("--no-geodesics", action="store_true", help="leave the distances out of the file")
+    add("--no-geodesics", action="store_true", help="do not compute the distances now")
     add("--picture", type=Path, metavar="PNG", help="default: beside the file, same name")
 
 
@@ -54,6 +60,7 @@ def run(args: Namespace) -> int:
         raise ValueError(f"--out {out}: the file of a surface ends in .npz")
     options = BuildOptions(
         parts=args.parts,
+        labels_of=args.labels_of,
         num_parts=args.num_parts,
         scale=args.scale,
         merge=args.merge,

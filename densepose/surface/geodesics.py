@@ -356,22 +356,21 @@ def default_cache_dir() -> Path:
     return Path(named) if named else Path.home() / ".cache" / "densepose"
 
 
+def geodesics_path(mesh: SurfaceMesh, folder: Path) -> Path:
+    """File of the distances on a mesh: its name changes with the mesh and the accuracy."""
+    fingerprint = mesh_fingerprint(mesh.vertices_m, mesh.faces)
+    return folder / f"geodesics_{fingerprint}_{MAX_TRIANGLES}.npy"
+
+
 def cached_geodesics(
     mesh: SurfaceMesh, cache_dir: str | os.PathLike[str] | None = None, *, progress: bool = True
 ) -> GeodesicDistances:
-    """Distances on a mesh, from the cache or computed into it.
-
-    The file name holds the mesh's fingerprint and the accuracy, so distances of another mesh
-    are never read.
-    """
-    folder = Path(cache_dir) if cache_dir is not None else default_cache_dir()
-    num_vertices = len(mesh.vertices_m)
-    name = f"geodesics_{mesh_fingerprint(mesh.vertices_m, mesh.faces)}_{MAX_TRIANGLES}.npy"
-    path = folder / name
+    """Distances on a mesh, from the cache or computed into it."""
+    path = geodesics_path(mesh, default_cache_dir() if cache_dir is None else Path(cache_dir))
     if not path.exists():
-        logger.info("computing the distances between %d vertices into %s", num_vertices, path)
+        logger.info("computing the distances of %d vertices into %s", mesh.num_vertices, path)
         write_geodesics(path, mesh, progress=progress)
-    return GeodesicDistances.open(path, num_vertices)
+    return GeodesicDistances.open(path, mesh.num_vertices)
 
 
 def template_geodesics(

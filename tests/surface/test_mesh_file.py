@@ -129,3 +129,27 @@ def test_wrong_named_parts_are_named(tmp_path, content, complaint):
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=complaint):
         read_part_labels(path, unit_cube())
+
+
+def test_labels_that_fit_triangles_and_vertices_need_a_word(tmp_path):
+    # A ring of squares, open at both ends, has as many triangles as vertices.
+    angle = np.arange(6) * np.pi / 3
+    ring = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1)
+    vertices = np.concatenate([ring, ring + [0, 0, 1]]).astype(np.float32)
+    a, b = np.arange(6), (np.arange(6) + 1) % 6
+    faces = np.concatenate([np.stack([a, b, b + 6], axis=1), np.stack([a, b + 6, a + 6], axis=1)])
+    mesh = SurfaceMesh(vertices, faces.astype(np.int32))
+    labels = np.repeat([1, 2], 6)
+    np.savetxt(tmp_path / "labels.txt", labels, fmt="%d")
+    with pytest.raises(ValueError, match="labels.txt: 12 labels .* 12 triangles .* 12 vertices"):
+        read_part_labels(tmp_path / "labels.txt", mesh)
+    read = read_part_labels(tmp_path / "labels.txt", mesh, of="triangles")
+    assert read.face_part.tolist() == labels.tolist()
+    read = read_part_labels(tmp_path / "labels.txt", mesh, of="vertices")
+    assert read.face_part.tolist() == labels_of_faces(labels, mesh.faces).tolist()
+    named = {"low": list(range(6)), "high": list(range(6, 12))}
+    (tmp_path / "labels.json").write_text(json.dumps(named))
+    read = read_part_labels(tmp_path / "labels.json", mesh)
+    assert read.face_part.tolist() == labels_of_faces(labels, mesh.faces).tolist()
+    with pytest.raises(ValueError, match="labels of 'faces'"):
+        read_part_labels(tmp_path / "labels.txt", mesh, of="faces")

@@ -11,6 +11,7 @@ import pytest
 from densepose.surface.charts import vertex_iuv
 from densepose.surface.evaluation_surface import load_evaluation_surface
 from densepose.surface.geodesics import cached_geodesics
+from densepose.surface.mesh import mesh_fingerprint
 from densepose.surface.own.build import (
     BuildOptions,
     build_own_surface,
@@ -101,7 +102,9 @@ def test_the_file_gives_everything_back(surface, tmp_path):
     np.testing.assert_array_equal(again.mirror_vertex, surface.mirror_vertex)
     np.testing.assert_array_equal(again.symmetry.part, surface.symmetry.part)
     np.testing.assert_allclose(again.symmetry.uv_table, surface.symmetry.uv_table, atol=1e-5)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["egg.npz"]
+    mesh = surface.atlas.mesh
+    name = f"geodesics_{mesh_fingerprint(mesh.vertices_m, mesh.faces)}_12.npy"
+    assert {p.name for p in tmp_path.iterdir()} == {"egg.npz", name}
 
 
 def test_evaluation_takes_the_file_and_maps_its_distances(surface, tmp_path):
@@ -117,6 +120,19 @@ def test_evaluation_takes_the_file_and_maps_its_distances(surface, tmp_path):
     np.testing.assert_array_equal(
         ready.nearest_vertex(part, uv), surface.atlas.nearest_vertex(part, uv)
     )
+
+
+def test_distances_inside_a_file_of_an_earlier_version_are_read(surface, tmp_path):
+    path = tmp_path / "egg.npz"
+    write_own_surface(path, surface)
+    expected = load_own_evaluation_surface(path).distances
+    (stored,) = tmp_path.glob("geodesics_*.npy")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+        archive.write(stored, "geodesics_m.npy")
+    stored.unlink()
+    found = load_own_evaluation_surface(path, cache_dir=tmp_path / "cache").distances
+    np.testing.assert_array_equal(found.triangle, expected.triangle)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_without_distances_they_are_computed_into_the_cache(surface, tmp_path):
@@ -166,10 +182,10 @@ def test_files_that_are_none_are_rejected(surface, tmp_path):
     with pytest.raises(ValueError, match="egg.txt: the file of a surface ends in .npz"):
         write_own_surface(tmp_path / "egg.txt", surface)
     (tmp_path / "text.npz").write_text("no archive")
-    with pytest.raises(ValueError, match="text.npz: no file of a surface, or damaged"):
+    with pytest.raises(ValueError, match="text.npz: not a file of a surface, or damaged"):
         read_own_surface(tmp_path / "text.npz")
     np.savez(tmp_path / "other.npz", a=1)
-    with pytest.raises(ValueError, match="other.npz: no file of a surface of layout 1"):
+    with pytest.raises(ValueError, match="other.npz: not a file of a surface of layout 1"):
         read_own_surface(tmp_path / "other.npz")
     with pytest.raises(ValueError, match="unknown surface 'smlp'; expected one of .*build-surface"):
         load_evaluation_surface("smlp")

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from densepose.surface.body import load_template
 from densepose.surface.mesh import SurfaceMesh, is_closed_manifold
 from densepose.surface.own.mesh_file import check_own_mesh, consistently_oriented, face_pieces
 from densepose.surface.own.mirror import find_mirror_plane
@@ -110,6 +111,25 @@ def test_the_mirror_plane_of_a_half_cylinder():
     assert find_mirror_plane(mesh, axis=2) is None
 
 
+def test_one_misplaced_vertex_does_not_move_the_mirror_plane():
+    body = load_template().mesh
+    fingertip = int(body.vertices_m[:, 0].argmax())
+    vertices = body.vertices_m.copy()
+    vertices[fingertip, 0] += 0.04
+    mirror, sound = find_mirror_plane(body.with_vertices(vertices), axis=0), find_mirror_plane(body)
+    assert mirror.offset_m == pytest.approx(sound.offset_m, abs=1e-4)
+    np.testing.assert_array_equal(sound.vertex, load_template().mirror_vertex)
+    assert (mirror.vertex == sound.vertex).mean() > 0.999
+    assert mirror.paired > 0.999 and sound.paired == 1
+
+
+def test_halves_of_different_fineness_have_few_pairs():
+    fine, coarse = grid_mesh(40, 40, width=0.5), moved(grid_mesh(16, 40, width=0.5), 0.5, 0, 0)
+    mirror = find_mirror_plane(joined(fine, coarse), axis=0)
+    assert mirror.offset_m == pytest.approx(0.5, abs=0.01)
+    assert mirror.paired < 0.7
+
+
 def test_parts_are_connected_alike_in_size_and_left_and_right():
     ball = sphere(3)
     mirror = find_mirror_plane(ball, axis=0)
@@ -147,3 +167,16 @@ def test_islands_go_to_the_part_around_them():
     assert count == 1
     halves = np.where(np.abs(mesh.vertices_m[mesh.faces][..., 0].mean(axis=1) - 0.5) < 0.2, 1, 2)
     assert absorb_islands(mesh, halves)[1] == 0  # large pieces stay
+
+
+def test_any_number_of_islands_goes():
+    mesh = grid_mesh(30, 30)
+    part = np.where(mesh.vertices_m[mesh.faces][..., 0].mean(axis=1) < 0.5, 1, 2)
+    column, row = np.divmod(np.arange(900), 30)
+    stray = np.flatnonzero((column % 4 == 1) & (row % 4 == 1))  # squares that do not touch
+    spotted = part.copy()
+    spotted[stray] = 3 - spotted[stray]
+    assert len(np.unique(face_pieces(mesh.faces, spotted))) == len(stray) + 2 > 40
+    cleaned, count = absorb_islands(mesh, spotted)
+    np.testing.assert_array_equal(cleaned, part)
+    assert count == len(stray)

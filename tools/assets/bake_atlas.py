@@ -50,7 +50,6 @@ def make_atlas(template: BodyTemplate) -> ChartAtlas:
 
     Raises:
         ValueError: a part is not a disc, or the parts are not mirror images of each other.
-        ModuleNotFoundError: libigl is missing.
     """
     flip = flipped_parts()
     uv_part, uv_vertex, uv = [], [], []

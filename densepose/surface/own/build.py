@@ -1,9 +1,7 @@
-"""From a mesh of the user's own to a surface: check it, find parts and mirror, make charts.
+"""From a mesh to a surface: check it, find parts and mirror plane, make charts.
 
-Charts for a mesh of the user's own: one for each part, cut open where it is no disc.
-
-Shapes: F triangles. See ``charts`` for what charts are; these, too, fill the unit square, are seen
-from outside, and v grows along the axis that the user calls up.
+One chart for each part, cut open where it is no disc. They fill the unit square and are seen from
+outside, as those of ``densepose.surface.charts``; v grows along the axis that the user calls up.
 """
 
 from __future__ import annotations
@@ -30,6 +28,8 @@ from .surface_file import OwnSurface
 AXES = "xyz"
 # A part of which 95 % is not drawn larger or smaller than the rest by this factor is flat enough.
 FAIR_DISTORTION = 3.0
+# With fewer vertices that are the mirror image of their image, a warning is due.
+FEW_PAIRS = 0.9
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class BuildOptions:
     """What the user may say beside naming the mesh."""
 
     parts: Path | None = None  # file of labels; else parts are found
+    labels_of: str = "auto"  # what its numbers belong to: "triangles", "vertices", "auto"
     num_parts: int = NUM_PARTS  # to find
     scale: float = 1.0  # metres of one unit of the file
     merge: bool = False
@@ -54,7 +55,7 @@ def build_own_surface(
     Args:
         path: the mesh.
         options: see ``BuildOptions``.
-        on_part: is told how many charts are done, of how many.
+        on_part: gets how many charts are done, of how many.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -80,6 +81,12 @@ def build_own_surface(
         found.warnings.append(
             f"{path}: no left and right: {why}; train without flips (INPUT.RANDOM_FLIP none)"
         )
+    if flip is not None and mirror.paired < FEW_PAIRS:
+        found.warnings.append(
+            f"{path}: left and right are approximate: only {100 * mirror.paired:.0f}% of the"
+            " vertices have a mirror image of their own; put vertices at mirrored places, or build"
+            " with --mirror none"
+        )
     symmetry = own_chart_symmetry(atlas, mirror, flip) if flip is not None else None
     mirror_vertex = mirror.vertex if symmetry is not None else None
     surface = OwnSurface(Path(path).stem, atlas, labels.names, mirror_vertex, symmetry)
@@ -91,7 +98,7 @@ def _labels(mesh: SurfaceMesh, options: BuildOptions, mirror, found: Findings) -
     if options.parts is None:
         names = ("",) * (NUM_PARTS + 1)
         return PartLabels(segment_mesh(mesh, options.num_parts, mirror), names)
-    labels = read_part_labels(options.parts, mesh)
+    labels = read_part_labels(options.parts, mesh, options.labels_of)
     part, moved = absorb_islands(mesh, labels.face_part)
     if moved:
         found.warnings.append(
@@ -136,11 +143,10 @@ def make_own_atlas(
         face_part: (F,) 1 to 24; the triangles of a part are joined by edges.
         up: axis along which v grows, 0 to 2.
         names: of parts 0 to 24, for errors.
-        on_part: is told how many parts are done, of how many.
+        on_part: gets how many parts are done, of how many.
 
     Raises:
         ValueError: a part is in pieces, or cannot be flattened.
-        ModuleNotFoundError: libigl is missing.
     """
     face_part = np.asarray(face_part, np.int64)
     _require_whole_parts(mesh, face_part, names)

@@ -1,23 +1,13 @@
-"""Cutting a piece of the surface open, so that it can be laid flat: a disc with one border.
+"""Laying a piece of the surface flat: cut open to a disc with one border, flattened without folds.
 
-Shapes: F triangles of one piece, C chart vertices. A vertex on a cut has several chart vertices.
-
-Flattening a piece of the surface into the plane, when an atlas is baked.
-
-Two ways, as in the DensePose paper's own atlas: multidimensional scaling of the geodesic distances
-within the piece, which suits gently curved pieces, and an energy that forbids folds for the rest.
-The second needs libigl, which is not needed to use a baked atlas.
-
-Shapes: V vertices, F triangles of one piece; positions in the plane (V, 2). Triangles run
-counter-clockwise in the plane as they do on the surface seen from outside.
-
-libigl, which makes charts; using charts that are made does not need it.
+Shapes: V vertices and F triangles of one piece, C chart vertices; a vertex on a cut has several.
+Positions in the plane are (V, 2). Triangles run counter-clockwise in the plane as they do on the
+surface seen from outside.
 """
 
 from __future__ import annotations
 
-from types import ModuleType
-
+import igl
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -44,7 +34,6 @@ def open_to_disc(
 
     Raises:
         ValueError: the piece is still no disc.
-        ModuleNotFoundError: a handle has to be cut and libigl is missing.
     """
     faces = np.asarray(faces, np.int64)
     cut = np.zeros((0, 2), np.int64)
@@ -167,7 +156,7 @@ def _walk(before: NDArray[np.integer], end: int) -> NDArray[np.int64]:
 
 def _handle_cuts(faces: NDArray[np.int64]) -> NDArray[np.int64]:
     """(n, 2) edges that turn a piece with handles into a disc."""
-    lines = require_libigl().cut_to_disk(np.ascontiguousarray(faces, np.int64))
+    lines = igl.cut_to_disk(np.ascontiguousarray(faces, np.int64))
     steps = [np.stack([line[:-1], line[1:]], axis=1) for line in map(np.asarray, lines)]
     return np.concatenate(steps).astype(np.int64)
 
@@ -235,10 +224,7 @@ def flatten_without_folds(
         target: (V, 2) plane positions the result is drawn towards, if any.
         pull: strength of that draw against the energy of a piece of area 1.
 
-    Raises:
-        ModuleNotFoundError: libigl is not installed.
     """
-    igl = require_libigl()
     scale = 1 / np.sqrt(face_areas(np.asarray(vertices, np.float64), faces).sum())
     points = np.asfortranarray(np.asarray(vertices, np.float64) * scale)
     start = disc_embedding(points, faces) / np.sqrt(np.pi)
@@ -275,18 +261,3 @@ def to_unit_square(position: NDArray[np.floating]) -> NDArray[np.float64]:
     """Stretch (V, 2) plane positions so that both coordinates run from 0 to 1."""
     low, high = position.min(axis=0), position.max(axis=0)
     return (position - low) / (high - low)
-
-
-def require_libigl() -> ModuleType:
-    """The module ``igl``.
-
-    Raises:
-        ModuleNotFoundError: it is not installed, with the command that installs it.
-    """
-    try:
-        import igl
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "making charts needs libigl: pip install libigl (using charts does not)", name="igl"
-        ) from error
-    return igl

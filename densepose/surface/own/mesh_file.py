@@ -14,6 +14,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import igl
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -28,7 +29,6 @@ from ..mesh import (
     face_neighbors,
     half_edges,
 )
-from .flatten import require_libigl
 
 FORMATS = (".obj", ".ply", ".off", ".stl", ".glb", ".gltf")
 
@@ -135,7 +135,7 @@ def consistently_oriented(mesh: SurfaceMesh) -> tuple[SurfaceMesh, int]:
     """
     faces = np.asarray(mesh.faces, np.int64)
     if len(np.unique(half_edges(faces), axis=0)) < 3 * len(faces):
-        faces = np.asarray(require_libigl().bfs_orient(faces)[0], np.int64)
+        faces = np.asarray(igl.bfs_orient(faces)[0], np.int64)
     corners = mesh.vertices_m.astype(np.float64)[faces]
     volume = np.einsum("fd,fd->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
     if volume < 0 and not len(boundary_edges(faces)):
@@ -191,7 +191,7 @@ def _check_triangles(mesh: SurfaceMesh, source: str, found: Findings) -> None:
         )
     used = np.unique(mesh.faces)
     pinched = np.setdiff1d(
-        np.flatnonzero(~require_libigl().is_vertex_manifold(np.asarray(mesh.faces, np.int64))),
+        np.flatnonzero(~igl.is_vertex_manifold(np.asarray(mesh.faces, np.int64))),
         np.setdiff1d(np.arange(mesh.num_vertices), used),
     )
     if len(pinched):

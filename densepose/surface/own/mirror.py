@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import igl
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -18,11 +19,12 @@ from ..charts import ChartAtlas, chart_grid
 from ..mesh import SurfaceMesh
 from ..seams import chart_position
 from ..symmetry import ChartSymmetry
-from .flatten import require_libigl
 
 # A mesh is symmetric when 95 % of its mirrored vertices are nearer to a vertex than this share of
 # its size, about a vertex spacing.
 TOLERANCE = 0.02
+# Rounds of pairing vertices with mirrored ones and moving the plane to the middle of the pairs.
+MATCHING_ROUNDS = 30
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class MirrorPlane:
     vertex: NDArray[np.int64]  # (V,) vertex nearest to the mirror image
     side: NDArray[np.int8]  # (V,) 1, -1, or 0 for a vertex that is its own image
     error_m: float  # 95 % of the images are nearer to a vertex than this
+    paired: float  # fraction of vertices that are the image of their image
 
     def mirrored(self, points_m: NDArray[np.floating]) -> NDArray[np.float64]:
         """(P, 3) points -> (P, 3) their mirror images."""
@@ -43,33 +46,60 @@ class MirrorPlane:
 
 
 def find_mirror_plane(mesh: SurfaceMesh, axis: int | None = None) -> MirrorPlane | None:
-    """The plane across x, y or z through the middle that fits best, if one does.
+    """The plane across x, y or z that fits best, if one does.
+
+    A few vertices without mirror image do not move it: it lies in the middle of most pairs.
 
     Args:
         mesh: in a symmetric pose.
         axis: look across this one only.
     """
     used = np.unique(mesh.faces)
-    points = mesh.vertices_m[used].astype(np.float64)
-    size = np.linalg.norm(np.ptp(points, axis=0))
-    planes = [_plane(mesh, used, a) for a in ((0, 1, 2) if axis is None else (axis,))]
+    size = np.linalg.norm(np.ptp(mesh.vertices_m[used].astype(np.float64), axis=0))
+    tree = cKDTree(mesh.vertices_m[used].astype(np.float64))
+    planes = [_plane(mesh, used, tree, a) for a in ((0, 1, 2) if axis is None else (axis,))]
     # A body that is symmetric front to back as well has its left and right across the first axis.
     least = min(plane.error_m for plane in planes)
     best = next(plane for plane in planes if plane.error_m <= least + 0.05 * TOLERANCE * size)
     return best if best.error_m <= TOLERANCE * size else None
 
 
-def _plane(mesh: SurfaceMesh, used: NDArray[np.int64], axis: int) -> MirrorPlane:
+def _plane(mesh: SurfaceMesh, used: NDArray[np.int64], tree: cKDTree, axis: int) -> MirrorPlane:
     vertices = mesh.vertices_m.astype(np.float64)
     along = vertices[used, axis]
-    offset = 0.5 * (along.min() + along.max())
+    # The middle of the extremes is where a sound mesh has its plane; one stray vertex moves it, so
+    # the middle of the bulk is tried as well.
+    starts = (0.5 * (along.min() + along.max()), along.mean(), float(np.median(along)))
+    offset = min(_refined(vertices[used], tree, axis, start) for start in starts)[1]
     image = vertices.copy()
     image[:, axis] = 2 * offset - image[:, axis]
-    gap, near = cKDTree(vertices[used]).query(image)
+    gap, near = tree.query(image)
     vertex = used[near]
-    apart = vertices[:, axis] - offset
-    side = np.where(vertex == np.arange(len(vertex)), 0, np.sign(apart)).astype(np.int8)
-    return MirrorPlane(axis, float(offset), vertex, side, float(np.percentile(gap[used], 95)))
+    number = np.arange(len(vertex))
+    side = np.where(vertex == number, 0, np.sign(vertices[:, axis] - offset)).astype(np.int8)
+    return MirrorPlane(
+        axis,
+        float(offset),
+        vertex,
+        side,
+        float(np.percentile(gap[used], 95)),
+        float((vertex[vertex] == number)[used].mean()),
+    )
+
+
+def _refined(
+    points: NDArray[np.float64], tree: cKDTree, axis: int, offset: float
+) -> tuple[float, float]:
+    """Median distance of mirrored points from a point, and the plane after matching repeatedly."""
+    image = points.copy()
+    for _ in range(MATCHING_ROUNDS):
+        image[:, axis] = 2 * offset - points[:, axis]
+        gap, near = tree.query(image)
+        moved = float(np.median(0.5 * (points[:, axis] + points[near, axis])))
+        if moved == offset:
+            break
+        offset = moved
+    return float(np.median(gap)), offset
 
 
 def flipped_own_parts(atlas: ChartAtlas, mirror: MirrorPlane) -> NDArray[np.int64] | None:
@@ -94,7 +124,6 @@ def own_chart_symmetry(
 
     The place of each step is mirrored, and the nearest place of the part on the other side taken.
     """
-    igl = require_libigl()
     grid = chart_grid(atlas, UV_STEPS)
     vertices = atlas.mesh.vertices_m.astype(np.float64)
     faces = np.asarray(atlas.mesh.faces, np.int64)

@@ -1,13 +1,12 @@
-"""The parts of a mesh of the user's own, from a file of labels.
+"""The parts of a mesh: read from a file of labels, or found where the user names none.
 
 Forms of the file: one number a line (.txt) or an array (.npy), one for each triangle or for each
-vertex; or JSON with a list of numbers, or {name of part: [vertices]}, vertices 0-based. Numbers are
-1 to 24; named parts are numbered in the order of the file. F triangles, V vertices.
+vertex (of a mesh with as many of one as of the other, the caller says which); or JSON with a list
+of numbers, or {name of part: [vertices]}, vertices 0-based. Numbers are 1 to 24; named parts are
+numbered in the order of the file.
 
-Dividing a mesh into parts of about the same size, where the user names none.
-
-Parts are the cells of vertices chosen far apart (farthest points, then moved to the middles of
-their cells), along the edges of the mesh. Shapes: V vertices, F triangles, K parts.
+Parts that are found are the cells of vertices chosen far apart (farthest points, then moved to the
+middles of their cells), along the edges of the mesh. Shapes: V vertices, F triangles, K parts.
 """
 
 from __future__ import annotations
@@ -37,15 +36,25 @@ class PartLabels:
     names: tuple[str, ...]  # of parts 0 to 24; "" for those that have no name
 
 
-def read_part_labels(path: str | os.PathLike[str], mesh: SurfaceMesh) -> PartLabels:
+def read_part_labels(
+    path: str | os.PathLike[str], mesh: SurfaceMesh, of: str = "auto"
+) -> PartLabels:
     """Read labels of a mesh.
 
     Labels of vertices become labels of triangles by majority, the smallest of equally frequent.
 
+    Args:
+        path: the file.
+        mesh: of F triangles and V vertices.
+        of: what numbers without names belong to: "triangles", "vertices" or "auto", by their count.
+
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another form, not as many labels as triangles or vertices, or out of range.
+        ValueError: another form, not as many labels as triangles or vertices, as many as both and
+            ``of`` is "auto", or a label out of range.
     """
+    if of not in LABELS_OF:
+        raise ValueError(f"labels of {of!r}; expected one of {', '.join(LABELS_OF)}")
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of labels")
@@ -54,10 +63,14 @@ def read_part_labels(path: str | os.PathLike[str], mesh: SurfaceMesh) -> PartLab
     if isinstance(labels, dict):
         labels, used = _vertex_labels(path, labels, mesh.num_vertices)
         names[1 : 1 + len(used)] = used
-    if labels.shape not in ((mesh.num_faces,), (mesh.num_vertices,)):
+        of = "vertices"
+    fits = {"triangles": mesh.num_faces, "vertices": mesh.num_vertices}
+    fits = {k for k, count in fits.items() if labels.shape == (count,) and of in (k, "auto")}
+    if len(fits) != 1:
+        hint = "; say which of the two they belong to (--labels-of)" if fits else ""
         raise ValueError(
             f"{path}: {labels.size} labels in shape {labels.shape}; the mesh has {mesh.num_faces}"
-            f" triangles and {mesh.num_vertices} vertices"
+            f" triangles and {mesh.num_vertices} vertices{hint}"
         )
     wrong = ~((labels >= 1) & (labels <= NUM_PARTS) & (labels == np.floor(labels)))
     if wrong.any():
@@ -67,7 +80,7 @@ def read_part_labels(path: str | os.PathLike[str], mesh: SurfaceMesh) -> PartLab
             f" {NUM_PARTS}"
         )
     labels = labels.astype(np.int64)
-    if len(labels) == mesh.num_vertices != mesh.num_faces:
+    if fits == {"vertices"}:
         labels = labels_of_faces(labels, mesh.faces)
     return PartLabels(labels, tuple(names))
 
@@ -122,6 +135,7 @@ def _vertex_labels(
     return label, list(members)
 
 
+LABELS_OF = ("auto", "triangles", "vertices")
 # Rounds in which seeds move to the middles of their cells.
 ROUNDS = 8
 # A piece of a part that is smaller than this share of the part is given to its neighbour.
@@ -174,7 +188,8 @@ def absorb_islands(
     part = np.asarray(face_part, np.int64).copy()
     area = face_areas(mesh.vertices_m.astype(np.float64), mesh.faces)
     pair = face_neighbors(mesh.faces)
-    for _ in range(NUM_PARTS):
+    pair = np.concatenate([pair, pair[:, ::-1]])
+    while True:
         piece = face_pieces(mesh.faces, part)
         size = np.bincount(piece, weights=area)
         owner = np.zeros(len(size), np.int64)
@@ -183,14 +198,18 @@ def absorb_islands(
         np.add.at(whole, owner, size)
         np.maximum.at(largest, owner, size)
         small = (size < largest[owner]) & (size <= share * whole[owner])
-        both = np.concatenate([pair, pair[:, ::-1]])
-        both = both[(part[both[:, 0]] != part[both[:, 1]]) & small[piece[both[:, 0]]]]
-        if not len(both):
+        border = pair[(part[pair[:, 0]] != part[pair[:, 1]]) & small[piece[pair[:, 0]]]]
+        if not len(border):
             break
-        # Of the smallest island of all, the neighbour with the longest common border.
-        island = piece[both[:, 0]][np.argmin(size[piece[both[:, 0]]])]
-        around = part[both[piece[both[:, 0]] == island, 1]]
-        part[piece == island] = np.bincount(around).argmax()
+        island, outside = piece[border].T
+        rank = np.argsort(np.argsort(size, kind="stable"))
+        # An island beside a smaller one waits for the next round: the smaller one may join it.
+        waits = np.zeros(len(size), bool)
+        waits[island[small[outside] & (rank[outside] < rank[island])]] = True
+        votes = np.zeros((len(size), owner.max() + 1), np.int64)
+        np.add.at(votes, (island, part[border[:, 1]]), 1)  # the longest common border wins
+        moves = small & ~waits & votes.any(axis=1)
+        part = np.where(moves[piece], votes.argmax(axis=1)[piece], part)
     return part, int((part != face_part).sum())
 
 

@@ -1,4 +1,4 @@
-"""The file of a surface of the user's own: mesh, charts, left and right, and distances in one.
+"""The file of a surface: mesh, charts, left and right; its distances lie beside it.
 
 An .npz archive. V vertices, F triangles, M chart vertices:
 
@@ -19,17 +19,16 @@ part_flip          (25,) uint8                  part on the other side; empty: n
 coarse_flip        (15,) uint8                  region on the other side; empty: no symmetry
 uv_flip            (24, 256, 256, 2) uint16     (u, v) x 65535 of the mirrored place at
                                                 [part - 1, 255 v, 255 u]; empty: no symmetry
-geodesics_m        (V (V - 1) / 2,) float32     packed as in ``geodesics``; may be missing
 =================  ===========================  ==================================================
 
-``geodesics_m`` is stored as it is, so that it is mapped into memory instead of read; without it
-distances are computed once, into the cache.
+Distances are in ``geodesics_<fingerprint of the mesh>_<accuracy>.npy`` in the same folder (see
+``geodesics``), or are computed once, into the cache. Files of earlier versions have them inside, as
+``geodesics_m``.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +36,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from densepose.files import atomic
 from densepose.structures.body_parts import NUM_PARTS
 
 from ..charts import ChartAtlas
 from ..evaluation_surface import EvaluationSurface
-from ..geodesics import GeodesicDistances, cached_geodesics, packed_size, write_geodesics
+from ..geodesics import GeodesicDistances, cached_geodesics, geodesics_path, packed_size
 from ..mesh import check_mesh
 from ..symmetry import ChartSymmetry
 
@@ -76,12 +76,12 @@ def write_own_surface(
     geodesics: bool = True,
     progress: bool = False,
 ) -> None:
-    """Write the file, whole or not at all.
+    """Write the file, whole or not at all, and its distances beside it.
 
     Args:
         path: ends in .npz.
         surface: its name is not stored, it is that of the file.
-        geodesics: compute and store the distances; they make up most of the file.
+        geodesics: compute the distances now, into the folder of the file.
         progress: show a progress bar while computing.
 
     Raises:
@@ -90,20 +90,10 @@ def write_own_surface(
     path = Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"{path}: the file of a surface ends in .npz")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    distances = path.with_name(f".{path.name}.{os.getpid()}.npy")
-    try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(file, **_arrays(surface))
-        if geodesics:
-            write_geodesics(distances, surface.atlas.mesh, progress=progress)
-            with zipfile.ZipFile(temporary, "a", zipfile.ZIP_STORED) as archive:
-                archive.write(distances, f"{_GEODESICS}.npy")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-        distances.unlink(missing_ok=True)
+    if geodesics:
+        cached_geodesics(surface.atlas.mesh, path.parent, progress=progress)
+    with atomic(path) as temporary:
+        np.savez_compressed(temporary, **_arrays(surface))
 
 
 def _arrays(surface: OwnSurface) -> dict[str, NDArray]:
@@ -144,10 +134,10 @@ def read_own_surface(path: str | os.PathLike[str]) -> OwnSurface:
             names = set(file.files)
             arrays = {name: file[name] for name in names - {_GEODESICS}}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, AttributeError) as error:
-        raise ValueError(f"{path}: no file of a surface, or damaged ({error})") from error
+        raise ValueError(f"{path}: not a file of a surface, or damaged ({error})") from error
     if int(arrays.get("own_surface", 0)) != SCHEMA:
         raise ValueError(
-            f"{path}: no file of a surface of layout {SCHEMA}; make it (again) with densepose"
+            f"{path}: not a file of a surface of layout {SCHEMA}; make it (again) with densepose"
             " build-surface"
         )
     missing = [name for name in _NEEDED if name not in arrays]
@@ -194,35 +184,26 @@ def load_own_evaluation_surface(
         FileNotFoundError: no such file.
         ValueError: as for :func:`read_own_surface`.
     """
+    path = Path(path)
     surface = read_own_surface(path)
     mesh = surface.atlas.mesh
-    distances = _mapped_distances(Path(path), mesh.num_vertices)
+    distances = _stored_distances(path, mesh.num_vertices)
     if distances is None:
-        distances = cached_geodesics(mesh, cache_dir, progress=progress)
+        beside = geodesics_path(mesh, path.parent)
+        folder = path.parent if beside.is_file() else cache_dir
+        distances = cached_geodesics(mesh, folder, progress=progress)
     return EvaluationSurface(surface.name, surface.atlas, distances)
 
 
-def _mapped_distances(path: Path, num_vertices: int) -> GeodesicDistances | None:
-    with zipfile.ZipFile(path) as archive:
-        if f"{_GEODESICS}.npy" not in archive.namelist():
+def _stored_distances(path: Path, num_vertices: int) -> GeodesicDistances | None:
+    """Distances inside a file of an earlier version, in memory."""
+    with np.load(path, allow_pickle=False) as file:
+        if _GEODESICS not in file.files:
             return None
-        entry = archive.getinfo(f"{_GEODESICS}.npy")
-    # A member that is stored as it is lies behind its local header, whose last two numbers are the
-    # lengths of its name and of its extra field (APPNOTE.TXT of PKWARE, 4.3.7).
-    with path.open("rb") as file:
-        file.seek(entry.header_offset)
-        header = file.read(30)
-        name_length, extra_length = struct.unpack("<HH", header[26:30])
-        file.seek(entry.header_offset + 30 + name_length + extra_length)
-        version = np.lib.format.read_magic(file)
-        read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_{version[1]}")
-        shape, _, dtype = read_header(file)
-        start = file.tell()
-    whole = entry.compress_type == zipfile.ZIP_STORED and dtype == np.float32
-    if not whole or shape != (packed_size(num_vertices),):
+        triangle = file[_GEODESICS]
+    if triangle.shape != (packed_size(num_vertices),) or triangle.dtype != np.float32:
         raise ValueError(
-            f"{path}: distances of {num_vertices} vertices expected, got shape {shape} of {dtype};"
-            " make it again"
+            f"{path}: distances of {num_vertices} vertices expected, got shape {triangle.shape} of"
+            f" {triangle.dtype}; make it again"
         )
-    triangle = np.memmap(path, np.float32, "r", offset=start, shape=shape)
     return GeodesicDistances(triangle, num_vertices)
