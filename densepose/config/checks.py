@@ -96,6 +96,7 @@ ALLOWED: dict[str, Rule] = {
     "MODEL.TIMM.NORM": one_of("FrozenBN", "BN", "SyncBN"),
     "MODEL.FINE_TUNE.EXCLUDE": NAME_PREFIXES,
     "MODEL.FINE_TUNE.FREEZE": NAME_PREFIXES,
+    "INPUT.MASK_FORMAT": one_of("bitmask", "polygon"),
     "DATASETS.ON_BAD_RECORD": one_of("warn", "error"),
     "DATASETS.ON_MISSING_INPAINTED": one_of("error", "count"),
     "DATASETS.CLASS_TO_MESH_NAME_MAPPING": NO_EMBEDDINGS,

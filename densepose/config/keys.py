@@ -205,6 +205,8 @@ def _add_data_keys(cfg: CfgNode) -> None:
     data.CATEGORY_MAPS = CfgNode(new_allowed=True)  # data set -> category id -> category id
     data.WHITELISTED_CATEGORIES = CfgNode(new_allowed=True)  # data set -> category ids to keep
     data.CLASS_TO_MESH_NAME_MAPPING = CfgNode(new_allowed=True)  # surface embeddings only
+    # bitmask, as detectron2's DensePose has it, whatever its config says | polygon
+    cfg.INPUT.MASK_FORMAT = "bitmask"
     cfg.INPUT.ROTATION_ANGLES = [0]  # degrees; one is drawn for each training image
     cfg.BOOTSTRAP_DATASETS = []  # mappings with the keys of _bootstrap_entry
     # The teacher is the model of this config with these weights.

@@ -18,7 +18,7 @@ from densepose.structures.body_parts import UV_STEPS
 from densepose.structures.dense_labels import DENSE_GRID, DenseLabels
 
 from .inpainted import InpaintedImage, image_path, read_inpainted, read_marker
-from .person_annotations import inverse_of, is_mirrored, sample_masks
+from .person_annotations import box_xywh_px, inverse_of, is_mirrored, sample_masks
 
 if TYPE_CHECKING:
     from densepose.surface.symmetry import ChartSymmetry
@@ -123,7 +123,7 @@ class InpaintedTargets:
 
 
 def _check_box(path: Path, image: InpaintedImage, found: int, person: dict[str, Any]) -> None:
-    x, y, width, height = person["bbox"]
+    x, y, width, height = box_xywh_px(person)
     own = np.array([x, y, x + width, y + height], np.float32)
     if np.abs(own - image.boxes_xyxy_px[found]).max() > _BOX_TOLERANCE_PX:
         raise ValueError(

@@ -30,7 +30,7 @@ def image_masks(
 
     Args:
         people: N annotations with ``segmentation`` as polygons (px of the stored image) or a
-            run-length mask.
+            run-length mask, or an array with one element a pixel.
         affine: (2, 3) map to the moved image.
         image_size: H, W.
         annotations: the moved DensePose annotations; their part masks serve people without
@@ -42,7 +42,7 @@ def image_masks(
     Raises:
         ValueError: a run-length mask is damaged.
     """
-    segmentations = [person.get("segmentation") or [] for person in people]
+    segmentations = [_listed_or_coded(person.get("segmentation")) for person in people]
     polygons = [s if isinstance(s, list) else [] for s in segmentations]
     masks = _fill_polygons(polygons, affine, image_size)
     whole = torch.tensor([[0.0, 0.0, image_size[1], image_size[0]]])
@@ -61,6 +61,31 @@ def image_masks(
         window = whole.expand(len(boxes), 4)
         masks[chosen] = sample_masks(annotations.coarse[chosen], boxes, window, image_size) > 0
     return masks
+
+
+def _listed_or_coded(segmentation: Any) -> Any:
+    if isinstance(segmentation, np.ndarray):
+        return coco_mask.encode(np.asfortranarray(segmentation, np.uint8))
+    return segmentation or []
+
+
+def moved_polygons(people: Sequence[dict[str, Any]], affine: np.ndarray) -> list[list[np.ndarray]]:
+    """The polygons of each person in the moved image: x, y, x, y, ... in px.
+
+    Raises:
+        ValueError: a person has a run-length mask.
+    """
+    moved = []
+    for person in people:
+        segmentation = person.get("segmentation") or []
+        if not isinstance(segmentation, list):
+            raise ValueError(
+                "a person has a run-length mask, which cannot become a polygon; set"
+                " INPUT.MASK_FORMAT bitmask"
+            )
+        corners = [np.asarray(polygon, np.float64).reshape(-1, 2) for polygon in segmentation]
+        moved.append([(c @ affine[:, :2].T + affine[:, 2]).ravel() for c in corners])
+    return moved
 
 
 def _fill_polygons(

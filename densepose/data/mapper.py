@@ -14,12 +14,12 @@ from torch import Tensor
 from detectron2.config import CfgNode, configurable
 from detectron2.data import detection_utils
 from detectron2.data import transforms as T
-from detectron2.structures import BitMasks, Boxes, Instances, Keypoints
+from detectron2.structures import BitMasks, Boxes, Instances, Keypoints, PolygonMasks
 
 from .augmentation import augmentations_from_config
 from .dense_targets import InpaintedTargets, move_labels
 from .flip_symmetry import symmetry_from_config
-from .instance_masks import image_masks
+from .instance_masks import image_masks, moved_polygons
 from .person_annotations import (
     affine_of,
     is_mirrored,
@@ -57,6 +57,7 @@ class DensePoseMapper:
         symmetry: ChartSymmetry | None = None,
         use_densepose: bool = True,
         use_masks: bool = False,
+        mask_format: str = "bitmask",
         keypoint_flip: Sequence[int] | None = None,
         tight_boxes: bool = False,
         people_at_test: bool = False,
@@ -71,6 +72,7 @@ class DensePoseMapper:
             symmetry: left-right map of the charts; needed when an augmentation mirrors.
             use_densepose: give ``gt_densepose``.
             use_masks: give ``gt_masks``.
+            mask_format: "bitmask", or "polygon" for data sets without run-length masks.
             keypoint_flip: (K,) number of each keypoint's mirror image; None leaves out keypoints.
             tight_boxes: boxes from the masks, for people who are cut by a crop.
             people_at_test: give test records ``instances`` too, for networks that are told where
@@ -83,6 +85,7 @@ class DensePoseMapper:
         self.symmetry = symmetry
         self.use_densepose = use_densepose
         self.use_masks = use_masks
+        self.mask_format = mask_format
         self.keypoint_flip = None if keypoint_flip is None else np.asarray(keypoint_flip)
         self.tight_boxes = tight_boxes
         self.people_at_test = people_at_test
@@ -102,6 +105,7 @@ class DensePoseMapper:
             "image_format": cfg.INPUT.FORMAT,
             "use_densepose": cfg.MODEL.DENSEPOSE_ON,
             "use_masks": use_masks,
+            "mask_format": cfg.INPUT.MASK_FORMAT,
             "tight_boxes": use_masks and cfg.INPUT.CROP.ENABLED,
         }
         if is_train and cfg.MODEL.KEYPOINT_ON:
@@ -191,9 +195,11 @@ class DensePoseMapper:
             instances.gt_keypoints = Keypoints(keypoints)
         keep = instances.gt_boxes.nonempty(MIN_BOX_SIDE_PX)
         if self.use_masks:
-            masks = image_masks(people, affine, image_size, moved)
-            keep &= masks.flatten(1).any(dim=1)
-            instances.gt_masks = BitMasks(masks)
+            if self.mask_format == "polygon":
+                instances.gt_masks = PolygonMasks(moved_polygons(people, affine))
+            else:
+                instances.gt_masks = BitMasks(image_masks(people, affine, image_size, moved))
+            keep &= instances.gt_masks.nonempty()
         if not keep.all():
             instances = instances[keep]
         if self.tight_boxes:
@@ -202,7 +208,8 @@ class DensePoseMapper:
 
 
 def _boxes_only(people: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{"bbox": person["bbox"]} for person in people]
+    kept = ("bbox", "bbox_mode")
+    return [{key: person[key] for key in kept if key in person} for person in people]
 
 
 def read_record_image(record: dict[str, Any], image_format: str) -> np.ndarray:

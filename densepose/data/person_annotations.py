@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from detectron2.data.transforms import TransformList
+from detectron2.structures import BoxMode
 
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.coordinates import grid_to_image, image_to_grid
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
 
 
 def pack_annotations(people: Sequence[dict[str, Any]]) -> DensePoseAnnotations:
-    """The raw fields of N annotations (``bbox`` as x, y, w, h in px, ``dp_*``) as tensors.
+    """The raw fields of N annotations (``bbox`` in px, ``bbox_mode``, ``dp_*``) as tensors.
+
+    A box without ``bbox_mode`` is x, y, w, h.
 
     Raises:
         ValueError: a part mask is damaged, or the lists of points differ in length.
     """
-    boxes = np.array([person["bbox"] for person in people], np.float32).reshape(-1, 4)
+    boxes = np.array([box_xywh_px(person) for person in people], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     # Points on vertices of a mesh alone are nothing that charts could be taught.
     charted = [person if "dp_I" in person else {} for person in people]
@@ -57,6 +60,12 @@ def pack_annotations(people: Sequence[dict[str, Any]]) -> DensePoseAnnotations:
         uv=torch.from_numpy(np.stack([u, v], axis=1)),
         owner=torch.from_numpy(np.repeat(np.arange(len(people)), counted)),
     )
+
+
+def box_xywh_px(person: dict[str, Any]) -> Sequence[float]:
+    """``bbox`` of an annotation as x, y, w, h in px; without ``bbox_mode`` it is that already."""
+    given = person.get("bbox_mode", BoxMode.XYWH_ABS)
+    return BoxMode.convert(list(person["bbox"]), given, BoxMode.XYWH_ABS)
 
 
 def _coarse_maps(people: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
@@ -135,10 +144,10 @@ def move_annotations(
         annotations: N people, in px of the stored image.
         affine: (2, 3) map to the moved image.
         image_size: height and width of the moved image.
-        symmetry: left-right map of parts and charts, needed when the map mirrors.
+        symmetry: left-right map of parts and charts, needed when the map mirrors annotated people.
 
     Raises:
-        ValueError: the map mirrors and there is no ``symmetry``.
+        ValueError: there are points or part masks, the map mirrors, and there is no ``symmetry``.
     """
     boxes = move_boxes(annotations.boxes_xyxy_px, affine)
     owner = annotations.owner
@@ -146,9 +155,13 @@ def move_annotations(
     points = move_points(points, affine)
     part, uv = annotations.part, annotations.uv
     coarse = _move_masks(annotations.coarse, annotations.boxes_xyxy_px, boxes, affine)
-    if is_mirrored(affine):
+    if is_mirrored(affine) and (len(part) or annotations.has_masks.any()):
         if symmetry is None:
-            raise ValueError("the image is mirrored, but no left-right map of the charts is given")
+            raise ValueError(
+                "the image is mirrored, but no left-right map of the charts is given; a data set"
+                " that other code registered says its surface by"
+                " MetadataCatalog.get(NAME).surface = 'template' or 'smpl_27554'"
+            )
         part, uv, coarse = _swap_sides(part, uv, coarse, symmetry)
     size = torch.tensor([image_size[1], image_size[0]])
     inside = ((points >= 0) & (points <= size)).all(dim=1)

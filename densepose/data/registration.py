@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Container, Iterable, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,9 @@ from detectron2.data.datasets.builtin_meta import (
     COCO_PERSON_KEYPOINT_FLIP_MAP,
     COCO_PERSON_KEYPOINT_NAMES,
 )
+from detectron2.data.datasets.coco import convert_to_coco_dict
 
+from densepose.files import atomic, to_json
 from densepose.surface.evaluation_surface import is_own_surface
 
 from .builtin_sets import BUILTIN, SURFACES, DatasetInfo
@@ -205,6 +208,29 @@ def _load(info: DatasetInfo, json_path: str, image_root: str, on_bad: str) -> li
         thing_classes=list(loaded.class_names), thing_dataset_id_to_contiguous_id=numbers
     )
     return thin_records(loaded.records, info.keep_images, info.keep_points)
+
+
+def annotation_file(name: str, folder: str | os.PathLike[str]) -> str:
+    """The COCO file of a data set; written to ``folder`` for a set that has none.
+
+    Raises:
+        ValueError: the set names no classes.
+    """
+    metadata = MetadataCatalog.get(name)
+    if metadata.get("json_file"):
+        return metadata.json_file
+    if metadata.get("thing_classes") is None:
+        raise ValueError(
+            f"data set {name!r} names no classes: set MetadataCatalog.get({name!r}).thing_classes"
+        )
+    coco = convert_to_coco_dict(name)
+    records = DatasetCatalog.get(name)
+    people = chain.from_iterable(record.get("annotations", ()) for record in records)
+    for written, person in zip(coco["annotations"], people, strict=True):
+        written |= {key: value for key, value in person.items() if key.startswith("dp_")}
+    with atomic(Path(folder, "annotations.json")) as path:
+        path.write_text(to_json(coco, indent=None), encoding="utf-8")
+    return str(Path(folder, "annotations.json"))
 
 
 def require_registered(names: Iterable[str]) -> None:

@@ -21,7 +21,7 @@ from densepose.config import has_given_boxes
 from densepose.data.category_maps import rules_from_config
 from densepose.data.evaluated_class import evaluated_class
 from densepose.data.flip_symmetry import load_symmetry, symmetry_from_config
-from densepose.data.registration import smpl_dir
+from densepose.data.registration import annotation_file, smpl_dir
 from densepose.evaluation.evaluator import DensePoseEvaluator
 from densepose.files import atomic, to_json
 from densepose.modeling.inference import instances_to_prediction
@@ -53,7 +53,7 @@ Results = dict[str, Any]  # [data set ->] task -> metric -> value; the name of a
 
 
 def build_evaluator(cfg: CfgNode, name: str, folder: str | Path) -> DatasetEvaluator:
-    """The evaluator of one data set: DensePose's, or COCO's without DensePose branch or JSON file.
+    """The evaluator of one data set: DensePose's, or COCO's without DensePose branch.
 
     Args:
         cfg: of the model.
@@ -61,7 +61,7 @@ def build_evaluator(cfg: CfgNode, name: str, folder: str | Path) -> DatasetEvalu
         folder: for results.
     """
     metadata = MetadataCatalog.get(name)
-    if not cfg.MODEL.DENSEPOSE_ON or metadata.get("json_file") is None:
+    if not cfg.MODEL.DENSEPOSE_ON:
         return COCOEvaluator(name, output_dir=str(folder))
     scored = evaluated_class(name, rules_from_config(cfg))
     several = cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1
@@ -69,7 +69,7 @@ def build_evaluator(cfg: CfgNode, name: str, folder: str | Path) -> DatasetEvalu
     surface = metadata.get("surface") or "template"
     return DensePoseEvaluator(
         functools.partial(_prediction_of_class, scored.number if several else None),
-        metadata.json_file,
+        annotation_file(name, folder),
         functools.partial(_surface, surface, smpl_dir(cfg)),
         folder,
         min_threshold=cfg.DENSEPOSE_EVALUATION.MIN_IOU_THRESHOLD,

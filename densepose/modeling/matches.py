@@ -52,7 +52,8 @@ def light_target(target: Instances) -> Instances:
     """The people of one image, with indices in the place of what is large."""
     fields = {name: value for name, value in target.get_fields().items() if name != "gt_densepose"}
     person = torch.arange(len(target), device=target.gt_boxes.device)
-    if target.has("gt_masks"):
+    # Polygons are lists of arrays, which an index does not copy.
+    if target.has("gt_masks") and isinstance(target.gt_masks, BitMasks):
         fields["gt_masks"] = MatchedMasks(target.gt_masks, person)
     return Instances(target.image_size, **fields, **{MATCH: person})
 

@@ -9,6 +9,8 @@ from scipy.io import savemat
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data import transforms as T
+from detectron2.structures import BitMasks, BoxMode, PolygonMasks
+from detectron2.structures.masks import polygons_to_bitmask
 
 from densepose.config import get_densepose_cfg
 from densepose.data.mapper import DensePoseMapper
@@ -66,6 +68,74 @@ def test_fields_follow_the_branches(cfg: CfgNode):
     cfg.MODEL.KEYPOINT_ON = True
     fields |= {"gt_masks", "gt_keypoints"}
     assert set(DensePoseMapper(cfg, True)(record)["instances"].get_fields()) == fields
+
+
+def test_polygons_are_the_bit_masks_that_the_format_asks_for(cfg: CfgNode):
+    cfg.MODEL.MASK_ON = True
+    cfg.INPUT.RANDOM_FLIP, cfg.INPUT.MIN_SIZE_TRAIN = "none", (90,)
+    record = next(r for r in DatasetCatalog.get("tiny") if len(r["annotations"]) > 1)
+    bits = DensePoseMapper(cfg, True)(record)["instances"].gt_masks
+    cfg.INPUT.MASK_FORMAT = "polygon"
+    polygons = DensePoseMapper(cfg, True)(record)["instances"].gt_masks
+    assert isinstance(bits, BitMasks) and isinstance(polygons, PolygonMasks)
+    filled = [polygons_to_bitmask(polygon, *bits.image_size) for polygon in polygons.polygons]
+    assert torch.equal(bits.tensor, torch.from_numpy(np.stack(filled)))
+    coded = {**record["annotations"][0], "segmentation": {"size": [1, 1], "counts": [1]}}
+    with pytest.raises(ValueError, match="a run-length mask, .* INPUT.MASK_FORMAT bitmask"):
+        DensePoseMapper(cfg, True)({**record, "annotations": [coded]})
+
+
+def test_masks_may_be_arrays(cfg: CfgNode):
+    cfg.MODEL.MASK_ON, cfg.INPUT.RANDOM_FLIP = True, "none"
+    record = DatasetCatalog.get("tiny")[0]
+    size = (record["height"], record["width"])
+    filled = [
+        {**person, "segmentation": polygons_to_bitmask(person["segmentation"], *size)}
+        for person in record["annotations"]
+    ]
+    mapper = DensePoseMapper(cfg, True)
+    want, got = (
+        mapper({**record, "annotations": a})["instances"].gt_masks.tensor
+        for a in (record["annotations"], filled)
+    )
+    assert (want != got).float().mean() < 0.01  # edges differ: one is resized, one drawn at size
+
+
+def test_boxes_may_come_in_detectron2s_other_form(cfg: CfgNode):
+    cfg.INPUT.RANDOM_FLIP = "none"
+    record = DatasetCatalog.get("tiny")[0]
+    corners = []
+    for person in record["annotations"]:
+        box = BoxMode.convert(person["bbox"], BoxMode.XYWH_ABS, BoxMode.XYXY_ABS)
+        corners.append({**person, "bbox": np.array(box), "bbox_mode": BoxMode.XYXY_ABS})
+    for densepose in (True, False):
+        cfg.MODEL.DENSEPOSE_ON = densepose
+        mapper = DensePoseMapper(cfg, True)
+        want, got = (
+            mapper({**record, "annotations": a})["instances"].gt_boxes.tensor
+            for a in (record["annotations"], corners)
+        )
+        torch.testing.assert_close(got, want)
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")  # in fvcore
+def test_a_vertical_flip_is_a_horizontal_one_turned_by_half(cfg: CfgNode):
+    cfg.MODEL.KEYPOINT_ON = True
+    record = DatasetCatalog.get("tiny")[0]
+    mapped = []
+    for direction in ("horizontal", "vertical"):
+        cfg.INPUT.RANDOM_FLIP = direction
+        mapper = DensePoseMapper(cfg, True)
+        mapper.augmentations.augs[-1].prob = 1.0
+        mapped.append(mapper(record))
+    across, down = (m["instances"] for m in mapped)
+    assert torch.equal(mapped[0]["image"].flip(1, 2), mapped[1]["image"])
+    assert torch.equal(across.gt_densepose.part, down.gt_densepose.part)
+    torch.testing.assert_close(across.gt_densepose.uv, down.gt_densepose.uv)
+    height, width = across.image_size
+    turned = torch.tensor([width, height]) - down.gt_keypoints.tensor[..., :2]
+    seen = across.gt_keypoints.tensor[..., 2] > 0
+    torch.testing.assert_close(across.gt_keypoints.tensor[..., :2][seen], turned[seen])
 
 
 def test_the_size_of_a_test_image_is_that_of_the_config(cfg: CfgNode):

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from detectron2.modeling.roi_heads.roi_heads import select_proposals_with_visible_keypoints
-from detectron2.structures import BitMasks, Boxes, Instances, Keypoints
+from detectron2.structures import BitMasks, Boxes, Instances, Keypoints, PolygonMasks
 from detectron2.utils.events import EventStorage
 
 from densepose.modeling.matches import (
@@ -40,6 +41,14 @@ def test_a_light_target_holds_no_masks_of_its_own():
     assert light.get(MATCH).tolist() == [0, 1]
     assert light[torch.tensor([1, 1, 0])].gt_masks.masks is people.gt_masks
     assert not light_target(target(2, gt_masks=None)).has("gt_masks")
+
+
+def test_polygons_stay_polygons():
+    square = [[np.array([10.0, 10.0, 10.0, 50.0, 50.0, 50.0, 50.0, 10.0])]]
+    people = target(1, gt_masks=PolygonMasks(square))
+    light = light_target(people)[torch.tensor([0, 0])]
+    boxes = torch.tensor([[10.0, 10.0, 50.0, 50.0], [30.0, 10.0, 70.0, 50.0]])
+    assert light.gt_masks.crop_and_resize(boxes, 4).flatten(1).float().mean(1).tolist() == [1, 0.5]
 
 
 def random_matches(count: int) -> Instances:
