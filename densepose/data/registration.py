@@ -226,7 +226,7 @@ def annotation_file(name: str, folder: str | os.PathLike[str]) -> str:
     coco = convert_to_coco_dict(name)
     records = DatasetCatalog.get(name)
     people = chain.from_iterable(record.get("annotations", ()) for record in records)
-    for written, person in zip(coco["annotations"], people, strict=True):
+    for written, person in zip(coco.setdefault("annotations", []), people, strict=True):
         written |= {key: value for key, value in person.items() if key.startswith("dp_")}
     with atomic(Path(folder, "annotations.json")) as path:
         path.write_text(to_json(coco, indent=None), encoding="utf-8")

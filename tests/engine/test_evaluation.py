@@ -119,7 +119,7 @@ def test_data_sets_of_other_code_have_an_evaluator(tmp_path: Path):
         cfg = get_densepose_cfg()
         cfg.MODEL.DENSEPOSE_ON = True
         assert isinstance(build_evaluator(cfg, "of_a_user", tmp_path), DensePoseEvaluator)
-        assert isinstance(build_evaluator(cfg, "of_a_function", tmp_path), COCOEvaluator)
+        assert isinstance(build_evaluator(cfg, "of_a_function", tmp_path), DensePoseEvaluator)
         cfg.MODEL.DENSEPOSE_ON = False
         assert isinstance(build_evaluator(cfg, "of_a_user", tmp_path), COCOEvaluator)
     finally:
