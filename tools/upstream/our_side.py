@@ -15,7 +15,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from detectron2.structures import Instances
 
-from densepose.config import check_config, get_densepose_cfg, load_config
+from densepose.config import check_config, find_config, get_densepose_cfg, load_config
 from densepose.data.bootstrap.point_sampling import sample_points
 from densepose.data.bootstrap.pseudo_labels import pseudo_truth
 from densepose.data.registration import register_from_config
@@ -23,13 +23,12 @@ from densepose.data.training_records import training_records
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.modeling.body_pixels import body_pixels
 from densepose.modeling.inference import instances_to_prediction
-from densepose.shipped_configs import find_config
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import MAP_FIELDS, ChartOutput
 from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import EvaluationSurface
-from densepose.surface.official import load_official_surface
-from densepose.surface.official_export import write_official_files
+from densepose.surface.official.export import write_official_files
+from densepose.surface.official.surface import load_official_surface
 
 from . import bootstrap, inputs, steps
 from .evaluator import TABLES, metric_names
