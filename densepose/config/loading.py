@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,36 +20,24 @@ from .keys import REMOVED, get_densepose_cfg
 logger = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parents[1]
-# Shipped configs of earlier versions -> their names now.
-RENAMED = {
-    "synthetic/efficientnet_lite0_fpn_cpu": "cpu/densepose_rcnn",
-    "synthetic/shipped_cpu": "cpu/shipped",
-    "synthetic/fine_tune_cpu": "cpu/fine_tune",
-    "synthetic/multitask_masks_cpu": "cpu/multitask_masks",
-    "synthetic/multitask_keypoints_cpu": "cpu/multitask_keypoints",
-    "synthetic/multitask_masks_keypoints_cpu": "cpu/multitask_masks_keypoints",
-    "synthetic/cascade_densepose_cpu": "cpu/cascade_densepose",
-    "synthetic/cascade_masks_cpu": "cpu/cascade_masks",
-    "synthetic/cascade_keypoints_cpu": "cpu/cascade_keypoints",
-    "synthetic/cascade_masks_keypoints_cpu": "cpu/cascade_masks_keypoints",
-    "dp_fcn/lite0_cpu": "cpu/dp_fcn",
-    "teacher/lite0_cpu": "cpu/teacher",
-    "distilled/densepose_rcnn_lite0_cpu": "cpu/densepose_rcnn_distilled",
-    "distilled/cascade_keypoints_lite0_cpu": "cpu/cascade_keypoints_distilled",
+# Shipped configs of earlier versions: pattern of the name -> name now, then keys that make up for
+# the rest.
+_INPAINTED = "DATASETS.INPAINTED inpainted/densepose_coco_2014"
+EARLIER = {
+    r"synthetic/efficientnet_lite0_fpn_cpu": "cpu/densepose_rcnn",
+    r"synthetic/(\w+)_cpu": r"cpu/\1",
+    r"(dp_fcn|teacher)/lite0_cpu": r"cpu/\1",
+    r"distilled/(densepose_rcnn|cascade_keypoints)_lite0_cpu": r"cpu/\1_distilled",
+    r"distilled/dp_fcn_lite0_cpu": "cpu/dp_fcn"
+    " DATASETS.INPAINTED inpainted/densepose_synthetic_train",
+    r"distilled/dp_fcn_(\w+)": rf"dp_fcn/\1 {_INPAINTED}",
+    r"distilled/(\w+_legacy)": rf"\1 {_INPAINTED}",
+    r"dp_fcn/crops_figure_ground_lite0_cpu": "cpu/dp_fcn MODEL.DP_FCN.CROPS True"
+    " MODEL.DP_FCN.CROP_SIZE 192 MODEL.DP_FCN.FIGURE_GROUND multiply",
+    r"teacher/R_50_FPN_colours_s1x": "teacher/R_50_FPN_s1x MODEL.DP_FCN.FIGURE_GROUND multiply",
+    r"(\w+/\w*)R_101(_FPN_s1x)": r"\1R_50\2 MODEL.RESNETS.DEPTH 101"
+    " MODEL.WEIGHTS detectron2://ImageNetPretrained/MSRA/R-101.pkl",
 }
-_DISTILLED = "DATASETS.INPAINTED inpainted"
-_STAR = "MODEL.DP_FCN.CROPS True MODEL.DP_FCN.CROP_SIZE 192 MODEL.DP_FCN.FIGURE_GROUND multiply"
-# Shipped configs of earlier versions -> the config and the keys that give the same.
-REPLACED = {
-    "distilled/densepose_rcnn_R_50_FPN_s1x_legacy": (
-        f"densepose_rcnn_R_50_FPN_s1x_legacy {_DISTILLED}/densepose_coco_2014"
-    ),
-    "distilled/dp_fcn_R_50_FPN_s1x": f"dp_fcn/R_50_FPN_s1x {_DISTILLED}/densepose_coco_2014",
-    "distilled/dp_fcn_lite0_cpu": f"cpu/dp_fcn {_DISTILLED}/densepose_synthetic_train",
-    "dp_fcn/crops_figure_ground_lite0_cpu": f"cpu/dp_fcn {_STAR}",
-    "teacher/R_50_FPN_colours_s1x": "teacher/R_50_FPN_s1x MODEL.DP_FCN.FIGURE_GROUND multiply",
-}
-_R_101 = "MODEL.RESNETS.DEPTH 101 MODEL.WEIGHTS detectron2://ImageNetPretrained/MSRA/R-101.pkl"
 
 
 def load_config(path: str | None = None, opts: list[str] | None = None) -> CfgNode:
@@ -144,34 +133,39 @@ def find_config(name: str) -> str:
     if Path(name).is_file():
         return name
     short = name.removeprefix("configs/").removesuffix(".yaml")
-    if short in RENAMED:
-        logger.info("config %s was renamed to %s", name, RENAMED[short])
-        short = RENAMED[short]
-    shipped = config_dir() / f"{short}.yaml"
+    now, *keys = name_now(short).split()
+    shipped = config_dir() / f"{short if keys else now}.yaml"
     if not Path(name).is_absolute() and shipped.is_file():
+        if shipped.stem != Path(short).stem:
+            logger.info("config %s was renamed to %s", name, now)
         return str(shipped)
+    if keys:
+        hint = f"use {name_now(short)}"
+    else:
+        close = difflib.get_close_matches(f"{short}.yaml", config_names(), n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}?" if close else f"shipped: {', '.join(config_names())}"
     raise FileNotFoundError(
         f"config file {name!r} does not exist (working folder: {Path.cwd()}), nor does a config of"
-        f" that name come with the package; {_hint(short)}"
+        f" that name come with the package; {hint}"
     )
 
 
-def _hint(name: str) -> str:
-    """What to use in place of a shipped config that does not exist."""
-    names = config_names()
-    if name in REPLACED:
-        return f"use {REPLACED[name]}"
-    if f"{name.replace('R_101', 'R_50')}.yaml" in names:
-        return f"use {name.replace('R_101', 'R_50')} {_R_101}"
-    close = difflib.get_close_matches(f"{name}.yaml", names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]}?" if close else f"Shipped are: {', '.join(names)}"
+def name_now(name: str) -> str:
+    """Name of a shipped config today, without ``.yaml``, and keys that it needs in addition."""
+    for pattern, now in EARLIER.items():
+        if match := re.fullmatch(pattern, name):
+            return match.expand(now)
+    return name
 
 
 def _files_of(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """A YAML file and its bases, the file first."""
     if not os.path.isfile(path):
+        *_, folder, file_name = ("", *Path(path).parts)
+        short = f"{folder}/{file_name.removesuffix('.yaml')}"
+        hint = f"; {short} is now {name_now(short)}" if name_now(short) != short else ""
         raise FileNotFoundError(
-            f"config file {path!r} does not exist (working folder: {os.getcwd()!r})"
+            f"config file {path!r} does not exist (working folder: {os.getcwd()!r}){hint}"
         )
     with open(path, encoding="utf-8") as file:
         try:

@@ -148,19 +148,43 @@ def test_a_removed_key_loads_with_the_value_that_is_left(tmp_path: Path, monkeyp
         load_config(old, ["MODEL.TIMM.STEM", "flat"])
 
 
-@pytest.mark.parametrize("old", sorted(loading.RENAMED))
-def test_a_renamed_config_is_found_under_its_old_name(old: str, caplog):
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [
+        ("synthetic/efficientnet_lite0_fpn_cpu", "cpu/densepose_rcnn"),
+        ("synthetic/shipped_cpu", "cpu/shipped"),
+        ("synthetic/cascade_masks_keypoints_cpu", "cpu/cascade_masks_keypoints"),
+        ("dp_fcn/lite0_cpu", "cpu/dp_fcn"),
+        ("teacher/lite0_cpu", "cpu/teacher"),
+        ("distilled/cascade_keypoints_lite0_cpu", "cpu/cascade_keypoints_distilled"),
+    ],
+)
+def test_a_renamed_config_is_found_under_its_old_name(old: str, now: str, tmp_path: Path, caplog):
     with caplog.at_level("INFO"):
-        path = find_config(f"configs/{old}.yaml")
-    assert path == str(CONFIGS / f"{loading.RENAMED[old]}.yaml")
-    assert f"was renamed to {loading.RENAMED[old]}" in caplog.text
+        assert find_config(f"configs/{old}.yaml") == str(CONFIGS / f"{now}.yaml")
+    assert f"was renamed to {now}" in caplog.text
+    leaf = write(tmp_path / "leaf.yaml", f"_BASE_: {CONFIGS}/{old}.yaml\n")
+    with pytest.raises(FileNotFoundError, match=f"{old} is now {now}"):
+        load_config(leaf)
 
 
-@pytest.mark.parametrize("old", ["distilled/dp_fcn_lite0_cpu", "multitask/masks_R_101_FPN_s1x"])
-def test_a_replaced_config_is_answered_with_one_that_gives_the_same(old: str):
+@pytest.mark.parametrize(
+    ("old", "now"),
+    [
+        ("distilled/dp_fcn_lite0_cpu", "cpu/dp_fcn"),
+        ("distilled/dp_fcn_R_50_FPN_s1x", "dp_fcn/R_50_FPN_s1x"),
+        ("distilled/densepose_rcnn_R_50_FPN_s1x_legacy", "densepose_rcnn_R_50_FPN_s1x_legacy"),
+        ("dp_fcn/crops_figure_ground_lite0_cpu", "cpu/dp_fcn"),
+        ("teacher/R_50_FPN_colours_s1x", "teacher/R_50_FPN_s1x"),
+        ("multitask/masks_R_101_FPN_s1x", "multitask/masks_R_50_FPN_s1x"),
+        ("dp_fcn/R_101_FPN_s1x", "dp_fcn/R_50_FPN_s1x"),
+    ],
+)
+def test_a_replaced_config_is_answered_with_one_that_gives_the_same(old: str, now: str):
     with pytest.raises(FileNotFoundError) as error:
         find_config(old)
     config, *opts = str(error.value).rpartition("; use ")[2].split()
+    assert config == now and opts
     check_config(load_config(find_config(config), opts))
 
 

@@ -129,7 +129,7 @@ def test_refinement_makes_no_gradient_of_its_own():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((KEY, -1), "must be 0 or more"),
+        ((KEY, -1), "allowed: 0 or more"),
         ((KEY, 1, "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES", True), "switch one of them off"),
     ],
 )
