@@ -8,6 +8,7 @@ from .loading import (
     find_config,
     is_meant_as_key,
     load_config,
+    name_now,
     nearest_keys,
     unknown_key,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "is_dp_fcn",
     "is_meant_as_key",
     "load_config",
+    "name_now",
     "nearest_keys",
     "unknown_key",
 ]

@@ -95,7 +95,10 @@ def find_shipped_model(folder: str | Path | None = None) -> tuple[str, Path]:
         metadata = file.metadata() or {}
     if CONFIG not in metadata:
         raise ValueError(f"{found[0]}: its metadata has no {CONFIG!r}; give --config-file")
-    return metadata[CONFIG], found[0]
+    # Not at the top: it imports torch and detectron2, which fetching files should not wait for.
+    from densepose.config import name_now
+
+    return name_now(metadata[CONFIG]), found[0]
 
 
 def check_weights_file(path: Path) -> None:
