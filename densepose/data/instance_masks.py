@@ -14,10 +14,10 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from densepose.ops.run_lengths import paint_masks
 from densepose.structures.annotations import DensePoseAnnotations
 
 from .person_annotations import inverse_of, sample_masks
-from .run_lengths import paint_masks
 
 
 def image_masks(

@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from detectron2.data.transforms import TransformList
 from detectron2.structures import BoxMode
 
+from densepose.ops.run_lengths import paint_masks
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.coordinates import grid_to_image, image_to_grid
 
 from .point_check import POINT_KEYS
-from .run_lengths import paint_masks
 
 if TYPE_CHECKING:
     from densepose.surface.symmetry import ChartSymmetry

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from densepose.ops.run_lengths import GRID_SIZE, runs_fill
 from densepose.structures.body_parts import ANNOTATION_GRID, NUM_PARTS, NUM_REGIONS
 
 from .annotation_report import AnnotationReport, name_of
-from .run_lengths import GRID_SIZE, runs_fill
 
 POINT_KEYS = ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V")
 _MASKS_AT_ONCE = 20_000

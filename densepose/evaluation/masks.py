@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 from pycocotools import mask as coco_mask
 
+from densepose.ops.run_lengths import draw_masks, runs_fill
 from densepose.structures.body_parts import ANNOTATION_GRID, NUM_REGIONS
 
 from .ground_truth import PackedPeople, Record
@@ -24,8 +25,6 @@ _GRID = int(ANNOTATION_GRID)
 # Fractions of an annotated box, and of the pixels a detection labels, from which on it is ignored.
 IGNORED_BOX_FRACTION = 0.7
 IGNORED_MASK_FRACTION = 0.9
-# Longer numbers are in no run-length string; shifting them would overflow.
-_MOST_DIGITS = 8
 
 # Rows and columns of the image from (top, left) on are those of the plane from (row, column) on.
 # Nothing outside of a window belongs to its mask. All in px, int64.
@@ -168,7 +167,8 @@ def segmentation_runs(record: Record, image_size: Sequence[int]) -> dict[str, An
         return None
     if isinstance(given, Mapping):
         text = _compressed(given, size, "segmentation is")
-        _draw([text], size[0] * size[1])
+        if not runs_fill([text], tuple(size)).all():
+            raise ValueError("the runs of a mask do not fill it")
         return {"size": size, "counts": text}
     return _polygon_runs(given, size)
 
@@ -207,7 +207,11 @@ def _union_of_regions(given: Any) -> np.ndarray:
     # mask for each region; anything beyond is not read.
     masks = [given] if isinstance(given, Mapping) else given[:NUM_REGIONS]
     texts = [_compressed(mask, [_GRID, _GRID], "dp_masks are") for mask in masks if mask]
-    return _draw(texts, _GRID * _GRID)
+    ones = np.ones(len(texts), np.int64)
+    planes, filled = draw_masks(texts, ones, ones - 1, 1)
+    if not filled.all():
+        raise ValueError("the runs of a mask do not fill it")
+    return planes[0].ravel()
 
 
 def _zoomed(grid: np.ndarray, size: tuple[int, int], window: np.void) -> np.ndarray:
@@ -237,59 +241,6 @@ def _compressed(mask: Mapping[str, Any], size: list[int], name: str) -> bytes:
     if min(counts, default=0) < 0 or sum(counts) != size[0] * size[1]:
         raise ValueError("the runs of a mask do not fill it")
     return coco_mask.frPyObjects(dict(mask), *size)["counts"]
-
-
-def _draw(texts: Sequence[bytes], num_pixels: int) -> np.ndarray:
-    """The union of compressed masks, flat, column by column."""
-    grid = np.zeros(num_pixels, np.uint8)
-    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
-    if not _draw_runs(np.frombuffer(b"".join(texts), np.uint8), ends, grid):
-        raise ValueError("the runs of a mask do not fill it")
-    return grid
-
-
-@njit(nogil=True, cache=True)
-def _draw_runs(text, ends, grid):
-    """Set the pixels of masks in COCO's compressed form; False if one does not fill the grid.
-
-    Runs go down the columns, background first. A run is written in digits of five bits, the lowest
-    first, bit 32 saying that more follow; from the fourth run on as the difference to the last but
-    one.
-
-    Args:
-        text: (L,) uint8, the characters of all masks.
-        ends: where each of them ends.
-        grid: (columns * rows,) uint8, column by column.
-    """
-    k = 0
-    for end in ends:
-        place, number, before_last, last = 0, 0, 0, 0
-        while k < end:
-            run, shift, more = 0, 0, True
-            while more:
-                if k >= end or shift > 5 * _MOST_DIGITS:
-                    return False
-                digit = np.int64(text[k]) - 48
-                if digit < 0 or digit > 63:
-                    return False
-                run |= (digit & 31) << shift
-                shift += 5
-                k += 1
-                more = (digit & 32) != 0
-                if not more and (digit & 16) != 0:
-                    run -= 1 << shift
-            if number > 2:
-                run += before_last
-            if run < 0 or place + run > len(grid):
-                return False
-            if number % 2 == 1:
-                grid[place : place + run] = 1
-            place += run
-            before_last, last = last, run
-            number += 1
-        if place != len(grid):
-            return False
-    return True
 
 
 @njit(nogil=True, cache=True)

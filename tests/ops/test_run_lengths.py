@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from densepose.data.run_lengths import decode_runs, paint_masks, runs_fill
+from densepose.ops.run_lengths import draw_masks, paint_masks, runs_fill
 
 
 def encode(mask: np.ndarray) -> str:
@@ -27,13 +27,16 @@ def test_painting_matches_pycocotools_and_the_highest_label_wins():
     assert not got[4].any()
 
 
-def test_runs_of_a_mask_written_by_hand():
-    mask = np.zeros((256, 256))
-    mask[2:5, 0] = 1  # columns come first: two pixels out, three in, the rest out
-    runs, owner, well_formed = decode_runs([encode(mask), encode(np.ones((256, 256)))])
-    assert runs.tolist() == [2, 3, 65531, 0, 65536]
-    assert owner.tolist() == [0, 0, 0, 1, 1]
-    assert well_formed.all()
+def test_a_mask_written_by_hand():
+    # Down the columns: two pixels out, three in, the rest out.
+    mask = np.zeros((4, 3))
+    mask[2:, 0] = mask[:1, 1] = 1
+    text = encode(mask)
+    assert text == "237"
+    planes, filled = draw_masks([text, b"237"], np.array([7, 9]), np.array([0, 1]), 2, (4, 3))
+    assert filled.all() and planes.shape == (2, 3, 4)
+    assert planes[0].tolist() == [[0, 0, 7, 7], [7, 0, 0, 0], [0, 0, 0, 0]]
+    np.testing.assert_array_equal(planes[1] > 0, planes[0] > 0)
 
 
 def test_noise_with_long_differences_survives_the_round_trip():
