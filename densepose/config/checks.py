@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from typing import Any, NamedTuple
 
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
 
 from densepose.data.category_maps import rules_from_config
@@ -48,6 +48,12 @@ class Rule(NamedTuple):
 def one_of(*values: Any) -> Rule:
     """Any of some values."""
     return Rule(", ".join(map(repr, values)), lambda value: value in values)
+
+
+def none_of(*values: str) -> Rule:
+    """Anything but some of detectron2's classes."""
+    text = f"other than {', '.join(map(repr, values))}, whose inputs this package does not read"
+    return Rule(text, lambda value: value not in values)
 
 
 def list_of(*values: str) -> Rule:
@@ -96,6 +102,10 @@ ALLOWED: dict[str, Rule] = {
     "MODEL.TIMM.NORM": one_of("FrozenBN", "BN", "SyncBN"),
     "MODEL.FINE_TUNE.EXCLUDE": NAME_PREFIXES,
     "MODEL.FINE_TUNE.FREEZE": NAME_PREFIXES,
+    "MODEL.META_ARCHITECTURE": none_of("PanopticFPN", "SemanticSegmentor"),
+    "MODEL.PROPOSAL_GENERATOR.NAME": none_of("PrecomputedProposals", "RRPN"),
+    "MODEL.ROI_HEADS.NAME": none_of("RROIHeads"),
+    "DATALOADER.SAMPLER_TRAIN": one_of("TrainingSampler", "RepeatFactorTrainingSampler"),
     "INPUT.MASK_FORMAT": one_of("bitmask", "polygon"),
     "DATASETS.ON_BAD_RECORD": one_of("warn", "error"),
     "DATASETS.ON_MISSING_INPAINTED": one_of("error", "count"),
@@ -106,6 +116,23 @@ ALLOWED: dict[str, Rule] = {
     "DENSEPOSE_EVALUATION.MIN_IOU_THRESHOLD": between(0, 0.95, low_too=False),
     "DENSEPOSE_EVALUATION.EVALUATE_MESH_ALIGNMENT": NO_EMBEDDINGS,
     "DENSEPOSE_EVALUATION.MESH_ALIGNMENT_MESH_NAMES": NO_EMBEDDINGS,
+}
+
+# Keys and sections of detectron2 that have no effect in this package, and why. A key that belongs
+# to a branch which is switched off has no effect either, as in detectron2, and is not refused.
+_NO_FILES = "proposals come from the model's RPN; files of them are pickles, which are not read"
+_NO_STUFF = "there is no semantic segmentation"
+WITHOUT_EFFECT: dict[str, str] = {
+    "MODEL.LOAD_PROPOSALS": _NO_FILES,
+    "MODEL.ANCHOR_GENERATOR.ANGLES": "boxes are not rotated",
+    "MODEL.SEM_SEG_HEAD": _NO_STUFF,
+    "MODEL.PANOPTIC_FPN": _NO_STUFF,
+    "DATASETS.PROPOSAL_FILES_TRAIN": _NO_FILES,
+    "DATASETS.PROPOSAL_FILES_TEST": _NO_FILES,
+    "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TRAIN": _NO_FILES,
+    "DATASETS.PRECOMPUTED_PROPOSAL_TOPK_TEST": _NO_FILES,
+    "TEST.KEYPOINT_OKS_SIGMAS": "keypoints are scored with COCO's own constants",
+    "GLOBAL": "nothing reads it, in detectron2 neither",
 }
 
 # Of one entry of BOOTSTRAP_DATASETS.
@@ -172,6 +199,26 @@ CONFLICTS: tuple[Conflict, ...] = (
         ("MODEL.KEYPOINT_ON", "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS"),
         lambda on, count: on and count != 17,
         "people are annotated with COCO's 17 keypoints; set NUM_KEYPOINTS to 17",
+    ),
+    Conflict(
+        ("DATALOADER.REPEAT_THRESHOLD", "DATALOADER.SAMPLER_TRAIN"),
+        lambda threshold, sampler: threshold and sampler == "TrainingSampler",
+        "this sampler repeats no images; set SAMPLER_TRAIN to 'RepeatFactorTrainingSampler'",
+    ),
+    Conflict(
+        ("SOLVER.MAX_MINUTES", "SOLVER.WARMUP_METHOD"),
+        lambda minutes, method: minutes and method != "linear",
+        "the schedule of a run with a time limit warms up linearly; set WARMUP_METHOD to 'linear'",
+    ),
+    Conflict(
+        ("SOLVER.NESTEROV", "SOLVER.OPTIMIZER"),
+        lambda nesterov, optimizer: nesterov and optimizer == "ADAMW",
+        "AdamW has no Nesterov momentum; set NESTEROV to False, or OPTIMIZER to 'SGD'",
+    ),
+    Conflict(
+        ("VIS_PERIOD", "MODEL.META_ARCHITECTURE"),
+        lambda period, arch: period and arch == FCN,
+        "DensePoseFCN draws no pictures while training; set VIS_PERIOD to 0",
     ),
     # timm backbones
     Conflict(
@@ -305,6 +352,7 @@ def check_config(cfg: CfgNode) -> None:
             " but this package has no surface embeddings (CSE); use a chart config"
         )
     problems = [*_unregistered(cfg), *_not_allowed(cfg, ALLOWED), *_bootstrap_problems(cfg)]
+    problems += _without_effect(cfg)
     problems = problems or list(_contradictions(cfg))
     if problems:
         raise ValueError("\n".join(problems))
@@ -349,6 +397,14 @@ def _not_allowed(cfg: CfgNode, table: Mapping[str, Rule], prefix: str = "") -> I
     for key, rule in table.items():
         if not rule.holds(value := _value(cfg, key)):
             yield f"{prefix}{key}={value!r}; allowed: {rule.text}"
+
+
+def _without_effect(cfg: CfgNode) -> Iterator[str]:
+    defaults = get_cfg()
+    for key, reason in WITHOUT_EFFECT.items():
+        given, default = _value(cfg, key), _value(defaults, key)
+        if given != default:
+            yield f"{key}={given!r} has no effect: {reason}; leave it at {default!r}"
 
 
 def _contradictions(cfg: CfgNode) -> Iterator[str]:
