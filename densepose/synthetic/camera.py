@@ -8,7 +8,7 @@ half numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -48,13 +48,6 @@ class Camera:
     def pixel_centres(self) -> np.ndarray:
         """(height * width, 2) image px of all pixel centres, row by row."""
         return _pixel_centres(self.height, self.width)
-
-    def mirrored(self) -> Camera:
-        """The camera that sees the world mirrored at x = 0 as a left-right flipped image."""
-        flip = np.array([-1.0, 1.0, 1.0])
-        rotation = self.rotation * flip  # of a mirrored point
-        rotation = rotation * flip[:, None]  # image x turned round
-        return replace(self, position=self.position * flip, rotation=rotation)
 
 
 @lru_cache(maxsize=4)

@@ -16,9 +16,6 @@ from .objects import SceneObject, chair, cylinder, place
 from .poses import Pose, joint_rotations, sample_pose
 from .worn import PosedBody, WornThing, things_worn
 
-# COCO's order with left and right exchanged.
-_MIRRORED_KEYPOINTS = np.array([0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15])
-
 
 @dataclass(frozen=True)
 class Person:
@@ -32,22 +29,6 @@ class Person:
     keypoints: np.ndarray  # (17, 3)
     joints: np.ndarray  # (J, 3)
     worn: tuple[WornThing, ...]  # skirts, tied hair, brims, backpacks
-
-
-def mirrored_person(person: Person, anatomy: Anatomy) -> Person:
-    """The person mirrored at x = 0, left and right exchanged; clothes keep their sides."""
-    template = anatomy.template
-    flip = np.array([-1, 1, 1], np.float32)
-    return replace(
-        person,
-        skin=(person.skin * flip)[template.mirror_vertex],
-        shell=(person.shell * flip)[template.mirror_vertex],
-        keypoints=(person.keypoints * flip)[_MIRRORED_KEYPOINTS],
-        joints=(person.joints * flip)[template.mirror_joint],
-        worn=tuple(
-            replace(t, vertices=t.vertices * flip, faces=t.faces[:, ::-1]) for t in person.worn
-        ),
-    )
 
 
 def turn_about_y(angle_rad: float) -> np.ndarray:

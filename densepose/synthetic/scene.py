@@ -13,7 +13,7 @@ import numpy as np
 from .anatomy import Anatomy
 from .camera import Camera, fit_camera
 from .objects import SceneObject, random_object
-from .person import Person, mirrored_person, moved, sample_person
+from .person import Person, moved, sample_person
 
 _VOXEL_M = 0.07
 _CLOSEST_M = 0.45
@@ -40,16 +40,6 @@ class Scene:
     objects: tuple[SceneObject, ...]
     camera: Camera
     light: Light
-
-    def mirrored(self, anatomy: Anatomy) -> Scene:
-        """The world mirrored at x = 0, its image flipped. Clothes keep their sides."""
-        people = tuple(mirrored_person(person, anatomy) for person in self.people)
-        flip = np.array([-1, 1, 1], np.float32)
-        objects = tuple(
-            replace(o, vertices=o.vertices * flip, faces=o.faces[:, ::-1]) for o in self.objects
-        )
-        light = replace(self.light, to_lamp=self.light.to_lamp * flip)
-        return Scene(people, objects, self.camera.mirrored(), light)
 
 
 def _cells(points: np.ndarray) -> np.ndarray:

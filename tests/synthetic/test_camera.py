@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from densepose.synthetic.camera import Camera, look_at
+from tests.support.mirrored_scene import mirrored_camera
 
 
 def test_projection_worked_by_hand():
@@ -29,7 +30,7 @@ def test_mirrored_camera_sees_the_mirrored_world_flipped():
     camera = look_at(np.array([1.0, 2.0, 3.0]), np.array([0.2, 1.0, 0.1]), 0.2, 210.0, 96, 64)
     points = np.random.default_rng(1).normal(0, 0.5, (20, 3))
     pixels, depth = camera.project(points)
-    flipped, depth_flipped = camera.mirrored().project(points * [-1, 1, 1])
+    flipped, depth_flipped = mirrored_camera(camera).project(points * [-1, 1, 1])
     np.testing.assert_allclose(flipped[:, 0], 96 - pixels[:, 0], atol=1e-9)
     np.testing.assert_allclose(flipped[:, 1], pixels[:, 1], atol=1e-9)
     np.testing.assert_allclose(depth_flipped, depth)

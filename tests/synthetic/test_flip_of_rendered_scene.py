@@ -20,6 +20,7 @@ from densepose.synthetic.annotate import annotate_person
 from densepose.synthetic.picture import compose
 from densepose.synthetic.render import SceneGeometry
 from densepose.synthetic.truth import Truth
+from tests.support.mirrored_scene import mirrored_scene
 
 SIZE = 128
 
@@ -33,7 +34,7 @@ def scenes_with_points(count: int) -> list[tuple[Truth, Truth]]:
         scene, geometry = compose(np.random.default_rng(seed), anatomy, SIZE, (1, 2))
         truth = geometry.truth(atlas)
         if sum(len(person.get("dp_I", [])) for person in annotated(truth)) > 20:
-            mirrored = SceneGeometry(scene.mirrored(anatomy), anatomy)
+            mirrored = SceneGeometry(mirrored_scene(scene, anatomy), anatomy)
             found.append((truth, mirrored.truth(atlas)))
         if len(found) == count:
             break

@@ -19,6 +19,7 @@ from densepose.synthetic.poses import Pose, upright
 from densepose.synthetic.render import render
 from densepose.synthetic.scene import Light, Scene
 from densepose.synthetic.truth import SceneGeometry, Truth
+from tests.support.mirrored_scene import mirrored_scene
 
 SIZE = 96
 
@@ -92,7 +93,7 @@ def test_mirroring_the_scene_flips_image_parts_and_coordinates(anatomy):
     person = make_person(shape.astype(np.float32), pose, plain_look(), turn_about_y(0.6), anatomy)
     scene = scene_of(person, camera=front_camera(3.4))
     truth = truth_of(scene, anatomy)
-    mirrored = truth_of(scene.mirrored(anatomy), anatomy)
+    mirrored = truth_of(mirrored_scene(scene, anatomy), anatomy)
     symmetry = template_symmetry()
     part = symmetry.part[truth.part[:, ::-1]]
     same = part == mirrored.part
