@@ -34,27 +34,19 @@ _KMEANS_PIXELS = 500
 # People smaller than this get box, mask and keypoints but no points, as in DensePose-COCO.
 MIN_AREA_FOR_POINTS_PX = 400
 
+# fmt: off
+_SKELETON = [
+    [16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8], [7, 9],
+    [8, 10], [9, 11], [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7],
+]
+# fmt: on
 CATEGORIES = [
     {
         "id": 1,
         "name": "person",
         "supercategory": "person",
         "keypoints": list(KEYPOINT_NAMES),
-        "skeleton": [
-            *(
-                [16, 14],
-                [14, 12],
-                [17, 15],
-                [15, 13],
-                [12, 13],
-                [6, 12],
-                [7, 13],
-                [6, 7],
-                [6, 8],
-                [7, 9],
-            ),
-            *([8, 10], [9, 11], [2, 3], [1, 2], [1, 3], [2, 4], [3, 5], [4, 6], [5, 7]),
-        ],
+        "skeleton": _SKELETON,
     }
 ]
 

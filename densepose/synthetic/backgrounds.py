@@ -21,6 +21,25 @@ from .materials import (
     to_linear,
 )
 from .noise import cloud_image, fractal_noise
+from .objects import turn_about_y
+
+# Display colours.
+# fmt: off
+_WALLS = np.array([
+    [0.88, 0.87, 0.83], [0.93, 0.93, 0.94], [0.80, 0.76, 0.68], [0.66, 0.70, 0.74],
+    [0.62, 0.66, 0.58], [0.76, 0.62, 0.52], [0.42, 0.45, 0.50], [0.55, 0.35, 0.30],
+])
+_FLOORS = np.array([  # wood, tiles, carpet
+    [0.60, 0.43, 0.28], [0.42, 0.28, 0.19], [0.74, 0.62, 0.46], [0.66, 0.65, 0.63],
+    [0.36, 0.37, 0.39], [0.55, 0.50, 0.44], [0.35, 0.40, 0.50], [0.50, 0.26, 0.24],
+])
+_GROUNDS = np.array([  # grass, dry grass, asphalt, concrete, sand, earth, snow, water
+    [0.36, 0.48, 0.22], [0.55, 0.54, 0.32], [0.33, 0.33, 0.35], [0.62, 0.61, 0.58],
+    [0.80, 0.72, 0.56], [0.46, 0.36, 0.28], [0.90, 0.92, 0.95], [0.30, 0.45, 0.52],
+])
+_TREES = np.array([[0.20, 0.32, 0.16], [0.30, 0.38, 0.20], [0.42, 0.36, 0.20], [0.36, 0.42, 0.46]])
+_HOUSES = np.array([[0.70, 0.66, 0.60], [0.55, 0.36, 0.30], [0.45, 0.46, 0.50], [0.86, 0.84, 0.80]])
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -28,65 +47,13 @@ class Background:
     """The picture behind everything and, per pixel, how far along its ray the floor is."""
 
     color: np.ndarray  # (H, W, 3) linear RGB
-    floor_depth: (
-        np.ndarray | None
-    )  # (H, W) depth in metres where the floor is seen, inf elsewhere; None: no floor
+    floor_depth: np.ndarray | None  # (H, W) metres, inf where no floor is seen; None: no floor
 
 
 def random_background(rng: np.random.Generator, camera: Camera) -> Background:
     """A generated background: half rooms, a third outdoors, the rest abstract."""
     draw = rng.random()
-    if draw < 0.5:
-        color, floor_depth = room_picture(rng, camera)
-        return Background(color, floor_depth)
-    if draw < 0.82:
-        color, floor_depth = outdoor_picture(rng, camera)
-        return Background(color, floor_depth)
-    return _abstract(rng, camera)
-
-
-def _blend(image: np.ndarray, mask: np.ndarray, color: np.ndarray, alpha: float = 1.0) -> None:
-    weight = (mask * np.float32(alpha))[..., None].astype(np.float32)
-    image += weight * (color.astype(np.float32) - image)
-
-
-def _random_shapes(
-    rng: np.random.Generator, image: np.ndarray, count: int, *, low: float, high: float
-) -> None:
-    """Draw filled shapes of ``low``..``high`` of the image height, in place."""
-    height, width = image.shape[:2]
-    for _ in range(count):
-        color = random_color(rng)
-        size = rng.uniform(low, high, 2) * height
-        centre = rng.uniform(0, 1, 2) * (width, height)
-        mask = np.zeros((height, width), np.float32)
-        kind = rng.integers(4)
-        if kind == 0:
-            corners = cv2.boxPoints(
-                (tuple(centre), tuple(size), float(rng.choice([0, rng.uniform(0, 90)])))
-            )
-            cv2.fillConvexPoly(mask, corners.astype(np.int32), 1.0, cv2.LINE_AA)
-        elif kind == 1:
-            cv2.ellipse(
-                mask, (tuple(centre), tuple(size), float(rng.uniform(0, 180))), 1.0, -1, cv2.LINE_AA
-            )
-        elif kind == 2:
-            ends = (centre + rng.uniform(-1, 1, (2, 2)) * 2 * size.max()).astype(np.int32)
-            thickness = int(rng.integers(1, max(2, int(height * 0.06))))
-            cv2.line(
-                mask,
-                tuple(map(int, ends[0])),
-                tuple(map(int, ends[1])),
-                1.0,
-                thickness,
-                cv2.LINE_AA,
-            )
-        else:
-            corners = centre + rng.uniform(-0.5, 0.5, (int(rng.integers(3, 7)), 2)) * size * 2
-            cv2.fillPoly(mask, [corners.astype(np.int32)], 1.0, cv2.LINE_AA)
-        shade = color * rng.uniform(0.6, 1.0)
-        ramp = np.linspace(0, 1, width, dtype=np.float32)[None, :, None]
-        _blend(image, mask, color + ramp * (shade - color), float(rng.uniform(0.6, 1.0)))
+    return (_room if draw < 0.5 else _outdoors if draw < 0.82 else _abstract)(rng, camera)
 
 
 def _abstract(rng: np.random.Generator, camera: Camera) -> Background:
@@ -94,33 +61,46 @@ def _abstract(rng: np.random.Generator, camera: Camera) -> Background:
     clouds = cloud_image(rng, height, width, cells=rng.uniform(1, 8), octaves=5)[..., None]
     first, second = random_color(rng), random_color(rng)
     image = (first + clouds * (second - first)).astype(np.float32)
-    _random_shapes(rng, image, int(rng.integers(3, 14)), low=0.05, high=0.6)
+    for _ in range(rng.integers(3, 14)):
+        _draw_shape(rng, image)
     blur = rng.uniform(0.0, 3.0)
     if blur > 0.5:
         image = cv2.GaussianBlur(image, (0, 0), blur)
     return Background(image, None)
 
 
-# Display colours of walls and of floors (wood, tiles, carpet).
-_WALLS = np.array(
-    [
-        *([0.88, 0.87, 0.83], [0.93, 0.93, 0.94], [0.80, 0.76, 0.68], [0.66, 0.70, 0.74]),
-        *([0.62, 0.66, 0.58], [0.76, 0.62, 0.52], [0.42, 0.45, 0.50], [0.55, 0.35, 0.30]),
-    ]
-)
-_FLOORS = np.array(
-    [
-        *([0.60, 0.43, 0.28], [0.42, 0.28, 0.19], [0.74, 0.62, 0.46], [0.66, 0.65, 0.63]),
-        *([0.36, 0.37, 0.39], [0.55, 0.50, 0.44], [0.35, 0.40, 0.50], [0.50, 0.26, 0.24]),
-    ]
-)
+def _draw_shape(rng: np.random.Generator, image: np.ndarray) -> None:
+    """A box, ellipse, line or polygon of 5 to 60 % of the image height, in place."""
+    height, width = image.shape[:2]
+    color = random_color(rng)
+    size = rng.uniform(0.05, 0.6, 2) * height
+    centre = rng.uniform(0, 1, 2) * (width, height)
+    mask = np.zeros((height, width), np.float32)
+    kind = rng.integers(4)
+    if kind == 0:
+        angle = float(rng.choice([0, rng.uniform(0, 90)]))
+        corners = cv2.boxPoints((tuple(centre), tuple(size), angle))
+        cv2.fillConvexPoly(mask, corners.astype(np.int32), 1.0, cv2.LINE_AA)
+    elif kind == 1:
+        turned = (tuple(centre), tuple(size), float(rng.uniform(0, 180)))
+        cv2.ellipse(mask, turned, 1.0, -1, cv2.LINE_AA)
+    elif kind == 2:
+        ends = (centre + rng.uniform(-1, 1, (2, 2)) * 2 * size.max()).astype(np.int32)
+        thickness = int(rng.integers(1, max(2, int(height * 0.06))))
+        cv2.line(mask, *ends.tolist(), 1.0, thickness, cv2.LINE_AA)
+    else:
+        corners = centre + rng.uniform(-0.5, 0.5, (int(rng.integers(3, 7)), 2)) * size * 2
+        cv2.fillPoly(mask, [corners.astype(np.int32)], 1.0, cv2.LINE_AA)
+    shade = color * rng.uniform(0.6, 1.0)
+    ramp = np.linspace(0, 1, width, dtype=np.float32)[None, :, None]
+    weight = (mask * np.float32(rng.uniform(0.6, 1.0)))[..., None].astype(np.float32)
+    image += weight * ((color + ramp * (shade - color)).astype(np.float32) - image)
 
 
-def room_picture(rng: np.random.Generator, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W, 3) colour and (H, W) depth of the floor, inf elsewhere."""
+def _room(rng: np.random.Generator, camera: Camera) -> Background:
+    """The inside of a box: floor, ceiling, walls with doors, pictures and cupboards."""
     heading = rng.uniform(0, np.pi / 2)
-    cosine, sine = np.cos(heading), np.sin(heading)
-    turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32)
+    turn = turn_about_y(heading).astype(np.float32)
     origin = (turn @ camera.position).astype(np.float32)
     rays = camera.rays(camera.pixel_centres()) @ turn.T
     size = rng.uniform(1.2, 4.5, 4)
@@ -141,7 +121,7 @@ def room_picture(rng: np.random.Generator, camera: Camera) -> tuple[np.ndarray, 
     color *= (0.72 + 0.28 * np.clip(gap / 0.4, 0, 1))[:, None]
     shape = (camera.height, camera.width)
     image = np.clip(color, 0, 1).reshape(*shape, 3)
-    return image, np.where(side == 2, depth, np.float32(np.inf)).reshape(shape)
+    return Background(image, np.where(side == 2, depth, np.float32(np.inf)).reshape(shape))
 
 
 def _leave(ray: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -223,32 +203,20 @@ def _put_panel(rng: np.random.Generator, color: np.ndarray, x: np.ndarray, y: np
         color[core & (np.mod(value, step) < 0.02)] = contrasting(rng, ground)
 
 
-# Display colours: grass, dry grass, asphalt, concrete, sand, earth, snow, water.
-_GROUNDS = np.array(
-    [
-        *([0.36, 0.48, 0.22], [0.55, 0.54, 0.32], [0.33, 0.33, 0.35], [0.62, 0.61, 0.58]),
-        *([0.80, 0.72, 0.56], [0.46, 0.36, 0.28], [0.90, 0.92, 0.95], [0.30, 0.45, 0.52]),
-    ]
-)
-_TREES = np.array([[0.20, 0.32, 0.16], [0.30, 0.38, 0.20], [0.42, 0.36, 0.20], [0.36, 0.42, 0.46]])
-_HOUSES = np.array([[0.70, 0.66, 0.60], [0.55, 0.36, 0.30], [0.45, 0.46, 0.50], [0.86, 0.84, 0.80]])
-
-
-def outdoor_picture(rng: np.random.Generator, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
-    """(H, W, 3) colour and (H, W) depth of the ground, inf elsewhere."""
+def _outdoors(rng: np.random.Generator, camera: Camera) -> Background:
+    """Open ground up to the horizon, a sky, and houses, trees or hills."""
     rays = camera.rays(camera.pixel_centres())
-    shape = (camera.height, camera.width)
     slope = rays[:, 1] / np.hypot(rays[:, 0], rays[:, 2])
     color = np.zeros_like(rays)
     above, ground = np.flatnonzero(slope >= 0), np.flatnonzero(slope < 0)
     if len(above):
         color[above] = _sky_and_skyline(rng, rays[above], slope[above])
-    depth = np.full(len(rays), np.inf, np.float32)
-    depth[ground] = -np.float32(camera.position[1]) / rays[ground, 1]
+    depth = camera.floor_depth()
     if len(ground):
-        points = camera.position.astype(np.float32) + rays[ground] * depth[ground, None]
-        color[ground] = _ground_color(rng, points, depth[ground])
-    return np.clip(color, 0, 1).reshape(*shape, 3), depth.reshape(shape)
+        to_ground = depth.reshape(-1)[ground]
+        points = camera.position.astype(np.float32) + rays[ground] * to_ground[:, None]
+        color[ground] = _ground_color(rng, points, to_ground)
+    return Background(np.clip(color, 0, 1).reshape(*depth.shape, 3), depth)
 
 
 def _sky_and_skyline(rng: np.random.Generator, rays: np.ndarray, slope: np.ndarray) -> np.ndarray:

@@ -49,6 +49,14 @@ class Camera:
         """(height * width, 2) image px of all pixel centres, row by row."""
         return _pixel_centres(self.height, self.width)
 
+    def floor_depth(self) -> np.ndarray:
+        """(H, W) depth in metres at which each pixel meets the floor y = 0, inf above it."""
+        down = self.rays(self.pixel_centres())[:, 1]
+        depth = np.full(len(down), np.inf, np.float32)
+        below = down < 0
+        depth[below] = -np.float32(self.position[1]) / down[below]
+        return depth.reshape(self.height, self.width)
+
 
 @lru_cache(maxsize=4)
 def _pixel_centres(height: int, width: int) -> np.ndarray:

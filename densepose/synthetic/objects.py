@@ -24,6 +24,12 @@ _BOX_FACES = np.array(
 )
 
 
+def turn_about_y(angle_rad: float) -> np.ndarray:
+    """(3, 3) rotation that takes the front (z) towards x."""
+    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
+    return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
+
+
 @dataclass(frozen=True)
 class SceneObject:
     """A rigid thing with one material."""
@@ -163,9 +169,7 @@ def place(
 ) -> SceneObject:
     """Turn a mesh about y by ``heading_rad`` and move it to ``position`` (3,)."""
     vertices, faces = mesh
-    cosine, sine = np.cos(heading_rad), np.sin(heading_rad)
-    turn = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
-    world = (vertices @ turn.T + position).astype(np.float32)
+    world = (vertices @ turn_about_y(heading_rad).T + position).astype(np.float32)
     return SceneObject(world, faces, vertices, pattern, gloss, smooth)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from .anatomy import Anatomy
 from .appearance import Appearance, clothed_surface, sample_appearance
 from .materials import random_color, random_pattern
-from .objects import SceneObject, chair, cylinder, place
+from .objects import SceneObject, chair, cylinder, place, turn_about_y
 from .poses import Pose, joint_rotations, sample_pose
 from .worn import PosedBody, WornThing, things_worn
 
@@ -29,12 +29,6 @@ class Person:
     keypoints: np.ndarray  # (17, 3)
     joints: np.ndarray  # (J, 3)
     worn: tuple[WornThing, ...]  # skirts, tied hair, brims, backpacks
-
-
-def turn_about_y(angle_rad: float) -> np.ndarray:
-    """(3, 3) rotation that takes the front (z) towards x."""
-    cosine, sine = np.cos(angle_rad), np.sin(angle_rad)
-    return np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]], np.float32)
 
 
 def sample_shape(rng: np.random.Generator, anatomy: Anatomy) -> np.ndarray:
@@ -88,7 +82,7 @@ def sample_person(
     sex, age = float(shape[names.index("sex")]), float(shape[names.index("age")])
     look = sample_appearance(rng, sex, age)
     heading = rng.uniform(0, 2 * np.pi)
-    turn = turn_about_y(heading)
+    turn = turn_about_y(heading).astype(np.float32)
     if pose.posture == "lie":
         up = rng.choice([-1.0, 1.0])  # on the back or on the belly
         turn = turn @ np.array([[1, 0, 0], [0, 0, up], [0, -up, 0]], np.float32)
@@ -109,7 +103,7 @@ def _seat(
         base=random_color(rng, dull=0.8),
         contrast=0.4,
     )
-    turn = turn_about_y(heading)
+    turn = turn_about_y(heading).astype(np.float32)
     if rng.random() < 0.2:
         stool = cylinder(rng.uniform(0.15, 0.25), height, np.array([0, height / 2, 0]))
         return (place(stool, turn @ np.array([0, 0, 0.03]), heading, pattern, smooth=True),)

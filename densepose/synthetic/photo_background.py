@@ -86,16 +86,7 @@ def photo_background(rng: np.random.Generator, camera: Camera, files: Sequence[P
     if rng.random() < _OUT_OF_FOCUS:
         # Of linear light, so that lamps grow to bright discs rather than to grey clouds.
         color = cv2.GaussianBlur(color, (0, 0), rng.uniform(0.002, 0.012) * camera.height)
-    return Background(color, floor_depth(camera) if rng.random() < _SHADOWS else None)
-
-
-def floor_depth(camera: Camera) -> np.ndarray:
-    """(H, W) depth in metres at which each pixel meets the floor y = 0, inf above the horizon."""
-    down = camera.rays(camera.pixel_centres())[:, 1]
-    depth = np.full(len(down), np.inf, np.float32)
-    below = down < 0
-    depth[below] = -np.float32(camera.position[1]) / down[below]
-    return depth.reshape(camera.height, camera.width)
+    return Background(color, camera.floor_depth() if rng.random() < _SHADOWS else None)
 
 
 def light_of_photo(light: Light, color: np.ndarray) -> Light:

@@ -1,4 +1,16 @@
-"""Anatomical angles of the body, a library of everyday poses, and the joint rotations they are."""
+"""Everyday poses in anatomical angles, drawn at random, and the joint rotations they mean.
+
+All angles in degrees, 0 in a person who stands upright with hanging arms. For limbs, positive means
+the same movement on both sides:
+    shoulder_elevation: the arm leaves the trunk, 90 is horizontal; shoulder_azimuth: towards where
+        it does, 0 forwards, 90 sideways, negative across the chest; shoulder_twist: inward rotation
+    elbow, knee: flexion; hip_flexion: thigh forwards; hip_spread: sideways; hip_twist: toes inwards
+    forearm_twist: palm turns backwards; wrist: flexion towards the palm; ankle: toes down
+Trunk: bend forwards, lean to the left, turn to the left.
+
+Frames as in ``surface.body``: x to the person's left, y up, z to the front; a rotation is expressed
+in the frame of the parent joint, and all frames are world-aligned in the rest pose.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +58,12 @@ ANGLE_LIMITS = MappingProxyType(
 )
 ANGLE_NAMES = tuple(ANGLE_LIMITS)
 
+# fmt: off
 _LIMB_REST = {
-    "shoulder_elevation": 9.0,
-    "shoulder_azimuth": 75.0,
-    "elbow": 14.0,
-    "shoulder_twist": 12.0,
+    "shoulder_elevation": 9.0, "shoulder_azimuth": 75.0, "elbow": 14.0, "shoulder_twist": 12.0,
+    "fingers": 18.0, "hip_spread": 4.0, "hip_twist": -6.0, "knee": 4.0,
 }
-_LIMB_REST |= {"fingers": 18.0, "hip_spread": 4.0, "hip_twist": -6.0, "knee": 4.0}
+# fmt: on
 
 
 def _arm(
@@ -142,23 +153,12 @@ LEG_POSES = MappingProxyType(
 POSTURE_WEIGHTS = MappingProxyType(
     {"stand": 0.70, "sit": 0.19, "kneel": 0.05, "floor": 0.03, "lie": 0.03}
 )
+# fmt: off
 SITTING_ARMS = (
-    "lap",
-    "typing",
-    "hanging",
-    "look_at_phone",
-    "drink",
-    "think",
-    "arms_crossed",
-    "wave",
+    "lap", "typing", "hanging", "look_at_phone", "drink", "think", "arms_crossed", "wave",
+    "phone_at_ear", "reach_forward", "hands_clasped", "carry_front", "hands_behind_head",
 )
-SITTING_ARMS += (
-    "phone_at_ear",
-    "reach_forward",
-    "hands_clasped",
-    "carry_front",
-    "hands_behind_head",
-)
+# fmt: on
 STRIDE_ARMS = ("stride_swing", "stride_back", "run", "hanging", "slightly_out")
 STRIDES = ("walk", "walk_passing", "run", "run_kick", "lunge")
 

@@ -29,6 +29,11 @@ class Hits:
     def __getitem__(self, index: np.ndarray) -> Hits:
         return Hits(self.mesh[index], self.face[index], self.barycentric[index], self.depth[index])
 
+    def joined(self, more: Hits) -> Hits:
+        """These and then those."""
+        pairs = zip(vars(self).values(), vars(more).values(), strict=True)
+        return Hits(*(np.concatenate(pair) for pair in pairs))
+
 
 class RayCaster:
     """Acceleration structure over meshes that stay where they are."""

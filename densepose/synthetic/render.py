@@ -7,6 +7,7 @@ where the outline of something passes.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from densepose.surface.mesh import vertex_normals
@@ -20,6 +21,7 @@ from .truth import SceneGeometry
 
 _SUBPIXELS = np.array([[-0.3, -0.1], [0.1, 0.3], [0.25, -0.3]])
 _EDGE_DEPTH_M = 0.03
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))  # a pixel and its four neighbours
 # Folds of cloth: noise units a metre of waves and of creases, width (noise units of height), depth
 # and darkness of creases.
 _WAVES = np.array([16.0, 7.0, 16.0], np.float32)
@@ -36,26 +38,14 @@ def _outline_pixels(hits: Hits, height: int, width: int) -> np.ndarray:
     depth = hits.depth.reshape(height, width)
     edge = np.zeros((height, width), bool)
     with np.errstate(invalid="ignore"):
-        across = (mesh[:, 1:] != mesh[:, :-1]) | (
-            np.abs(depth[:, 1:] - depth[:, :-1]) > _EDGE_DEPTH_M
-        )
-        along = (mesh[1:] != mesh[:-1]) | (np.abs(depth[1:] - depth[:-1]) > _EDGE_DEPTH_M)
+        across = (np.diff(mesh, axis=1) != 0) | (np.abs(np.diff(depth, axis=1)) > _EDGE_DEPTH_M)
+        along = (np.diff(mesh, axis=0) != 0) | (np.abs(np.diff(depth, axis=0)) > _EDGE_DEPTH_M)
     edge[:, 1:] |= across
     edge[:, :-1] |= across
     edge[1:] |= along
     edge[:-1] |= along
-    edge &= _grown(mesh >= 0)
-    return np.flatnonzero(edge)
-
-
-def _grown(mask: np.ndarray) -> np.ndarray:
-    """(H, W) bool grown by one pixel up, down, left and right."""
-    grown = mask.copy()
-    grown[1:] |= mask[:-1]
-    grown[:-1] |= mask[1:]
-    grown[:, 1:] |= mask[:, :-1]
-    grown[:, :-1] |= mask[:, 1:]
-    return grown
+    near_something = cv2.dilate((mesh >= 0).astype(np.uint8), _CROSS) > 0
+    return np.flatnonzero(edge & near_something)
 
 
 def render(geometry: SceneGeometry, background: Background) -> np.ndarray:
@@ -69,7 +59,7 @@ def render(geometry: SceneGeometry, background: Background) -> np.ndarray:
     more_rays = camera.rays(more_px)
     more = geometry.caster.first_hits(camera.position, more_rays)
     more_seen = np.flatnonzero(more.mesh >= 0)
-    all_hits = Hits(*(np.concatenate([a[seen], b[more_seen]]) for a, b in _pairs(hits, more)))
+    all_hits = hits[seen].joined(more[more_seen])
     all_rays = np.concatenate([rays[seen], more_rays[more_seen]])
     color = _shade(geometry, all_hits, all_rays)
 
@@ -83,12 +73,6 @@ def render(geometry: SceneGeometry, background: Background) -> np.ndarray:
     extra = extra.reshape(len(outline), len(_SUBPIXELS), 3)
     image[outline] = (image[outline] + extra.sum(axis=1)) / (1 + len(_SUBPIXELS))
     return image.reshape(camera.height, camera.width, 3)
-
-
-def _pairs(a: Hits, b: Hits) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [
-        (getattr(a, name), getattr(b, name)) for name in ("mesh", "face", "barycentric", "depth")
-    ]
 
 
 def _shade(geometry: SceneGeometry, hits: Hits, rays: np.ndarray) -> np.ndarray:
@@ -219,8 +203,10 @@ def _lit(
     view = -rays / np.linalg.norm(rays, axis=1, keepdims=True)
     half = view + to_lamp
     half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
-    mirror = np.clip((normal * half).sum(axis=1), 0, 1) ** 2
-    shine = (mirror**2) ** 2 * ((mirror**2) ** 2) ** 2 * gloss * reaches * 0.5  # to the power of 24
+    # Phong's highlight: the cosine to the power of 24, by squares.
+    square = np.clip((normal * half).sum(axis=1), 0, 1) ** 2
+    power_8 = (square**2) ** 2
+    shine = power_8 * power_8**2 * gloss * reaches * 0.5
     light_in = openness[:, None] * ambient + lamp[:, None] * light.lamp
     return (color * light_in + shine[:, None] * light.lamp).astype(np.float32)
 

@@ -40,12 +40,10 @@ class Truth:
 
 
 # A keypoint inside the body is seen when the surface in front of it is at most this far away,
-# metres: nose, eyes,
-# ears, shoulders, elbows, wrists, hips, knees, ankles.
-_KEYPOINT_DEPTH_M = np.array(
-    [0.03] + [0.03] * 2 + [0.04] * 2 + [0.11] * 2 + [0.08] * 2 + [0.07] * 2
+# metres: nose, eyes, ears, shoulders, elbows, wrists, hips, knees, ankles.
+_KEYPOINT_DEPTH_M = np.repeat(
+    [0.03, 0.03, 0.04, 0.11, 0.08, 0.07, 0.17, 0.11, 0.09], [1, 2, 2, 2, 2, 2, 2, 2, 2]
 )
-_KEYPOINT_DEPTH_M = np.concatenate([_KEYPOINT_DEPTH_M, [0.17] * 2 + [0.11] * 2 + [0.09] * 2])
 # What reaches nearer to the camera than this has no bounding rectangle.
 _NEAR_M = 0.05
 NOBODY = -1

@@ -13,7 +13,6 @@ from densepose.synthetic.camera import facing, fit_camera, look_at
 from densepose.synthetic.objects import box
 from densepose.synthetic.person import moved, sample_person
 from densepose.synthetic.photo_background import (
-    floor_depth,
     light_of_photo,
     photo_background,
     photo_files,
@@ -91,7 +90,7 @@ def test_a_photo_keeps_its_colours_and_an_unreadable_one_is_named(tmp_path: Path
 
 def test_the_floor_is_where_rays_meet_it():
     camera = look_at(np.array([0, 1.5, 3.0]), np.array([0, 1.0, 0]), 0.1, 40.0, 32, 24)
-    depth = floor_depth(camera)
+    depth = camera.floor_depth()
     below = np.isfinite(depth).ravel()
     hit = camera.position + camera.rays(camera.pixel_centres())[below] * depth.ravel()[below, None]
     assert 0 < below.sum() < below.size
