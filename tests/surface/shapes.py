@@ -6,7 +6,7 @@ import numpy as np
 
 from densepose.structures.body_parts import flipped_parts
 from densepose.surface.charts import ChartAtlas
-from densepose.surface.mesh import SurfaceMesh
+from densepose.surface.mesh import SurfaceMesh, face_areas
 
 
 def grid_mesh(columns: int, rows: int, width: float = 1.0, height: float = 1.0) -> SurfaceMesh:
@@ -109,3 +109,20 @@ def patchwork_atlas(side: int = 3) -> tuple[ChartAtlas, np.ndarray]:
     mesh = SurfaceMesh(vertices.astype(np.float32), uv_faces.astype(np.int32))
     face_part = np.repeat(part, len(faces)).astype(np.uint8)
     return ChartAtlas(mesh, face_part, uv, uv_part, np.arange(len(uv)), uv_faces), mirror
+
+
+def random_surface_points(
+    atlas: ChartAtlas, count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """(count,) triangles and (count, 3) barycentric coordinates, uniform over the whole surface."""
+    area = face_areas(atlas.mesh.vertices_m.astype(np.float64), atlas.mesh.faces)
+    face = rng.choice(len(area), size=count, p=area / area.sum())
+    root, along = np.sqrt(rng.random(count)), rng.random(count)
+    barycentric = np.stack([1 - root, root * (1 - along), root * along], axis=1)
+    return face, barycentric
+
+
+def surface_points(atlas: ChartAtlas, face: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
+    """(P,) triangles and (P, 3) barycentric coordinates -> (P, 3) metres on the atlas's mesh."""
+    corners = atlas.mesh.vertices_m[atlas.mesh.faces[face]].astype(np.float64)
+    return np.einsum("pk,pkd->pd", barycentric, corners)

@@ -17,10 +17,8 @@ from densepose.surface.own.quality import (
     area_distortion,
     distortion_percentile,
     folded_share,
-    random_surface_points,
-    surface_points,
 )
-from tests.surface.shapes import two_part_atlas
+from tests.surface.shapes import random_surface_points, surface_points, two_part_atlas
 from tools.assets.bake_atlas import save_atlas
 
 

@@ -18,14 +18,20 @@ from densepose.surface.own.build import (
     chart_warnings,
     make_own_atlas,
 )
-from densepose.surface.own.quality import folded_share, random_surface_points, surface_points
+from densepose.surface.own.quality import folded_share
 from densepose.surface.own.surface_file import (
     OwnSurface,
     load_own_evaluation_surface,
     read_own_surface,
     write_own_surface,
 )
-from tests.surface.shapes import grid_mesh, half_cylinder, sphere
+from tests.surface.shapes import (
+    grid_mesh,
+    half_cylinder,
+    random_surface_points,
+    sphere,
+    surface_points,
+)
 from tests.surface.test_chart_opening import torus, tube
 from tests.surface.test_mesh_file import write_obj
 

@@ -50,25 +50,6 @@ def distortion_percentile(atlas: ChartAtlas, percent: float = 95) -> NDArray[np.
     return result
 
 
-def random_surface_points(
-    atlas: ChartAtlas, count: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """(count,) triangles and (count, 3) barycentric coordinates, uniform over the whole surface."""
-    area = _surface_areas(atlas)
-    face = rng.choice(len(area), size=count, p=area / area.sum())
-    root, along = np.sqrt(rng.random(count)), rng.random(count)
-    barycentric = np.stack([1 - root, root * (1 - along), root * along], axis=1)
-    return face, barycentric
-
-
-def surface_points(
-    atlas: ChartAtlas, face: NDArray[np.integer], barycentric: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """(P,) triangles and (P, 3) barycentric coordinates -> (P, 3) metres on the atlas's mesh."""
-    corners = atlas.mesh.vertices_m[atlas.mesh.faces[face]].astype(np.float64)
-    return np.einsum("pk,pkd->pd", barycentric, corners)
-
-
 def _surface_areas(atlas: ChartAtlas) -> NDArray[np.float64]:
     return face_areas(atlas.mesh.vertices_m.astype(np.float64), atlas.mesh.faces)
 
