@@ -354,8 +354,11 @@ def check_config(cfg: CfgNode) -> None:
     problems = [*_unregistered(cfg), *_not_allowed(cfg, ALLOWED), *_bootstrap_problems(cfg)]
     problems += _without_effect(cfg)
     problems = problems or list(_contradictions(cfg))
+    if len(problems) > 1:
+        listed = "\n".join(f"  {number}. {text}" for number, text in enumerate(problems, 1))
+        raise ValueError(f"{len(problems)} problems in the config:\n{listed}")
     if problems:
-        raise ValueError("\n".join(problems))
+        raise ValueError(problems[0])
     rules_from_config(cfg)
 
 

@@ -140,7 +140,7 @@ def test_a_head_the_cascade_does_not_know_may_stand_beside_it():
 
 
 def test_all_problems_are_named_at_once():
-    with pytest.raises(ValueError, match=r"(?s)CPU_OPS='on'.*OPTIMIZER='LION'"):
+    with pytest.raises(ValueError, match=r"(?s)^2 problems .*CPU_OPS='on'.*  2. .*'LION'"):
         check_config(load_config(S1X, ["MODEL.CPU_OPS", "on", "SOLVER.OPTIMIZER", "LION"]))
 
 
