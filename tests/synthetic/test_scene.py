@@ -12,7 +12,7 @@ from densepose.synthetic.anatomy import Anatomy, load_anatomy
 from densepose.synthetic.backgrounds import Background
 from densepose.synthetic.camera import Camera, look_at
 from densepose.synthetic.materials import random_pattern
-from densepose.synthetic.objects import SceneObject, box, place
+from densepose.synthetic.objects import SceneObject, box, place, turn_about_y
 from densepose.synthetic.person import Person, make_person, moved, sample_person
 from densepose.synthetic.picture import compose
 from densepose.synthetic.poses import Pose, upright
@@ -42,7 +42,7 @@ def plain_look(seed: int = 0) -> appearance.Appearance:
 def standing(anatomy: Anatomy, *, heading: float = 0.0, **angles: float) -> Person:
     shape = np.zeros(anatomy.template.num_shapes, np.float32)
     pose = Pose(upright() | angles, "stand")
-    return make_person(shape, pose, plain_look()(heading), anatomy)
+    return make_person(shape, pose, plain_look(), turn_about_y(heading), anatomy)
 
 
 def front_camera(distance: float = 4.0) -> Camera:
@@ -90,7 +90,7 @@ def test_mirroring_the_scene_flips_image_parts_and_coordinates(anatomy):
         "r_hip_flexion": 30.0,
     }
     pose = Pose(upright() | angles, "stand")
-    person = make_person(shape.astype(np.float32), pose, plain_look()(0.6), anatomy)
+    person = make_person(shape.astype(np.float32), pose, plain_look(), turn_about_y(0.6), anatomy)
     scene = scene_of(person, camera=front_camera(3.4))
     truth = truth_of(scene, anatomy)
     mirrored = truth_of(mirrored_scene(scene, anatomy), anatomy)
