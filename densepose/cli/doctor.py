@@ -156,9 +156,9 @@ def data_sets(data_dir: str | None) -> Iterator[Finding]:
 
 def surface_files(data_dir: str | None) -> Iterator[Finding]:
     """What scores are computed with, and the flip of the official charts for training on them."""
-    from densepose.data.flip_symmetry import SMPL_SYMMETRY_FILE
     from densepose.data.registration import datasets_root
     from densepose.surface.geodesics import default_cache_dir
+    from densepose.surface.official.charts import SYMMETRY_FILE
     from densepose.surface.official.surface import (
         CHARTS_FILE,
         CONVERTED_FILE,
@@ -174,7 +174,7 @@ def surface_files(data_dir: str | None) -> Iterator[Finding]:
         str(cached[0]) if cached else f"computed at first use, into {default_cache_dir()}",
     )
     folder = datasets_root(data_dir) / "densepose_smpl"
-    for name in (CHARTS_FILE, VERTEX_FILE, DISTANCE_FILE, SMPL_SYMMETRY_FILE):
+    for name in (CHARTS_FILE, VERTEX_FILE, DISTANCE_FILE, SYMMETRY_FILE):
         converted = name == DISTANCE_FILE and (folder / CONVERTED_FILE).is_file()
         if (folder / name).is_file() or converted:
             yield Finding(area, name, OK, str(folder))

@@ -8,12 +8,11 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
 from densepose.surface.evaluation_surface import is_own_surface
+from densepose.surface.official.charts import SYMMETRY_FILE, load_uv_symmetry
 from densepose.surface.own.surface_file import read_own_surface
-from densepose.surface.symmetry import ChartSymmetry, load_uv_symmetry, template_symmetry
+from densepose.surface.symmetry import ChartSymmetry, template_symmetry
 
 from .registration import SURFACES, require_registered, smpl_dir
-
-SMPL_SYMMETRY_FILE = "UV_symmetry_transforms.mat"
 
 
 def symmetry_from_config(cfg: CfgNode) -> ChartSymmetry | None:
@@ -58,7 +57,7 @@ def load_symmetry(surface: str, smpl_folder: Path) -> ChartSymmetry:
         return template_symmetry()
     if surface != "smpl_27554":
         raise ValueError(f"surface must be one of {SURFACES}, got {surface!r}")
-    path = smpl_folder / SMPL_SYMMETRY_FILE
+    path = smpl_folder / SYMMETRY_FILE
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: flipped images need this file for data sets annotated on SMPL; it is part of"

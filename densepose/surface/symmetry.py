@@ -6,10 +6,7 @@ Shapes: P points, M chart vertices. Parts are 0 (background) to 24, coarse regio
 from __future__ import annotations
 
 import functools
-import logging
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,11 +20,7 @@ from densepose.structures.body_parts import (
 from .body import load_template
 from .chart_search import UV_STEPS
 from .charts import ChartAtlas, load_template_atlas
-from .official.matlab import read_mat
 
-logger = logging.getLogger(__name__)
-
-SYMMETRY_FILE = "UV_symmetry_transforms.mat"
 # Largest distance between a mirrored chart vertex and where the rule puts it: half a step of 1/255.
 MIRROR_TOLERANCE = 0.5 / UV_STEPS
 
@@ -101,10 +94,10 @@ def derive_symmetry(atlas: ChartAtlas, mirror_vertex: NDArray[np.integer]) -> Ch
             f"chart vertex {lost} of part {atlas.uv_part[lost]} has no mirror image in part"
             f" {flip[atlas.uv_part[lost]]}; the parts are not symmetric"
         )
-    there, here = atlas.uv[partner].astype(np.float64), atlas.uv.astype(np.float64)
+    mirrored_uv, uv = atlas.uv[partner].astype(np.float64), atlas.uv.astype(np.float64)
     errors = np.zeros((2, NUM_PARTS + 1, 2))  # largest error of (same, turned) per part and axis
-    for row, rule in enumerate((here, 1 - here)):
-        np.maximum.at(errors[row], atlas.uv_part, np.abs(there - rule))
+    for row, rule in enumerate((uv, 1 - uv)):
+        np.maximum.at(errors[row], atlas.uv_part, np.abs(mirrored_uv - rule))
     if errors.min(axis=0).max() > MIRROR_TOLERANCE:
         part = int(errors.min(axis=0).max(axis=1).argmax())
         raise ValueError(
@@ -119,55 +112,3 @@ def derive_symmetry(atlas: ChartAtlas, mirror_vertex: NDArray[np.integer]) -> Ch
 def template_symmetry() -> ChartSymmetry:
     """Left-right maps of the body shipped with the project."""
     return derive_symmetry(load_template_atlas(), load_template().mirror_vertex)
-
-
-def load_uv_symmetry(path: str | os.PathLike[str]) -> ChartSymmetry:
-    """Left-right maps of the official charts, from ``UV_symmetry_transforms.mat``.
-
-    The file holds ``U_transforms`` and ``V_transforms``, (1, 24) cells of tables that are read at
-    [int(255 v), int(255 u)].
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a MATLAB file, a key is missing, or a table has the wrong shape.
-    """
-    path = Path(path)
-    keys = ("U_transforms", "V_transforms")
-    content = read_mat(path, keys, f"{SYMMETRY_FILE} is in densepose_uv_data.tar.gz")
-    tables = [_checked_cells(content[key], key, path) for key in keys]
-    if tables[0].shape != tables[1].shape:
-        raise ValueError(
-            f"{path}: U_transforms has tables of {tables[0].shape[1:]}, V_transforms of"
-            f" {tables[1].shape[1:]}; expected equal shapes"
-        )
-    table = np.stack(tables, axis=-1)
-    table = np.concatenate([np.zeros_like(table[:1]), table])  # background has no table
-    sign = np.ones((NUM_PARTS + 1, 2))
-    return ChartSymmetry(flipped_parts(), flipped_coarse(), sign, table)
-
-
-def _checked_cells(cells: NDArray, key: str, path: Path) -> NDArray[np.float32]:
-    """(24, H, W) tables of one coordinate."""
-    if cells.dtype != object or cells.shape != (1, NUM_PARTS):
-        raise ValueError(
-            f"{path}: {key} must be a (1, {NUM_PARTS}) cell array, got {cells.shape} {cells.dtype}"
-        )
-    shapes = {np.shape(table) for table in cells[0]}
-    shape = min(shapes)
-    if len(shapes) > 1 or len(shape) != 2 or min(shape) <= UV_STEPS:
-        raise ValueError(
-            f"{path}: the tables of {key} must have one shape of at least"
-            f" {UV_STEPS + 1} x {UV_STEPS + 1}, got {sorted(shapes)}"
-        )
-    tables = np.stack(list(cells[0])).astype(np.float32)
-    outside = ~((tables >= 0) & (tables <= 1))
-    if outside.any():
-        # Kept as they are: the release may leave places outside a chart undefined.
-        logger.warning(
-            "%s: %d values of %s lie outside [0, 1], in parts %s",
-            path,
-            outside.sum(),
-            key,
-            (np.flatnonzero(outside.any(axis=(1, 2))) + 1).tolist(),
-        )
-    return tables

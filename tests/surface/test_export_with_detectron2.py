@@ -16,9 +16,10 @@ from densepose.evaluation.generated import generated_set
 from densepose.evaluation.predictions import PredictionWriter
 from densepose.surface.evaluation_surface import EvaluationSurface
 from densepose.surface.geodesics import GeodesicDistances, packed_size
+from densepose.surface.official.charts import load_uv_symmetry
 from densepose.surface.official.cse import load_cse_mesh
 from densepose.surface.official.export import export_surface
-from densepose.surface.symmetry import derive_symmetry, load_uv_symmetry
+from densepose.surface.symmetry import derive_symmetry
 
 from .shapes import patchwork_atlas
 

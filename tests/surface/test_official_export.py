@@ -10,6 +10,7 @@ import pytest
 from scipy.io import loadmat
 
 from densepose.surface.geodesics import GeodesicDistances, packed_size
+from densepose.surface.official.charts import chart_turns, load_uv_symmetry, read_uv_processed
 from densepose.surface.official.cse import load_cse_mesh, mesh_paths
 from densepose.surface.official.export import (
     export_surface,
@@ -18,8 +19,7 @@ from densepose.surface.official.export import (
     write_pickle,
 )
 from densepose.surface.official.surface import load_official_surface
-from densepose.surface.official.uv_processed import chart_turns, read_uv_processed
-from densepose.surface.symmetry import derive_symmetry, load_uv_symmetry
+from densepose.surface.symmetry import derive_symmetry
 
 from .shapes import patchwork_atlas
 

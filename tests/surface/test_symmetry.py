@@ -12,7 +12,8 @@ import scipy.io
 from densepose.structures.body_parts import COARSE_OF_PART, flipped_coarse, flipped_parts
 from densepose.surface.body import load_template
 from densepose.surface.charts import load_template_atlas
-from densepose.surface.symmetry import derive_symmetry, load_uv_symmetry, template_symmetry
+from densepose.surface.official.charts import load_uv_symmetry
+from densepose.surface.symmetry import derive_symmetry, template_symmetry
 
 # As printed in detectron2's DensePose and used by its released models.
 FINE = [0, 1, 2, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 18, 17, 20, 19, 22, 21, 24, 23]

@@ -1,7 +1,7 @@
 """Writing a surface in the form of the official files, for other evaluators to use.
 
 Shapes: M chart vertices, V mesh vertices, F triangles. Files are 1-based where MATLAB is, 0-based
-in the pickles; ``surface``, ``uv_processed``, ``cse`` and ``..symmetry`` say what each holds.
+in the pickles; ``surface``, ``charts`` and ``cse`` say what each holds.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ..body import load_template
 from ..chart_search import UV_STEPS
 from ..charts import ChartAtlas, load_template_atlas
 from ..geodesics import GeodesicDistances, packed_size, template_geodesics
-from ..symmetry import SYMMETRY_FILE, ChartSymmetry, template_symmetry
+from ..symmetry import ChartSymmetry, template_symmetry
+from .charts import SYMMETRY_FILE, UV_FILE
 from .cse import mesh_paths
 from .surface import CHARTS_FILE, DISTANCE_FILE, DISTANCE_KEY, VERTEX_FILE
-from .uv_processed import UV_FILE
 
 # Of a matrix, looked up at once: bounds the memory.
 _ROWS_AT_ONCE = 512

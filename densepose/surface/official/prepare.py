@@ -18,7 +18,7 @@ from typing import NamedTuple
 from densepose.files import atomic, refuse_wrong_kind, sha256, to_json
 
 from ..geodesics import packed_size
-from ..symmetry import SYMMETRY_FILE, load_uv_symmetry
+from .charts import SYMMETRY_FILE, UV_FILE, chart_turns, load_uv_symmetry, read_uv_processed
 from .cse import (
     MESH_FOLDER,
     MESH_NAMES,
@@ -40,7 +40,6 @@ from .surface import (
     read_charts,
     vertices_of_distances,
 )
-from .uv_processed import UV_FILE, chart_turns, read_uv_processed
 
 _DATA_URL = "https://dl.fbaipublicfiles.com/densepose/data"
 _MESH_URL = "https://dl.fbaipublicfiles.com/densepose"

@@ -223,7 +223,6 @@ def flatten_without_folds(
         iterations: steps of the solver.
         target: (V, 2) plane positions the result is drawn towards, if any.
         pull: strength of that draw against the energy of a piece of area 1.
-
     """
     scale = 1 / np.sqrt(face_areas(np.asarray(vertices, np.float64), faces).sum())
     points = np.asfortranarray(np.asarray(vertices, np.float64) * scale)

@@ -11,7 +11,7 @@ import pytest
 from scipy.io import savemat
 
 from densepose.surface.mesh import boundary_edges, edges, euler_characteristic
-from densepose.surface.official.uv_processed import chart_turns, read_uv_processed
+from densepose.surface.official.charts import chart_turns, read_uv_processed
 
 from .shapes import patchwork_atlas
 

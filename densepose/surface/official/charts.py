@@ -1,4 +1,4 @@
-"""The official charts of the SMPL mesh itself: ``UV_Processed.mat``.
+"""The official charts of the SMPL mesh itself, ``UV_Processed.mat``, and what a flip does to them.
 
 F triangles, M chart vertices, V mesh vertices (6,890 of SMPL). Two of SMPL's 13,776 triangles, at
 the big toes, are not in the file.
@@ -11,22 +11,32 @@ All_vertices       (1, M)       1-based mesh vertex of each chart vertex
 =================  ===========  ======================================================
 
 The file says nothing of where the vertices lie: SMPL has a licence of its own.
+
+``UV_symmetry_transforms.mat`` holds ``U_transforms`` and ``V_transforms``, (1, 24) cells of tables
+that are read at [int(255 v), int(255 u)].
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from densepose.structures.body_parts import NUM_PARTS
+from densepose.structures.body_parts import NUM_PARTS, flipped_coarse, flipped_parts
 
+from ..chart_search import UV_STEPS
 from ..charts import ChartAtlas
 from ..mesh import SurfaceMesh, plane_areas
+from ..symmetry import ChartSymmetry
 from .matlab import as_column, check_range, read_mat
 
+logger = logging.getLogger(__name__)
+
 UV_FILE = "UV_Processed.mat"
+SYMMETRY_FILE = "UV_symmetry_transforms.mat"
 _KEYS = ("All_Faces", "All_FaceIndices", "All_U_norm", "All_V_norm", "All_vertices")
 
 
@@ -111,3 +121,52 @@ def chart_turns(atlas: ChartAtlas) -> tuple[NDArray[np.int64], NDArray[np.int64]
     way = np.sign(weight).astype(np.int64)
     against = turn != way[atlas.face_part.astype(np.int64) - 1]
     return way, np.bincount(atlas.face_part[against], minlength=NUM_PARTS + 1)[1:]
+
+
+def load_uv_symmetry(path: str | os.PathLike[str]) -> ChartSymmetry:
+    """Left-right maps of the official charts, from ``UV_symmetry_transforms.mat``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a MATLAB file, a key is missing, or a table has the wrong shape.
+    """
+    path = Path(path)
+    keys = ("U_transforms", "V_transforms")
+    content = read_mat(path, keys, f"{SYMMETRY_FILE} is in densepose_uv_data.tar.gz")
+    tables = [_checked_cells(content[key], key, path) for key in keys]
+    if tables[0].shape != tables[1].shape:
+        raise ValueError(
+            f"{path}: U_transforms has tables of {tables[0].shape[1:]}, V_transforms of"
+            f" {tables[1].shape[1:]}; expected equal shapes"
+        )
+    table = np.stack(tables, axis=-1)
+    table = np.concatenate([np.zeros_like(table[:1]), table])  # background has no table
+    sign = np.ones((NUM_PARTS + 1, 2))
+    return ChartSymmetry(flipped_parts(), flipped_coarse(), sign, table)
+
+
+def _checked_cells(cells: NDArray, key: str, path: Path) -> NDArray[np.float32]:
+    """(24, H, W) tables of one coordinate."""
+    if cells.dtype != object or cells.shape != (1, NUM_PARTS):
+        raise ValueError(
+            f"{path}: {key} must be a (1, {NUM_PARTS}) cell array, got {cells.shape} {cells.dtype}"
+        )
+    shapes = {np.shape(table) for table in cells[0]}
+    shape = min(shapes)
+    if len(shapes) > 1 or len(shape) != 2 or min(shape) <= UV_STEPS:
+        raise ValueError(
+            f"{path}: the tables of {key} must have one shape of at least"
+            f" {UV_STEPS + 1} x {UV_STEPS + 1}, got {sorted(shapes)}"
+        )
+    tables = np.stack(list(cells[0])).astype(np.float32)
+    outside = ~((tables >= 0) & (tables <= 1))
+    if outside.any():
+        # Kept as they are: the release may leave places outside a chart undefined.
+        logger.warning(
+            "%s: %d values of %s lie outside [0, 1], in parts %s",
+            path,
+            outside.sum(),
+            key,
+            (np.flatnonzero(outside.any(axis=(1, 2))) + 1).tolist(),
+        )
+    return tables
