@@ -89,10 +89,8 @@ ALLOWED: dict[str, Rule] = {
     f"{HEAD}.UV_CONFIDENCE.TYPE": one_of("iid_iso", "indep_aniso"),
     f"{HEAD}.UV_CONFIDENCE.EPSILON": POSITIVE,
     f"{HEAD}.SEGM_CONFIDENCE.EPSILON": POSITIVE,
-    f"{CASCADE}.NUM_STAGES": one_of(1, 2, 3),
+    f"{CASCADE}.NUM_STAGES": one_of(1, 2),
     f"{CASCADE}.TASKS": list_of("densepose", "mask", "keypoints"),
-    f"{CASCADE}.OUTPUT_CELLS": one_of("mean", "stacked"),
-    f"{CASCADE}.ACTIVATION": one_of("none", "sum", "sum_and_conv"),
     f"{CASCADE}.CONV_KERNEL": ODD,
     f"{CASCADE}.CONV_DILATION": between(1),
     f"{CASCADE}.REFINED": one_of("replace", "add"),
@@ -279,11 +277,6 @@ CONFLICTS: tuple[Conflict, ...] = (
         ("MODEL.ROI_HEADS.NAME", f"{CASCADE}.TEST_STAGE", f"{CASCADE}.NUM_STAGES"),
         lambda heads, stage, count: heads == CASCADING and not 0 <= stage <= count,
         "TEST_STAGE must be one of the stages, or 0 for the last",
-    ),
-    Conflict(
-        ("MODEL.ROI_HEADS.NAME", f"{CASCADE}.STAGE_WEIGHTS", f"{CASCADE}.NUM_STAGES"),
-        lambda heads, weights, count: heads == CASCADING and len(weights) < count,
-        "give a weight for each stage",
     ),
     Conflict(
         ("MODEL.ROI_HEADS.NAME", f"{CASCADE}.TASKS")

@@ -14,7 +14,15 @@ from detectron2.config import CfgNode, get_cfg
 
 # Keys of earlier versions: key -> (the only value it may still have, what to do instead). An old
 # config with that value loads, with a warning; one with another value is refused.
-REMOVED: dict[str, tuple[Any, str]] = {}
+# Those of the cascade made no difference that could be measured: docs/cascade.md.
+_CASCADE = "MODEL.ROI_CASCADE"
+REMOVED: dict[str, tuple[Any, str]] = {
+    f"{_CASCADE}.SHARED_PROJECTIONS": (True, "a tensor is projected once for all sums"),
+    f"{_CASCADE}.OUTPUT_CELLS": ("mean", "the cells of outputs are averaged"),
+    f"{_CASCADE}.ACTIVATION": ("sum_and_conv", "a ReLU stands behind the sum and the convolution"),
+    f"{_CASCADE}.GRADIENT_THROUGH_OUTPUTS": (True, "gradients pass through the first outputs"),
+    f"{_CASCADE}.STAGE_WEIGHTS": ([1.0, 1.0, 1.0], "both stages weigh the same"),
+}
 
 
 def get_densepose_cfg() -> CfgNode:
@@ -147,30 +155,19 @@ def _add_cascade_keys(cfg: CfgNode) -> None:
     Not in detectron2; Figure 8 of the DensePose paper. What the figure does not say is a key.
     """
     cfg.MODEL.ROI_CASCADE = cascade = CfgNode()
-    cascade.NUM_STAGES = 2  # 1: no cascade | 2: as in the paper | 3
-    # Branches that give to and take from the sums, if they are on (DENSEPOSE_ON, MASK_ON,
+    cascade.NUM_STAGES = 2  # 1: no cascade | 2: as in the paper
+    # Branches that give to and take from the sum, if they are on (DENSEPOSE_ON, MASK_ON,
     # KEYPOINT_ON); the others stay as they are.
     cascade.TASKS = ["densepose", "mask", "keypoints"]
     # Width of the projected tensors and the refined features; 0: ROI_DENSEPOSE_HEAD.CONV_HEAD_DIM
     cascade.CHANNELS = 0
-    # True: a tensor is projected once for the sums of all branches | False: once for each sum
-    cascade.SHARED_PROJECTIONS = True
-    # Outputs have 2 x 2 cells where features have one. mean: averaged before they are projected |
-    # stacked: as 4 times the channels
-    cascade.OUTPUT_CELLS = "mean"
-    # Where a ReLU stands: none | sum: behind the sum | sum_and_conv: behind the convolution too
-    cascade.ACTIVATION = "sum_and_conv"
     cascade.CONV_KERNEL = 1  # odd; of the convolution behind the sum
     # Cells between its taps: 3 x 3 with 3 sees 7 cells to and fro, for the price of 3
     cascade.CONV_DILATION = 1
-    # add: an output layer gives what is added to the output of the stage before, and is 0 in the
-    # beginning, so that the cascade starts as good as its first stage | replace: it gives the
+    # add: an output layer gives what is added to the first output, and is 0 in the beginning, so
+    # that the cascade starts as good as its first stage | replace: it gives the
     # refined output itself
     cascade.REFINED = "add"
-    # Whether losses of a stage also train the outputs of earlier stages, through the projections
-    # (and the sum of "add"); head features are trained through in any case.
-    cascade.GRADIENT_THROUGH_OUTPUTS = True
-    cascade.STAGE_WEIGHTS = [1.0, 1.0, 1.0]  # of the losses of each stage
     # Most proposals of one person that train the cascade, of those that serve the most branches;
     # 0: all that train any of its branches
     cascade.ROIS_PER_PERSON = 0

@@ -119,12 +119,11 @@ def read_candidates(
         (Q, 2) float32, 0 for no part, and (Q, 2, 2) float32 clamped to [0, 1]; on CPU.
     """
     device = output.part_logits.device
-    side, upscale = output.part_logits.shape[-1], output.upscale
-    frames = half_a_cell_later(windows, (side * upscale, side * upscale))
+    frames = half_a_cell_later(windows, output.full_size)
     # The outermost half cell has no neighbour outside: it is read as the cell's centre.
     low, high = frames[person.to(device)].split(2, dim=1)
     place = place_px.to(device).clamp(min=low, max=high - 1e-3 * (high - low))
-    at, inside = positions_in_boxes(place, person.to(device), frames, side, upscale)
+    at, inside = positions_in_boxes(place, person.to(device), frames, output.size, output.upscale)
     assert bool(inside.all())
     candidates = candidates.to(device)
     probability = sample_all_channels(output.part_logits, at).softmax(dim=1)

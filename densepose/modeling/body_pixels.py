@@ -12,8 +12,7 @@ from densepose.structures.body_pixels import BodyPixels
 from densepose.structures.chart_output import ChartOutput
 from densepose.structures.coordinates import ANNOTATION_GRID
 
-from .inference import box_sizes_px, decode_person
-from .sampling import MapPositions, resize_taps, sample_channel
+from .inference import box_sizes_px, decode_person, to_box
 
 # Names as in the results of detectron2's DensePose -> field of ChartOutput.
 CERTAINTY_FIELDS = {
@@ -64,7 +63,9 @@ def body_pixels(
         uvs.append(uv[:, row, column].T.cpu())
         grids.append(decode_person(output[one], (grid, grid))[0][None].cpu())
         if maps is not None:
-            values.append(_read(maps[one], output.upscale, row, column, part, size_px).cpu())
+            values_of_box = to_box(maps[one].float(), output.upscale, size_px)
+            channel = part if len(values_of_box) > 1 else torch.zeros_like(part)
+            values.append(values_of_box[channel, row, column].cpu())
     count = torch.tensor([len(row) for row in rows[1:]], dtype=torch.int64)
     return BodyPixels(
         boxes_xyxy_px=boxes_xyxy_px.float().cpu(),
@@ -77,16 +78,3 @@ def body_pixels(
         owner=torch.repeat_interleave(torch.arange(len(sizes)), count),
         certainty=None if maps is None else torch.cat(values),
     )
-
-
-def _read(
-    maps: Tensor, upscale: int, row: Tensor, column: Tensor, part: Tensor, size_px: tuple[int, int]
-) -> Tensor:
-    """(1, C, S, S) maps resized to the box, at (P,) pixels: of the part's channel, or the only."""
-    side = maps.shape[-1]
-    taps = [resize_taps(size, side, upscale, maps.device) for size in size_px]
-    (row_cell, row_weight), (column_cell, column_weight) = taps
-    cell = row_cell[row][:, :, None] * side + column_cell[column][:, None, :]
-    weight = row_weight[row][:, :, None] * column_weight[column][:, None, :]
-    at = MapPositions(torch.zeros_like(row), cell.flatten(1), weight.flatten(1))
-    return sample_channel(maps.float(), part if maps.shape[1] > 1 else torch.zeros_like(part), at)

@@ -23,17 +23,21 @@ from detectron2.modeling.roi_heads import (
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import get_event_storage
 
-from .cascade import BranchShape, Cascade, CascadeStage
-from .cascade_tasks import TASKS, CascadeTask
+from densepose.structures.chart_output import ChartOutput
+
+from .cascade import BranchShape, CascadeStage
+from .cascade_branches import BRANCHES
 from .matches import MATCH, first_of_each
 from .registry import DENSEPOSE_PREDICTOR_REGISTRY
 from .roi_heads import DensePoseROIHeads
 
+Outputs = dict[str, Tensor | ChartOutput]  # by branch
+
 
 class CascadeDensePoseROIHeads(DensePoseROIHeads):
-    """Later stages behind the DensePose, mask and keypoint branches, see ``cascade.py``.
+    """A second stage behind the DensePose, mask and keypoint branches, see ``cascade.py``.
 
-    Losses of the first stage keep their names, those of stage s end in ``_stage<s>``. Without a
+    Losses of the first stage keep their names, those of the second end in ``_stage2``. Without a
     cascade this is DensePoseROIHeads; with one, its weights start the first stage.
     """
 
@@ -41,78 +45,121 @@ class CascadeDensePoseROIHeads(DensePoseROIHeads):
     def __init__(
         self,
         *,
-        cascade: Cascade | None = None,
+        cascade_stage: CascadeStage | None = None,
+        refined: str = "add",
+        test_stage: int = 0,
         cascade_rois_per_person: int = 0,
         **densepose_arguments: Any,
     ) -> None:
         """Keep the parts.
 
         Args:
-            cascade: the later stages; ``None``: there is one stage only.
-            cascade_rois_per_person: proposals of one person that train the cascade at most; 0:
+            cascade_stage: the second stage; ``None``: there is one stage only. Its ``mixing``
+                names the branches that cascade.
+            refined: "add": an output layer gives what is added to the output of the first stage,
+                and is 0 in the beginning; "replace": it gives the refined output.
+            test_stage: the stage whose outputs are the detections'; 0: the last.
+            cascade_rois_per_person: proposals of one instance that train the cascade at most; 0:
                 all.
             densepose_arguments: of DensePoseROIHeads.
         """
         super().__init__(**densepose_arguments)
-        self.cascade = cascade
+        self.test_stage = test_stage
         self.cascade_rois_per_person = cascade_rois_per_person
+        self.refined = refined
+        if cascade_stage is None:
+            self.cascade = None
+            return
+        self.cascade = nn.ModuleDict({"stage2": cascade_stage})  # the name in checkpoints
+        self._branches()  # refuses heads that cannot be split
+        if refined == "add":
+            for name, layers in cascade_stage.output_layers.items():
+                for parameter in BRANCHES[name].last_layer(layers).parameters():
+                    nn.init.zeros_(parameter)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: Mapping[str, ShapeSpec]) -> dict[str, Any]:
         """Arguments of ``__init__`` from the config and the pyramid's shapes."""
         arguments = super().from_config(cfg, input_shape)
         config = cfg.MODEL.ROI_CASCADE
-        if config.NUM_STAGES > 1:
-            arguments["cascade"] = _cascade_from_config(cfg, arguments)
-            arguments["cascade_rois_per_person"] = config.ROIS_PER_PERSON
+        if config.NUM_STAGES == 1:
+            return arguments
+        shapes = _branch_shapes(cfg, arguments)
+        names = [name for name in BRANCHES if name in shapes and name in config.TASKS]
+        channels = config.CHANNELS or cfg.MODEL.ROI_DENSEPOSE_HEAD.CONV_HEAD_DIM
+        arguments["cascade_stage"] = CascadeStage(
+            {name: shapes[name] for name in names},
+            {name: _output_layers(cfg, name, channels) for name in names},
+            channels=channels,
+            conv_kernel=config.CONV_KERNEL,
+            conv_dilation=config.CONV_DILATION,
+        )
+        arguments["refined"] = config.REFINED
+        arguments["test_stage"] = config.TEST_STAGE
+        arguments["cascade_rois_per_person"] = config.ROIS_PER_PERSON
         return arguments
 
     def losses_of_matches(
-        self, features: Mapping[str, Tensor], sampled: list[Instances], targets: list[Instances]
+        self, features: Mapping[str, Tensor], sampled: list[Instances]
     ) -> dict[str, Tensor]:
-        """Losses of all stages of the branches that cascade, and of a DensePose branch beside."""
+        """Losses of both stages of the branches that cascade, and of a DensePose branch beside."""
         if self.cascade is None:
-            return super().losses_of_matches(features, sampled, targets)
+            return super().losses_of_matches(features, sampled)
         beside = not self._cascades("densepose")
-        losses = super().losses_of_matches(features, sampled, targets) if beside else {}
-        shared = self._shared_proposals(sampled, targets)
-        stages = self.cascade(self, features, shared.boxes)
-        for number, outputs in enumerate(stages, start=1):
-            weight = self.cascade.stage_weights[number - 1]
-            suffix = f"_stage{number}" if number > 1 else ""
+        losses = super().losses_of_matches(features, sampled) if beside else {}
+        proposals = self._shared_proposals(sampled)
+        stages = self._stages(features, proposals.boxes, 2)
+        for suffix, outputs in zip(("", "_stage2"), stages, strict=True):
             with get_event_storage().name_scope(suffix.lstrip("_")):
-                for task in self.cascade.tasks:
-                    output = outputs[task.name][shared.rows[task.name]]
-                    of_task = task.losses(self, shared.matched[task.name], output)
-                    losses.update({name + suffix: weight * x for name, x in of_task.items()})
+                for name, branch in self._branches().items():
+                    output = outputs[name][proposals.rows[name]]
+                    found = branch.losses(proposals.matched[name], output)
+                    losses.update({key + suffix: value for key, value in found.items()})
         return losses
 
     def forward_with_given_boxes(
         self, features: dict[str, Tensor], instances: list[Instances]
     ) -> list[Instances]:
-        """See DensePoseROIHeads; predictions are those of the cascade's ``test_stage``."""
+        """See DensePoseROIHeads; predictions are those of the ``test_stage``."""
+        switches = zip(BRANCHES, (self.densepose_on, self.mask_on, self.keypoint_on), strict=True)
         # Test-time augmentation switches all branches off to get the boxes alone.
-        if not any(self._cascades(name) and on for name, on in self._switches().items()):
+        if not any(self._cascades(name) and on for name, on in switches):
             return super().forward_with_given_boxes(features, instances)
         if self._cascades("densepose"):
             instances = StandardROIHeads.forward_with_given_boxes(self, features, instances)
         else:
             instances = super().forward_with_given_boxes(features, instances)
         boxes = [image.pred_boxes for image in instances]
-        outputs = self.cascade(self, features, boxes, self.cascade.test_stage)[-1]
-        for task in self.cascade.tasks:
-            task.attach(self, instances, outputs[task.name])
+        outputs = self._stages(features, boxes, self.test_stage or 2)[-1]
+        for name, branch in self._branches().items():
+            branch.attach(instances, outputs[name])
         return instances
 
     def _cascades(self, name: str) -> bool:
-        return self.cascade is not None and any(t.name == name for t in self.cascade.tasks)
+        return self.cascade is not None and name in self.cascade["stage2"].mixing
 
-    def _switches(self) -> dict[str, bool]:
-        return {
-            "densepose": self.densepose_on,
-            "mask": self.mask_on,
-            "keypoints": self.keypoint_on,
+    def _branches(self) -> dict[str, Any]:
+        return {name: kind(self) for name, kind in BRANCHES.items() if self._cascades(name)}
+
+    def _stages(
+        self, levels: Mapping[str, Tensor], boxes: list[Boxes], num_stages: int
+    ) -> list[Outputs]:
+        """Outputs of the first stages for the boxes of all images."""
+        branches = self._branches()
+        features = {name: branch.features(levels, boxes) for name, branch in branches.items()}
+        first = {name: b.output(b.layers, features[name]) for name, b in branches.items()}
+        if num_stages == 1:
+            return [first]
+        stage = self.cascade["stage2"]
+        maps = {name: branch.maps(first[name]) for name, branch in branches.items()}
+        features = stage(features, maps)
+        second = {
+            name: branch.output(stage.output_layers[name], features[name])
+            for name, branch in branches.items()
         }
+        if self.refined == "add":
+            second = {name: first[name] + output for name, output in second.items()}
+        return [first, second]
 
     def _forward_mask(
         self, features: dict[str, Tensor], instances: list[Instances]
@@ -128,25 +175,26 @@ class CascadeDensePoseROIHeads(DensePoseROIHeads):
             return {} if self.training else instances
         return super()._forward_keypoint(features, instances)
 
-    def _shared_proposals(
-        self, sampled: list[Instances], targets: list[Instances]
-    ) -> SharedProposals:
-        tasks = self.cascade.tasks
+    def _shared_proposals(self, sampled: list[Instances]) -> SharedProposals:
+        branches = self._branches()
         boxes: list[Boxes] = []
-        rows: dict[str, list[Tensor]] = {task.name: [] for task in tasks}
-        matched: dict[str, list[Instances]] = {task.name: [] for task in tasks}
+        rows: dict[str, list[Tensor]] = {name: [] for name in branches}
+        matched: dict[str, list[Instances]] = {name: [] for name in branches}
         first = 0
         foreground, _ = select_foreground_proposals(sampled, self.num_classes)
-        for image, target in zip(foreground, targets, strict=True):
-            wanted = torch.stack([task.wanted(self, image, target) for task in tasks])
-            person = image.get(MATCH) if image.has(MATCH) else wanted.new_zeros(0, dtype=torch.long)
-            taken = taken_together(wanted, person, self.cascade_rois_per_person)
+        for image in foreground:
+            device = image.proposal_boxes.device
+            wanted = torch.zeros(len(branches), len(image), dtype=torch.bool, device=device)
+            for of_branch, branch in zip(wanted, branches.values(), strict=True):
+                of_branch[branch.rows(image)] = True
+            match = image.get(MATCH) if image.has(MATCH) else wanted.new_zeros(0, dtype=torch.long)
+            taken = taken_together(wanted, match, self.cascade_rois_per_person)
             position = first + taken.cumsum(0) - 1
-            for task, of_task in zip(tasks, wanted & taken, strict=True):
-                mine = of_task.nonzero().squeeze(1)
-                rows[task.name].append(position[mine])
-                matched[task.name].append(task.matched(self, image, mine, target))
-            boxes.append(image.proposal_boxes[taken])
+            for name, of_branch in zip(branches, wanted & taken, strict=True):
+                own = of_branch.nonzero().squeeze(1)
+                rows[name].append(position[own])
+                matched[name].append(image[own])
+            boxes.append(image.proposal_boxes[taken.nonzero().squeeze(1)])
             first += len(boxes[-1])
         return SharedProposals(
             boxes, {name: torch.cat(each) for name, each in rows.items()}, matched
@@ -155,20 +203,20 @@ class CascadeDensePoseROIHeads(DensePoseROIHeads):
 
 @dataclass(frozen=True)
 class SharedProposals:
-    """Proposals that all branches look at, and which of them train which branch."""
+    """Proposals that all branches see, and which of them train which branch."""
 
     boxes: list[Boxes]  # of each image
     rows: dict[str, Tensor]  # branch -> int64 positions among the boxes of all images
     matched: dict[str, list[Instances]]  # branch -> for each image the proposals of ``rows``
 
 
-def taken_together(wanted: Tensor, person: Tensor, limit: int) -> Tensor:
-    """Which proposals all branches look at.
+def taken_together(wanted: Tensor, match: Tensor, limit: int) -> Tensor:
+    """Which proposals all branches see.
 
     Args:
         wanted: (T, K) bool, whether a branch would be trained by a proposal.
-        person: (K,) matched person.
-        limit: of proposals of each person, which then are of those that train the most branches
+        match: (K,) matched instance.
+        limit: of proposals of each instance, which then are of those that train the most branches
             alone: the others would cost all branches and teach few; 0: none.
 
     Returns:
@@ -176,49 +224,13 @@ def taken_together(wanted: Tensor, person: Tensor, limit: int) -> Tensor:
     """
     votes = wanted.sum(dim=0)
     taken = votes > 0
-    if not limit or len(person) == 0:
+    if not limit or len(match) == 0:
         return taken
-    most = (votes * (person == person[:, None])).amax(dim=1)  # of the proposals of the same person
+    most = (votes * (match == match[:, None])).amax(dim=1)  # of proposals of the same instance
     best = (taken & (votes == most)).nonzero().squeeze(1)
     taken = torch.zeros_like(taken)
-    taken[best[first_of_each(person[best], limit)]] = True
+    taken[best[first_of_each(match[best], limit)]] = True
     return taken
-
-
-def _cascade_from_config(cfg: CfgNode, arguments: Mapping[str, Any]) -> Cascade:
-    """The later stages behind the branches that ``arguments`` of the ROI heads hold."""
-    config = cfg.MODEL.ROI_CASCADE
-    shapes = _branch_shapes(cfg, arguments)
-    tasks = [task for task in TASKS if task.name in shapes and task.name in config.TASKS]
-    channels = config.CHANNELS or cfg.MODEL.ROI_DENSEPOSE_HEAD.CONV_HEAD_DIM
-    stages = []
-    for number in range(2, config.NUM_STAGES + 1):
-        branches = {task.name: shapes[task.name] for task in tasks}
-        if number > 2:
-            branches = {
-                name: BranchShape(channels, shape.output_channels, shape.cells)
-                for name, shape in branches.items()
-            }
-        stages.append(
-            CascadeStage(
-                branches,
-                {task.name: _output_layers(cfg, task, channels) for task in tasks},
-                channels=channels,
-                shared_projections=config.SHARED_PROJECTIONS,
-                output_cells=config.OUTPUT_CELLS,
-                activation=config.ACTIVATION,
-                conv_kernel=config.CONV_KERNEL,
-                conv_dilation=config.CONV_DILATION,
-            )
-        )
-    return Cascade(
-        tasks,
-        stages,
-        refined=config.REFINED,
-        gradient_through_outputs=config.GRADIENT_THROUGH_OUTPUTS,
-        stage_weights=config.STAGE_WEIGHTS,
-        test_stage=config.TEST_STAGE,
-    )
 
 
 def _branch_shapes(cfg: CfgNode, arguments: Mapping[str, Any]) -> dict[str, BranchShape]:
@@ -227,25 +239,22 @@ def _branch_shapes(cfg: CfgNode, arguments: Mapping[str, Any]) -> dict[str, Bran
     if cfg.MODEL.DENSEPOSE_ON:
         config = cfg.MODEL.ROI_DENSEPOSE_HEAD
         maps = config.NUM_COARSE_SEGM_CHANNELS + 3 * (1 + config.NUM_PATCHES)
-        # With segmentation confidences the predictor up-samples by itself.
-        cells = 2 * (config.UP_SCALE if config.SEGM_CONFIDENCE.ENABLED else 1)
-        channels = arguments["densepose_head"].out_channels
-        shapes["densepose"] = BranchShape(channels, maps, cells)
+        shapes["densepose"] = BranchShape(arguments["densepose_head"].out_channels, maps)
     if cfg.MODEL.MASK_ON:
         head = arguments["mask_head"]
-        shapes["mask"] = BranchShape(head.deconv.in_channels, head.predictor.out_channels, 2)
+        shapes["mask"] = BranchShape(head.deconv.in_channels, head.predictor.out_channels)
     if cfg.MODEL.KEYPOINT_ON:
         last = arguments["keypoint_head"].score_lowres
-        shapes["keypoints"] = BranchShape(last.in_channels, last.out_channels, 2)
+        shapes["keypoints"] = BranchShape(last.in_channels, last.out_channels)
     return shapes
 
 
-def _output_layers(cfg: CfgNode, task: CascadeTask, channels: int) -> nn.Module:
-    """Output layers of a later stage: those of the first one, on refined features."""
-    if task.name == "densepose":
-        name = cfg.MODEL.ROI_DENSEPOSE_HEAD.PREDICTOR_NAME
-        return DENSEPOSE_PREDICTOR_REGISTRY.get(name)(cfg, channels)
-    if task.name == "mask":
+def _output_layers(cfg: CfgNode, name: str, channels: int) -> nn.Module:
+    """Output layers of the second stage: those of the first one, on refined features."""
+    if name == "densepose":
+        kind = cfg.MODEL.ROI_DENSEPOSE_HEAD.PREDICTOR_NAME
+        return DENSEPOSE_PREDICTOR_REGISTRY.get(kind)(cfg, channels)
+    if name == "mask":
         agnostic = cfg.MODEL.ROI_MASK_HEAD.CLS_AGNOSTIC_MASK
         return MaskRCNNConvUpsampleHead(
             ShapeSpec(channels=channels),

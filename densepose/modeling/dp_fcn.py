@@ -1,7 +1,7 @@
 """DP-FCN: dense pose of every pixel from one fully convolutional network (Gueler et al., 2018).
 
 A pixel is classified into 24 parts and background, and for each part a regressor gives (U, V); it
-counts where the part wins. The network sees whole images, or scale-normalised crops of people.
+counts where the part wins. The network reads whole images, or scale-normalised crops of people.
 
 Shapes: B images, N people of all of them, K maps (B images or N crops) of h x w cells.
 """
@@ -17,30 +17,30 @@ from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import Backbone, build_backbone
+from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, ImageList, Instances
 
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
 from .decoder import Decoder
-from .dp_fcn_people import (
-    annotations_of,
-    as_detections,
-    detections,
-    in_stored_size,
-    is_annotated,
-    with_annotations,
-)
-from .figure_ground import EXTRA_CHANNELS, inside_boxes, person_masks, region_maps, told
-from .found_people import connected_foreground
 from .input_layer import COLORS, mask_layer, widen_input
 from .losses.chart import DensePoseChartLoss
+from .losses.targets import UNKNOWN
+from .matches import with_annotations
 from .person_crops import (
+    EXTRA_CHANNELS,
     CropSettings,
+    annotations_of,
+    connected_foreground,
     crop_images,
     cut_boxes,
     half_a_cell_later,
+    inside_boxes,
     jittered,
+    masked_input,
+    person_masks,
+    region_maps,
     square_windows,
 )
 from .registry import (
@@ -49,8 +49,6 @@ from .registry import (
     ROI_DENSEPOSE_HEAD_REGISTRY,
 )
 from .roi_heads import attach_densepose
-
-BatchedInputs = Sequence[Mapping[str, Any]]
 
 
 class DensePoseFCN(nn.Module):
@@ -99,7 +97,7 @@ class DensePoseFCN(nn.Module):
             crops: how people are cropped; None takes whole images.
             figure_ground: how masks enter the network, a key of EXTRA_CHANNELS.
             box_map_size: side of the maps of each person at test.
-            min_person_area_px: smaller connected foreground is nobody.
+            min_person_area_px: smaller connected foreground is not a person.
         """
         super().__init__()
         widen_input(backbone, EXTRA_CHANNELS[figure_ground])
@@ -121,15 +119,16 @@ class DensePoseFCN(nn.Module):
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Arguments of ``__init__``; head, predictor and losses from MODEL.ROI_DENSEPOSE_HEAD."""
-        head_keys, fcn = cfg.MODEL.ROI_DENSEPOSE_HEAD, cfg.MODEL.DP_FCN
+        keys, fcn = cfg.MODEL.ROI_DENSEPOSE_HEAD, cfg.MODEL.DP_FCN
         backbone = build_backbone(cfg)
         shapes = backbone.output_shape()
         levels = cfg.MODEL.ROI_HEADS.IN_FEATURES
-        decoder = Decoder(cfg, shapes) if head_keys.DECODER_ON else None
+        decoder = Decoder(cfg, shapes) if keys.DECODER_ON else None
         channels = decoder.out_channels if decoder else shapes[levels[0]].channels
         extra = EXTRA_CHANNELS[fcn.FIGURE_GROUND]
-        head = ROI_DENSEPOSE_HEAD_REGISTRY.get(head_keys.NAME)(cfg, channels)
-        predictor = DENSEPOSE_PREDICTOR_REGISTRY.get(head_keys.PREDICTOR_NAME)
+        crops = CropSettings(fcn.CROP_SIZE, fcn.CROP_MARGIN, fcn.CROP_JITTER)
+        head = ROI_DENSEPOSE_HEAD_REGISTRY.get(keys.NAME)(cfg, channels)
+        predictor = DENSEPOSE_PREDICTOR_REGISTRY.get(keys.PREDICTOR_NAME)
         return {
             "backbone": backbone,
             "in_features": levels,
@@ -137,13 +136,11 @@ class DensePoseFCN(nn.Module):
             "mask_features": mask_layer(extra, channels) if extra else None,
             "head": head,
             "predictor": predictor(cfg, head.out_channels),
-            "losses": DENSEPOSE_LOSS_REGISTRY.get(head_keys.LOSS_NAME)(cfg),
+            "losses": DENSEPOSE_LOSS_REGISTRY.get(keys.LOSS_NAME)(cfg),
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "stride": max(shapes[name].stride for name in levels),
-            "crops": CropSettings(fcn.CROP_SIZE, fcn.CROP_MARGIN, fcn.CROP_JITTER)
-            if fcn.CROPS
-            else None,
+            "crops": crops if fcn.CROPS else None,
             "figure_ground": fcn.FIGURE_GROUND,
             "box_map_size": fcn.BOX_MAP_SIZE,
             "min_person_area_px": fcn.MIN_PERSON_AREA,
@@ -154,30 +151,33 @@ class DensePoseFCN(nn.Module):
         """Where the network is."""
         return self.pixel_mean.device
 
-    def forward(self, batched_inputs: BatchedInputs) -> Any:
+    def forward(self, batched_inputs: Sequence[Mapping[str, Any]]) -> Any:
         """Losses by name in training, else a list of {"instances": Instances}, one an image."""
         images = [
             (given["image"].to(self.device).float() - self.pixel_mean) / self.pixel_std
             for given in batched_inputs
         ]
         annotated = [
-            given["instances"].to(self.device) if "instances" in given else None
+            with_annotations(given["instances"].to(self.device)) if "instances" in given else None
             for given in batched_inputs
         ]
         if self.training:
-            targets = [with_annotations(people) for people in annotated]
-            if self.crops is not None:
-                return self._crop_losses(images, targets)
-            return self._image_losses(images, targets)
+            losses = self._image_losses if self.crops is None else self._crop_losses
+            return losses(images, annotated)
         people = [
-            given.get("people", known)
+            given["people"].to(self.device) if "people" in given else known
             for given, known in zip(batched_inputs, annotated, strict=True)
         ]
-        people = [p if p is None else as_detections(p.to(self.device)) for p in people]
-        predict = self._predict_images if self.crops is None else self._predict_crops
-        found = predict(images, people, annotated)
+        people = [None if given is None else _as_detections(given) for given in people]
+        found = self._predict(images, people, annotated)
         return [
-            {"instances": in_stored_size(instances, given, image.shape[-2:])}
+            {
+                "instances": detector_postprocess(
+                    instances,
+                    given.get("height", image.shape[-2]),
+                    given.get("width", image.shape[-1]),
+                )
+            }
             for instances, given, image in zip(found, batched_inputs, images, strict=True)
         ]
 
@@ -196,7 +196,7 @@ class DensePoseFCN(nn.Module):
         self,
         images: Sequence[Tensor],
         windows: Sequence[Tensor],
-        people: DensePoseAnnotations,
+        annotations: DensePoseAnnotations,
         size_px: int,
     ) -> Tensor:
         """(N, C, S, S) input of the network for windows of normalised images.
@@ -204,141 +204,144 @@ class DensePoseFCN(nn.Module):
         Args:
             images: for each image (3, H, W).
             windows: for each image (n, 4) windows in px.
-            people: N people; read where the network is told of masks.
+            annotations: of N people; read where masks are input.
             size_px: S.
         """
         crops = crop_images(images, windows, size_px)
         if self.figure_ground == "none":
             return crops
         joined = torch.cat(list(windows))
-        regions = region_maps(joined, people, (size_px, size_px))
-        return told(crops, self.figure_ground, person_masks(joined, regions, people), regions)
+        regions = region_maps(joined, annotations, (size_px, size_px))
+        figures = person_masks(joined, regions, annotations)
+        return masked_input(crops, self.figure_ground, figures, regions)
 
-    def _crop_losses(self, images: list[Tensor], targets: list[Instances]) -> dict[str, Tensor]:
-        """Losses of a crop of each person that has an annotation."""
-        chosen = [people[is_annotated(people.gt_densepose)] for people in targets]
-        windows = [
-            jittered(square_windows(p.gt_boxes.tensor, self.crops.margin), self.crops.jitter)
-            for p in chosen
-        ]
-        people = DensePoseAnnotations.cat([p.gt_densepose for p in chosen])
-        size = self.crops.size_px
-        inputs = self.crop_inputs(images, windows, people, size)
-        output = self.maps(inputs)
-        side = output.part_logits.shape[-1] * output.upscale
-        proposals = []
-        for person, window in zip(chosen, windows, strict=True):
-            boxes = Boxes(half_a_cell_later(window, (side, side)))
-            matched = Instances(person.image_size, proposal_boxes=boxes)
-            matched.gt_densepose = person.gt_densepose
-            if person.has("gt_masks"):
-                matched.gt_masks = person.gt_masks
-            proposals.append(matched)
-        return self.losses(proposals, output)
-
-    def _image_losses(self, images: list[Tensor], targets: list[Instances]) -> dict[str, Tensor]:
-        """Losses of whole images; nothing is asked of the boxes of people without part masks."""
-        inputs, frame = self._image_inputs(images, targets)
-        output = self.maps(inputs)
-        height, width = output.part_logits.shape[2:]
-        people = DensePoseAnnotations.cat([p.gt_densepose for p in targets])
-        number = torch.tensor([len(p) for p in targets], device=self.device)
-        image = torch.repeat_interleave(torch.arange(len(targets), device=self.device), number)
-        windows = frame[None].expand(len(images), 4)
-        full = (height * output.upscale, width * output.upscale)
-        labels = region_maps(windows[image], people, (height, width)) > 0
-        unknown = inside_boxes(windows[image], people.boxes_xyxy_px, (height, width))
-        unknown &= ~people.has_masks[:, None, None]
-        zeros = torch.zeros(len(images), height, width, device=self.device)
-        is_body = zeros.index_add(0, image, labels.to(zeros)) > 0
-        known = zeros.index_add(0, image, unknown.to(zeros)) == 0
-        # What was added to images to make a batch is neither body nor background.
-        sizes = torch.tensor([(0, 0, i.shape[2], i.shape[1]) for i in images], device=self.device)
-        known = (known | is_body) & inside_boxes(windows, sizes, (height, width))
-        logits = output.coarse_logits.to(torch.promote_types(zeros.dtype, torch.float32))
-        coarse = self.losses.coarse_cross_entropy(logits, is_body.long())[known]
-        return self.losses.losses(
-            output, half_a_cell_later(windows, full), people, coarse, map_of_person=image
-        )
-
-    def _image_inputs(
+    def image_inputs(
         self, images: list[Tensor], annotated: Sequence[Instances | None]
     ) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) input with masks where wanted, and the (4,) px that it covers."""
+        """(B, C, H, W) input of the network, and the (B, 4) windows in px that it covers."""
         # A last column or row that is no whole cell would stretch the map over the image.
         multiple = max(self.backbone.size_divisibility, self.stride)
         batch = ImageList.from_tensors(images, multiple).tensor
         size = tuple(batch.shape[-2:])
-        frame = batch.new_tensor([0, 0, size[1], size[0]])
+        windows = batch.new_tensor([0, 0, size[1], size[0]]).expand(len(images), 4)
         if self.figure_ground == "none":
-            return batch, frame
+            return batch, windows
         regions, figures = [], []
-        for people in annotated:
+        for window, people in zip(windows, annotated, strict=True):
             if people is None:
                 raise ValueError(
                     f"MODEL.DP_FCN.FIGURE_GROUND={self.figure_ground!r} needs annotated people at"
                     " test too; the input has no instances"
                 )
-            window = frame[None].expand(len(people), 4)
+            window = window.expand(len(people), 4)
             region = region_maps(window, people.gt_densepose, size)
             figure = person_masks(window, region, people.gt_densepose)
-            # Of people who overlap the highest region counts; nobody leaves zeros.
+            # Of people who overlap the highest region counts; an image without people gets zeros.
             empty = region.new_zeros(1, *size)
             regions.append(torch.cat([empty, region]).amax(dim=0))
             figures.append(torch.cat([empty.bool(), figure]).any(dim=0))
-        return told(batch, self.figure_ground, torch.stack(figures), torch.stack(regions)), frame
+        figures, regions = torch.stack(figures), torch.stack(regions)
+        return masked_input(batch, self.figure_ground, figures, regions), windows
 
-    def _predict_images(
+    def _crop_losses(self, images: list[Tensor], targets: list[Instances]) -> dict[str, Tensor]:
+        """Losses of a crop of each person that has an annotation."""
+        chosen = [t[t.gt_densepose.is_annotated.nonzero()[:, 0]] for t in targets]
+        windows = [
+            jittered(square_windows(p.gt_boxes.tensor, self.crops.margin), self.crops.jitter)
+            for p in chosen
+        ]
+        annotations = DensePoseAnnotations.cat([p.gt_densepose for p in chosen])
+        output = self.maps(self.crop_inputs(images, windows, annotations, self.crops.size_px))
+        for people, window in zip(chosen, windows, strict=True):
+            people.proposal_boxes = Boxes(half_a_cell_later(window, output.full_size))
+        return self.losses(chosen, output)
+
+    def _image_losses(self, images: list[Tensor], targets: list[Instances]) -> dict[str, Tensor]:
+        """Losses of whole images; nothing is asked of the boxes of people without part masks."""
+        inputs, windows = self.image_inputs(images, targets)
+        output = self.maps(inputs)
+        annotations = DensePoseAnnotations.cat([people.gt_densepose for people in targets])
+        image = _owners(targets, self.device)
+        is_body = region_maps(windows[image], annotations, output.size) > 0
+        has_no_masks = ~annotations.has_masks[:, None, None]
+        in_box = inside_boxes(windows[image], annotations.boxes_xyxy_px, output.size)
+        zeros = windows.new_zeros(len(images), *output.size)
+        body = zeros.index_add(0, image, is_body.to(zeros)) > 0
+        unknown = zeros.index_add(0, image, (in_box & has_no_masks).to(zeros)) > 0
+        # What was added to images to make a batch is neither body nor background.
+        known = (body | ~unknown) & self._inside_images(images, windows, output.size)
+        labels = torch.where(known, body.long(), UNKNOWN)
+        frames = half_a_cell_later(windows, output.full_size)
+        return self.losses.of_shared_maps(output, frames, annotations, image, labels)
+
+    def _predict(
         self,
         images: list[Tensor],
-        people: Sequence[Instances | None],
+        people: list[Instances | None],
         annotated: Sequence[Instances | None],
     ) -> list[Instances]:
-        inputs, frame = self._image_inputs(images, annotated)
-        output = self.maps(inputs)
-        rows, columns = output.part_logits.shape[2:]
-        cell_px = (float(frame[3]) / rows, float(frame[2]) / columns)
-        found = []
-        for number, (image, given) in enumerate(zip(images, people, strict=True)):
-            if given is None:
-                foreground = output.coarse_logits[number].float().softmax(dim=0)[1:].sum(dim=0)
-                visible = inside_boxes(
-                    frame[None], frame.new_tensor([[0, 0, *image.shape[:0:-1]]]), (rows, columns)
-                )[0]
-                given = detections(
-                    image.shape[-2:],
-                    *connected_foreground(foreground * visible, cell_px, self.min_person_area_px),
+        """The people of each image with ``pred_densepose``."""
+        for given, image in zip(people, images, strict=True):
+            if given is not None:
+                given.pred_boxes.clip(image.shape[-2:])
+            elif self.crops is not None:
+                raise ValueError(
+                    "MODEL.DP_FCN.CROPS needs boxes at test: set MODEL.DP_FCN.PEOPLE to"
+                    " ground_truth or to a folder of predictions"
                 )
-            given.pred_boxes.clip(image.shape[-2:])
-            cells = given.pred_boxes.tensor / frame.new_tensor([cell_px[1], cell_px[0]] * 2)
-            index = torch.full((len(given),), number, device=self.device)
-            given.pred_densepose = cut_boxes(output, index, cells, self.box_map_size)
-            found.append(given)
-        return found
+        if self.crops is None:
+            inputs, windows = self.image_inputs(images, annotated)
+            output = self.maps(inputs)
+            foreground = output.coarse_logits.float().softmax(dim=1)[:, 1:].sum(dim=1)
+            foreground = foreground * self._inside_images(images, windows, output.size)
+            people = [
+                self._connected(f, window, image) if given is None else given
+                for given, f, window, image in zip(people, foreground, windows, images, strict=True)
+            ]
+            map_index = _owners(people, self.device)
+        else:
+            boxes = [given.pred_boxes.tensor for given in people]
+            crops = [square_windows(of_image, self.crops.margin) for of_image in boxes]
+            annotations = annotations_of(boxes, annotated)
+            output = self.maps(self.crop_inputs(images, crops, annotations, self.crops.size_px))
+            windows = torch.cat(crops)
+            map_index = torch.arange(len(windows), device=self.device)
+        boxes = torch.cat([given.pred_boxes.tensor for given in people])
+        attach_densepose(cut_boxes(output, map_index, windows, boxes, self.box_map_size), people)
+        return people
 
-    def _predict_crops(
-        self,
-        images: list[Tensor],
-        people: Sequence[Instances | None],
-        annotated: Sequence[Instances | None],
-    ) -> list[Instances]:
-        if any(given is None for given in people):
-            raise ValueError(
-                "MODEL.DP_FCN.CROPS needs boxes at test: set MODEL.DP_FCN.PEOPLE to ground_truth or"
-                " to a folder of predictions"
-            )
-        for image, given in zip(images, people, strict=True):
-            given.pred_boxes.clip(image.shape[-2:])
-        boxes = [given.pred_boxes.tensor for given in people]
-        windows = [square_windows(image_boxes, self.crops.margin) for image_boxes in boxes]
-        known = annotations_of(boxes, annotated)
-        inputs = self.crop_inputs(images, windows, known, self.crops.size_px)
-        output = self.maps(inputs)
-        joined, corners = torch.cat(windows), torch.cat(boxes)
-        side = output.part_logits.shape[-1]
-        origin, size = joined[:, :2].repeat(1, 2), (joined[:, 2:] - joined[:, :2]).repeat(1, 2)
-        cells = (corners - origin) / size * side
-        index = torch.arange(len(joined), device=self.device)
-        cut = cut_boxes(output, index, cells, self.box_map_size)
-        attach_densepose(cut, list(people))
-        return list(people)
+    def _inside_images(
+        self, images: list[Tensor], windows: Tensor, size: tuple[int, int]
+    ) -> Tensor:
+        """(B, h, w) bool: cells that are not padding."""
+        sizes = [(0, 0, image.shape[2], image.shape[1]) for image in images]
+        return inside_boxes(windows, torch.tensor(sizes, device=self.device), size)
+
+    def _connected(self, foreground: Tensor, window: Tensor, image: Tensor) -> Instances:
+        """People of one image as its connected foreground."""
+        rows, columns = foreground.shape
+        cell_px = (float(window[3]) / rows, float(window[2]) / columns)
+        found = connected_foreground(foreground, cell_px, self.min_person_area_px)
+        people = _detections(image.shape[-2:], *found)
+        people.pred_boxes.clip(image.shape[-2:])
+        return people
+
+
+def _detections(image_size: Sequence[int], boxes: Tensor, scores: Tensor) -> Instances:
+    """(N, 4) boxes and (N,) scores as detections of class 0."""
+    classes = torch.zeros(len(boxes), dtype=torch.int64, device=boxes.device)
+    return Instances(
+        tuple(image_size), pred_boxes=Boxes(boxes), scores=scores, pred_classes=classes
+    )
+
+
+def _as_detections(people: Instances) -> Instances:
+    """Given people as detections, score 1 where they have none."""
+    boxes = (people.pred_boxes if people.has("pred_boxes") else people.gt_boxes).tensor.clone()
+    scores = people.scores if people.has("scores") else boxes.new_ones(len(boxes))
+    return _detections(people.image_size, boxes, scores)
+
+
+def _owners(people: Sequence[Instances], device: torch.device) -> Tensor:
+    """(N,) int64 image of each person."""
+    return torch.cat([torch.full((len(p),), i, device=device) for i, p in enumerate(people)])

@@ -1,6 +1,6 @@
 """From predictor maps to part labels and UV of whole pixels.
 
-Shapes: N people, S = side of the small maps, (h_i, w_i) = whole pixels of person i's box.
+Shapes: N instances, S = side of the small maps, (h_i, w_i) = whole pixels of box i.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
+from torch.nn import functional as F
 
 from detectron2.structures import Instances
 
@@ -19,13 +20,7 @@ from densepose.structures.chart_output import ChartOutput
 from densepose.structures.coordinates import quantize_uv
 from densepose.structures.prediction import ImagePrediction
 
-from .sampling import (
-    MapPositions,
-    resize_matrix,
-    resize_taps,
-    sample_all_channels,
-    sample_channel,
-)
+from .sampling import resize_taps
 
 
 def box_sizes_px(boxes_xyxy_px: Tensor) -> list[tuple[int, int]]:
@@ -36,13 +31,13 @@ def box_sizes_px(boxes_xyxy_px: Tensor) -> list[tuple[int, int]]:
 
 @torch.no_grad()
 def decode_person(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Labels and UV of one person.
+    """Labels and UV of one instance, on the device of the maps; does not wait for a GPU.
 
-    The label of a pixel is the best part where the coarse segmentation says person, else 0. Parts,
-    U and V are read only at pixels of the person, U and V only for the part that won.
+    The label of a pixel is the best part where the coarse segmentation says foreground, else 0.
+    U and V are those of the part that won.
 
     Args:
-        output: of one person.
+        output: of one instance.
         size_px: height h and width w of the box.
 
     Returns:
@@ -50,67 +45,46 @@ def decode_person(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor
     """
     if len(output) != 1:
         raise ValueError(f"decode_person takes the output of one person, got {len(output)}")
-    if _can_be_compiled(output):
-        return _decode_compiled(output, size_px)
-    with torch.autocast(output.part_logits.device.type, enabled=False):
-        return _decode_person(output, size_px)
+    if output.part_logits.device.type == "cpu" and tile_threads.ready():
+        from densepose.ops import chart_decoding  # compiled loops, the same values
+
+        if output.part_logits.shape[1] <= chart_decoding.PADDED:
+            maps = (output.coarse_logits, output.part_logits, output.u, output.v)
+            side = output.part_logits.shape[-1]
+            taps = [resize_taps(size, side, output.upscale) for size in size_px]
+            return chart_decoding.decode(*(values[0] for values in maps), *taps)
+    return decode_plainly(output, size_px)
 
 
-def _can_be_compiled(output: ChartOutput) -> bool:
-    if output.part_logits.device.type != "cpu" or not tile_threads.ready():
-        return False
-    from densepose.ops.chart_decoding import PADDED
-
-    return output.part_logits.shape[1] <= PADDED
-
-
-def _decode_compiled(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    from densepose.ops.chart_decoding import decode_box
-
-    side = output.part_logits.shape[-1]
-    maps = [
-        values[0].detach().float().permute(1, 2, 0).contiguous()
-        for values in (output.coarse_logits, output.part_logits, output.u, output.v)
-    ]
-    rows, columns = (
-        resize_taps(size, side, output.upscale, torch.device("cpu")) for size in size_px
-    )
-    labels, uv = torch.empty(size_px, dtype=torch.uint8), torch.empty(2, *size_px)
-    tile_threads.run_in_threads(decode_box, *maps, *rows, *columns, labels, uv)
-    return labels, uv
-
-
-def _decode_person(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    (height, width), side = size_px, output.part_logits.shape[-1]
-    device = output.part_logits.device
-    to_rows = resize_matrix(height, side, output.upscale, device)
-    to_columns = resize_matrix(width, side, output.upscale, device)
-    # Everything is brought to the box's rows by one small product; columns follow where needed.
-    coarse, part_logits, u, v = (
-        to_rows @ maps.float()
-        for maps in (output.coarse_logits, output.part_logits, output.u, output.v)
-    )
-    coarse = (coarse @ to_columns.T)[0]
-    is_person = coarse[1:].amax(dim=0) > coarse[0]
-    rows, columns = is_person.nonzero(as_tuple=True)
-    taps, weights = resize_taps(width, side, output.upscale, device)
-    cell = rows[:, None] * side + taps[columns]
-    at = MapPositions(torch.zeros_like(rows), cell, weights[columns])
-    part = sample_all_channels(part_logits, at).argmax(dim=1)
-    labels = torch.zeros(size_px, dtype=torch.uint8, device=device)
-    labels[rows, columns] = part.to(torch.uint8)
-    uv = torch.zeros(2, *size_px, dtype=torch.float32, device=device)
+def decode_plainly(output: ChartOutput, size_px: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """``decode_person`` as it is defined: every map is resized to the box."""
+    output = output.at_least_float32()
+    labels = to_box(output.part_logits, output.upscale, size_px).argmax(dim=0)
+    is_foreground = to_box(output.coarse_logits, output.upscale, size_px).argmax(dim=0) > 0
     # Background can win among the parts; such a pixel has neither label nor UV.
-    on_body = part > 0
-    for channel, maps in enumerate((u, v)):
-        uv[channel, rows, columns] = sample_channel(maps, part, at) * on_body
-    return labels, uv
+    labels = labels * is_foreground
+    uv = torch.cat(
+        [
+            to_box(maps, output.upscale, size_px).gather(0, labels[None]) * (labels > 0)
+            for maps in (output.u, output.v)
+        ]
+    )
+    return labels.to(torch.uint8), uv
+
+
+def to_box(maps: Tensor, upscale: int, size_px: tuple[int, int]) -> Tensor:
+    """(1, C, S, S) small maps -> (C, h, w): up-sampled, then resized to the box."""
+    with torch.autocast(maps.device.type, enabled=False):
+        if upscale > 1:
+            maps = F.interpolate(maps, scale_factor=upscale, mode="bilinear", align_corners=False)
+        return F.interpolate(maps, size_px, mode="bilinear", align_corners=False)[0]
 
 
 def instances_to_prediction(instances: Instances, image_id: int) -> ImagePrediction:
     """Post-processed detections of one image as plain arrays, best score first.
 
-    Masks and keypoints go along where the model has such branches.
+    Masks and keypoints go along where the model has such branches. Pixels are decoded on the
+    device of the detections and copied from it at once.
 
     Raises:
         ValueError: the instances carry no ``pred_densepose``.
@@ -122,26 +96,35 @@ def instances_to_prediction(instances: Instances, image_id: int) -> ImagePredict
         )
     instances = instances[instances.scores.argsort(descending=True, stable=True)]
     boxes = instances.pred_boxes.tensor
-    labels: list[np.ndarray] = []
-    uv: list[np.ndarray] = []
-    for person, size_px in enumerate(box_sizes_px(boxes)):
-        person_labels, person_uv = decode_person(
-            instances.pred_densepose[person : person + 1], size_px
-        )
-        labels.append(person_labels.cpu().numpy())
-        uv.append(quantize_uv(person_uv).cpu().numpy())
+    sizes = box_sizes_px(boxes)
+    labels, uv = _decode_all(instances.pred_densepose, sizes)
     return ImagePrediction(
         image_id=image_id,
         image_size=tuple(instances.image_size),
         boxes_xyxy_px=boxes.float().cpu().numpy(),
         scores=instances.scores.float().cpu().numpy(),
-        labels=tuple(labels),
-        uv=tuple(uv),
+        labels=labels,
+        uv=uv,
         masks=_run_lengths(instances.pred_masks) if instances.has("pred_masks") else None,
         keypoints_px=instances.pred_keypoints.float().cpu().numpy()
         if instances.has("pred_keypoints")
         else None,
     )
+
+
+def _decode_all(
+    output: ChartOutput, sizes_px: list[tuple[int, int]]
+) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """N labels (h_i, w_i) uint8 and UV (2, h_i, w_i) uint8; one copy from the device."""
+    pixels = [output.part_logits.new_zeros(3, 0, dtype=torch.uint8)]
+    for index, size_px in enumerate(sizes_px):
+        labels, uv = decode_person(output[index : index + 1], size_px)
+        pixels.append(torch.cat([labels[None], quantize_uv(uv)]).flatten(1))
+    packed = torch.cat(pixels, dim=1).cpu().numpy()
+    ends = np.cumsum([height * width for height, width in sizes_px], dtype=np.int64)
+    pieces = np.split(packed, ends[:-1], axis=1) if sizes_px else []
+    planes = [piece.reshape(3, *size) for piece, size in zip(pieces, sizes_px, strict=True)]
+    return tuple(plane[0] for plane in planes), tuple(plane[1:] for plane in planes)
 
 
 def _run_lengths(masks: Tensor) -> tuple[dict[str, Any], ...]:

@@ -19,13 +19,12 @@ from detectron2.modeling.roi_heads import select_foreground_proposals
 from detectron2.structures import Boxes, ImageList, Instances
 from detectron2.structures.boxes import matched_pairwise_iou
 
-from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
 from .box_refinement import forward_box
 from .decoder import Decoder
 from .keypoints import attach_keypoints, keypoint_losses
-from .matches import MATCH, few_of_each, first_of_each, has_visible_keypoint, light_target
+from .matches import MATCH, few_of_each, first_of_each, has_visible_keypoint, indexed_target
 from .registry import (
     DENSEPOSE_LOSS_REGISTRY,
     DENSEPOSE_PREDICTOR_REGISTRY,
@@ -136,9 +135,9 @@ class DensePoseROIHeads(StandardROIHeads):
         """See ROIHeads.forward; in training the losses of the DensePose branch are added."""
         if not self.training:
             return super().forward(images, features, proposals, targets)
-        light = [light_target(image) for image in targets]
-        sampled, losses = super().forward(images, features, proposals, light)
-        losses.update(self.losses_of_matches(features, sampled, targets))
+        targets = [indexed_target(target) for target in targets]
+        sampled, losses = super().forward(images, features, proposals, targets)
+        losses.update(self.losses_of_matches(features, sampled))
         return sampled, losses
 
     def _forward_box(
@@ -149,24 +148,19 @@ class DensePoseROIHeads(StandardROIHeads):
         return super()._forward_box(features, proposals)
 
     def losses_of_matches(
-        self, features: Mapping[str, Tensor], sampled: list[Instances], targets: list[Instances]
+        self, features: Mapping[str, Tensor], sampled: list[Instances]
     ) -> dict[str, Tensor]:
         """DensePose losses of all images together; none where the branch is off.
 
         Args:
             features: pyramid levels by name, (B, C, H_l, W_l).
             sampled: for each image the labelled proposals with ``proposal_boxes``, ``gt_classes``
-                and, unless nobody is in the image, ``gt_boxes`` and ``gt_person``, an index into
-                the image's target.
-            targets: for each image the people in it, with ``gt_densepose``.
+                and, unless the image shows no instance, ``gt_boxes`` and ``gt_densepose``.
         """
         if not self.densepose_on:
             return {}
         foreground, _ = select_foreground_proposals(sampled, self.num_classes)
-        matched = [
-            self.with_annotations(image, self.densepose_rows(image, target), target)
-            for image, target in zip(foreground, targets, strict=True)
-        ]
+        matched = [image[self.densepose_rows(image)] for image in foreground]
         output = self._predict(features, [image.proposal_boxes for image in matched])
         return self.densepose_losses(matched, output)
 
@@ -201,7 +195,7 @@ class DensePoseROIHeads(StandardROIHeads):
             return super()._forward_keypoint(features, instances)
         if self.training:
             foreground = self._branch_proposals(instances)
-            instances = [image[has_visible_keypoint(image)] for image in foreground]
+            instances = [image[has_visible_keypoint(image).nonzero()[:, 0]] for image in foreground]
         boxes = [image.proposal_boxes if self.training else image.pred_boxes for image in instances]
         levels = [features[name] for name in self.keypoint_in_features]
         heatmaps = self.keypoint_head.layers(self.keypoint_pooler(levels, boxes))
@@ -215,32 +209,19 @@ class DensePoseROIHeads(StandardROIHeads):
         foreground, _ = select_foreground_proposals(sampled, self.num_classes)
         return [few_of_each(image, self.branch_rois_per_person) for image in foreground]
 
-    def densepose_rows(self, foreground: Instances, target: Instances) -> Tensor:
+    def densepose_rows(self, foreground: Instances) -> Tensor:
         """Indices of the foreground proposals of one image that train the DensePose branch."""
         boxes = foreground.proposal_boxes
-        if not foreground.has(MATCH):  # the image shows nobody
-            return torch.zeros(0, dtype=torch.int64, device=boxes.device)
-        person = foreground.get(MATCH)
+        if not foreground.has(MATCH):  # the image shows no instance: there is no foreground
+            return torch.arange(len(boxes), device=boxes.device)
+        match = foreground.get(MATCH)
         keep = matched_pairwise_iou(foreground.gt_boxes, boxes) > self.fg_iou_threshold
         if not (self.coarse_by_masks and foreground.has("gt_masks")):
-            keep = keep & _is_annotated(target)[person]
+            keep = keep & foreground.gt_densepose.source.is_annotated[match]
         kept = keep.nonzero().squeeze(1)
         if not self.rois_per_person:
             return kept
-        return kept[first_of_each(person[kept], self.rois_per_person)]
-
-    def with_annotations(self, foreground: Instances, rows: Tensor, target: Instances) -> Instances:
-        """The proposals ``rows`` of one image with the annotations of their people."""
-        matched = Instances(foreground.image_size)
-        matched.proposal_boxes = foreground.proposal_boxes[rows]
-        if not foreground.has(MATCH):
-            matched.gt_densepose = DensePoseAnnotations.empty().to(rows.device)
-            return matched
-        if self.coarse_by_masks and foreground.has("gt_masks"):
-            matched.gt_masks = foreground.gt_masks[rows]
-        if target.has("gt_densepose"):
-            matched.gt_densepose = target.gt_densepose[foreground.get(MATCH)[rows]]
-        return matched
+        return kept[first_of_each(match[kept], self.rois_per_person)]
 
     def _predict(self, features: Mapping[str, Tensor], boxes: list[Boxes]) -> ChartOutput:
         """Maps of the boxes of all images, image after image; empty maps where there is no box."""
@@ -270,11 +251,3 @@ def attach_densepose(output: ChartOutput, instances: list[Instances]) -> None:
     for image in instances:
         image.pred_densepose = output[first : first + len(image)]
         first += len(image)
-
-
-def _is_annotated(target: Instances) -> Tensor:
-    """(N,) bool: which people of one image have points or part masks."""
-    if not target.has("gt_densepose"):
-        return torch.zeros(len(target), dtype=torch.bool, device=target.gt_boxes.device)
-    annotations = target.gt_densepose
-    return annotations.has_masks | (annotations.num_points > 0)

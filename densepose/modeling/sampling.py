@@ -4,7 +4,7 @@ A full map is the bilinear up-sampling (align_corners=False) of a small map by a
 value between two rows of the full map is a weighted sum of at most three neighbouring rows of the
 small one: ``compose_taps``. In two dimensions that makes 9 cells for each position.
 
-Shapes: N people, P positions of all of them together, S = side of the small maps, Z = S * upscale
+Shapes: N maps, P positions on all of them together, S = side of the small maps, Z = S * upscale
 = side of the full maps.
 """
 
@@ -21,9 +21,9 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class MapPositions:
-    """P positions on the maps of N people, as weighted cells of the small maps."""
+    """P positions on N maps, as weighted cells of the small maps."""
 
-    person: Tensor  # (P,) int64 in [0, N)
+    map_index: Tensor  # (P,) int64 in [0, N)
     cell: Tensor  # (P, K) int64: row * width of the map + column; K = 9 on square maps
     weight: Tensor  # (P, K) float; each row sums to 1
 
@@ -66,9 +66,9 @@ def _row_below(row: Tensor, upscale: int, dtype: torch.dtype) -> tuple[Tensor, T
 
 def positions_in_boxes(
     points_px: Tensor,
-    person: Tensor,
+    map_index: Tensor,
     boxes_xyxy_px: Tensor,
-    side: int | tuple[int, int],
+    size: tuple[int, int],
     upscale: int,
 ) -> tuple[MapPositions, Tensor]:
     """Where image points fall on the maps of the boxes they are looked up in.
@@ -78,34 +78,36 @@ def positions_in_boxes(
 
     Args:
         points_px: (P, 2) image positions.
-        person: (P,) int64, the map each point is looked up in.
+        map_index: (P,) int64 in [0, N), the map each point is looked up in.
         boxes_xyxy_px: (N, 4) boxes the maps belong to.
-        side: S, or rows and columns of maps that are not square.
+        size: rows and columns of the small maps.
         upscale: Z / S.
 
     Returns:
-        Positions of the Q points inside their box, and the (P,) bool mask that selects these Q.
+        Positions of all points, and which of them are inside of their box, (P,) bool; a point
+        outside gets some position on the border.
     """
-    boxes = boxes_xyxy_px[person]
+    boxes = boxes_xyxy_px[map_index]
     offset = points_px - boxes[:, :2]
-    size = boxes[:, 2:] - boxes[:, :2]
-    inside = ((offset >= 0) & (offset < size)).all(dim=1)
-    rows, columns = (side, side) if isinstance(side, int) else side
-    full = torch.tensor([columns, rows], device=boxes.device) * upscale
-    position = offset[inside] * full / size[inside]
-    low = position.floor().long().clamp(min=0).minimum(full - 1)
-    high = (low + 1).minimum(full - 1)
-    weight_high = torch.minimum(position, high.to(position.dtype)) - low
-    column = compose_taps(low[:, 0], weight_high[:, 0], columns, upscale)
-    row = compose_taps(low[:, 1], weight_high[:, 1], rows, upscale)
-    cell = row[0][:, :, None] * columns + column[0][:, None, :]
+    extent = boxes[:, 2:] - boxes[:, :2]
+    inside = ((offset >= 0) & (offset < extent)).all(dim=1)
+    smallest = torch.finfo(extent.dtype).tiny
+    taps = []
+    for axis, cells in ((1, size[0]), (0, size[1])):
+        full = cells * upscale
+        position = offset[:, axis] * full / extent[:, axis].clamp(min=smallest)
+        position = position.clamp(min=0, max=full)
+        low = position.floor().long().clamp(max=full - 1)
+        high = (low + 1).clamp(max=full - 1)
+        weight_high = torch.minimum(position, high.to(position.dtype)) - low
+        taps.append(compose_taps(low, weight_high, cells, upscale))
+    row, column = taps
+    cell = row[0][:, :, None] * size[1] + column[0][:, None, :]
     weight = row[1][:, :, None] * column[1][:, None, :]
-    return MapPositions(person[inside], cell.flatten(1), weight.flatten(1)), inside
+    return MapPositions(map_index, cell.flatten(1), weight.flatten(1)), inside
 
 
-def resize_taps(
-    size_px: int, side: int, upscale: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def resize_taps(size_px: int, side: int, upscale: int) -> tuple[Tensor, Tensor]:
     """Rows of a small map that make each row of its full map resized to ``size_px`` rows.
 
     The resizing is bilinear with align_corners=False, without smoothing; columns work the same way.
@@ -114,23 +116,17 @@ def resize_taps(
         (size_px, 3) int64 rows of the small map and (size_px, 3) their float32 weights.
     """
     full = side * upscale
-    pixel = torch.arange(size_px, device=device, dtype=torch.float32)
+    pixel = torch.arange(size_px, dtype=torch.float32)
     source = (full / size_px * (pixel + 0.5) - 0.5).clamp(min=0)
     low = source.long().clamp(max=full - 1)
     return compose_taps(low, source - low, side, upscale)
 
 
-def resize_matrix(size_px: int, side: int, upscale: int, device: torch.device) -> Tensor:
-    """``resize_taps`` as a dense (size_px, S) matrix."""
-    rows, weights = resize_taps(size_px, side, upscale, device)
-    return weights.new_zeros(size_px, side).scatter_add_(1, rows, weights)
-
-
 def sample_all_channels(maps: Tensor, at: MapPositions) -> Tensor:
     """All channels at P positions. maps (N, C, H, W) -> (P, C), float32 or wider."""
-    people, channels, height, width = maps.shape
-    table = maps.permute(0, 2, 3, 1).reshape(people * height * width, channels)
-    return _WeightedRows.apply(table, at.person[:, None] * (height * width) + at.cell, at.weight)
+    count, channels, height, width = maps.shape
+    table = maps.permute(0, 2, 3, 1).reshape(count * height * width, channels)
+    return _WeightedRows.apply(table, at.map_index[:, None] * (height * width) + at.cell, at.weight)
 
 
 def sample_channel(maps: Tensor, channel: Tensor, at: MapPositions) -> Tensor:
@@ -139,7 +135,7 @@ def sample_channel(maps: Tensor, channel: Tensor, at: MapPositions) -> Tensor:
     maps (N, C, H, W), channel (P,) int64 -> (P,), float32 or wider.
     """
     _, channels, height, width = maps.shape
-    plane = at.person * channels + channel
+    plane = at.map_index * channels + channel
     table = maps.reshape(-1, 1)
     index = plane[:, None] * (height * width) + at.cell
     return _WeightedRows.apply(table, index, at.weight)[:, 0]

@@ -10,7 +10,11 @@ column, (H, 3) and (W, 3), whose weights are those of the resizing.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numba import njit, prange
+from torch import Tensor
+
+from densepose.ops.tile_threads import run_in_threads
 
 # No reassociation: sums keep the order of the taps, so that equal inputs give equal labels.
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False, "fastmath": {"contract"}}
@@ -108,3 +112,30 @@ def decode_box(coarse, parts, u, v, rows, row_weights, columns, column_weights, 
                 at = (rows[y], row_weights[y], cells, weights)
                 uv[0, y, x] = _value(u, label, *at)
                 uv[1, y, x] = _value(v, label, *at)
+
+
+def decode(
+    coarse: Tensor,
+    parts: Tensor,
+    u: Tensor,
+    v: Tensor,
+    rows: tuple[Tensor, Tensor],
+    columns: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """Labels (H, W) uint8 and UV (2, H, W) float32 of one box, on CPU.
+
+    Args:
+        coarse: (D, S, S).
+        parts: (C, S, S), C at most PADDED.
+        u: (C, S, S).
+        v: (C, S, S).
+        rows: cells and weights of the taps of each row, (H, 3) both.
+        columns: likewise, (W, 3).
+    """
+    maps = [
+        values.detach().float().permute(1, 2, 0).contiguous() for values in (coarse, parts, u, v)
+    ]
+    size_px = (len(rows[0]), len(columns[0]))
+    labels, uv = torch.empty(size_px, dtype=torch.uint8), torch.empty(2, *size_px)
+    run_in_threads(decode_box, *maps, *rows, *columns, labels, uv)
+    return labels, uv

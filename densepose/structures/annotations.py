@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -38,9 +39,22 @@ class DensePoseAnnotations:
         return len(self.boxes_xyxy_px)
 
     @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.owner.device
+
+    @property
     def num_points(self) -> Tensor:
         """(N,) int64: points of each person."""
-        return torch.bincount(self.owner, minlength=len(self))
+        # Unlike bincount, this does not wait for a GPU.
+        return self.owner.new_zeros(len(self)).index_add_(
+            0, self.owner, torch.ones_like(self.owner)
+        )
+
+    @property
+    def is_annotated(self) -> Tensor:
+        """(N,) bool: people with points or part masks."""
+        return self.has_masks | (self.num_points > 0)
 
     def __getitem__(self, index: slice | Tensor) -> DensePoseAnnotations:
         """Select people by slice, bool mask (N,) or indices (K,); repeats repeat their points."""
@@ -85,16 +99,19 @@ class DensePoseAnnotations:
         return DensePoseAnnotations(owner=torch.cat(owners), dense=_cat_dense(parts), **joined)
 
     @staticmethod
-    def empty(num_people: int = 0, grid: int = 256) -> DensePoseAnnotations:
+    def empty(
+        num_people: int = 0, grid: int = 256, device: torch.device | str = "cpu"
+    ) -> DensePoseAnnotations:
         """``num_people`` people without any DensePose annotation."""
+        zeros = partial(torch.zeros, device=device)
         return DensePoseAnnotations(
-            boxes_xyxy_px=torch.zeros(num_people, 4),
-            coarse=torch.zeros(num_people, grid, grid, dtype=torch.uint8),
-            has_masks=torch.zeros(num_people, dtype=torch.bool),
-            points_grid=torch.zeros(0, 2),
-            part=torch.zeros(0, dtype=torch.int64),
-            uv=torch.zeros(0, 2),
-            owner=torch.zeros(0, dtype=torch.int64),
+            boxes_xyxy_px=zeros(num_people, 4),
+            coarse=zeros(num_people, grid, grid, dtype=torch.uint8),
+            has_masks=zeros(num_people, dtype=torch.bool),
+            points_grid=zeros(0, 2),
+            part=zeros(0, dtype=torch.int64),
+            uv=zeros(0, 2),
+            owner=zeros(0, dtype=torch.int64),
         )
 
 

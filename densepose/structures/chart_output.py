@@ -65,6 +65,20 @@ class ChartOutput:
         """The same maps on ``device``."""
         return self._map(lambda maps: maps.to(device))
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the maps."""
+        return tuple(self.part_logits.shape[2:])
+
+    @property
+    def full_size(self) -> tuple[int, int]:
+        """Rows and columns of the up-sampled maps."""
+        return tuple(cells * self.upscale for cells in self.size)
+
+    def at_least_float32(self) -> ChartOutput:
+        """The same maps, float16 and bfloat16 as float32."""
+        return self._map(lambda maps: maps.to(torch.promote_types(maps.dtype, torch.float32)))
+
     def detach(self) -> ChartOutput:
         """The same maps without their history."""
         return self._map(Tensor.detach)

@@ -99,15 +99,12 @@ def test_contradictions_of_a_dp_fcn_are_refused(opts: list[str], message: str):
 @pytest.mark.parametrize(
     ("opts", "message"),
     [
-        ([f"{CASCADE}.NUM_STAGES", "4"], "ROI_CASCADE.NUM_STAGES=4; allowed: 1, 2, 3"),
+        ([f"{CASCADE}.NUM_STAGES", "3"], "ROI_CASCADE.NUM_STAGES=3; allowed: 1, 2"),
         ([f"{CASCADE}.TASKS", "['masks']"], "allowed: a list of 'densepose', 'mask'"),
-        ([f"{CASCADE}.OUTPUT_CELLS", "max"], "OUTPUT_CELLS='max'; allowed: 'mean', 'stacked'"),
-        ([f"{CASCADE}.ACTIVATION", "relu"], "allowed: 'none', 'sum', 'sum_and_conv'"),
         ([f"{CASCADE}.REFINED", "multiply"], "allowed: 'replace', 'add'"),
         ([f"{CASCADE}.TEST_STAGE", "3"], "TEST_STAGE=3, .*NUM_STAGES=2: "),
         ([f"{CASCADE}.CONV_KERNEL", "2"], "CONV_KERNEL=2; allowed: an odd number"),
         ([f"{CASCADE}.CONV_DILATION", "0"], "CONV_DILATION=0; allowed: 1 or more"),
-        ([f"{CASCADE}.STAGE_WEIGHTS", "[1.0]"], "give a weight for each stage"),
         ([f"{CASCADE}.TASKS", "[]"], "none of these branches is on"),
         (["MODEL.ROI_MASK_HEAD.NAME", "PointRendMaskHead"], "take 'mask' out of MODEL.ROI_CASCADE"),
         (

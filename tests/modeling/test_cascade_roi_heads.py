@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
+from torch import nn
+
+from detectron2.utils.events import EventStorage
 
 from densepose.engine.load_report import compare_weights
+from densepose.modeling.cascade_branches import output_layer_index
 from densepose.modeling.cascade_roi_heads import taken_together
 from densepose.structures.chart_output import ChartOutput
 
@@ -25,13 +27,12 @@ SUBSETS = [
     ("densepose", "keypoints"),
     ("densepose", "mask", "keypoints"),
 ]
-OPTIONS = [
-    {},
-    {"SHARED_PROJECTIONS": False, "OUTPUT_CELLS": "stacked", "CONV_KERNEL": 3, "CHANNELS": 8},
-    {"REFINED": "replace", "GRADIENT_THROUGH_OUTPUTS": False, "ACTIVATION": "sum"},
-    {"CONV_KERNEL": 3, "CONV_DILATION": 3},
-    {"NUM_STAGES": 3, "ROIS_PER_PERSON": 2, "ACTIVATION": "none"},
-]
+OPTIONS = {
+    "default": {},
+    "narrow": {"CHANNELS": 8},
+    "replace": {"REFINED": "replace", "ROIS_PER_PERSON": 2},
+    "wide": {"CONV_KERNEL": 3, "CONV_DILATION": 3},
+}
 
 
 def cascade_model(*opts: object, **options: object) -> torch.nn.Module:
@@ -58,15 +59,12 @@ def predictions(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     }
 
 
-@pytest.mark.parametrize(
-    "options", OPTIONS, ids=["default", "own sums", "replace", "wide", "three stages"]
-)
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_every_batch_trains_every_parameter_of_every_stage(options: dict[str, object]):
     model = cascade_model(**options)
     for counts in ((2, 1), (1, 0), (0, 0)):
         losses = train_step(model, *(people(count) for count in counts))
-        stages = range(2, options.get("NUM_STAGES", 2) + 1)
-        assert FIRST | {f"{n}_stage{s}" for n in FIRST for s in stages} <= set(losses)
+        assert FIRST | {f"{name}_stage2" for name in FIRST} <= set(losses)
         assert all(torch.isfinite(value) for value in losses.values())
         assert parameters_without_gradient(model) == []
         of_branches = [v.item() for n, v in losses.items() if n.split("_stage")[0] in FIRST]
@@ -84,7 +82,7 @@ def test_any_subset_cascades_and_the_others_stay(tasks: tuple[str, ...]):
         assert (f"{loss}_stage2" in second) == (task in tasks)
     assert parameters_without_gradient(model) == []
     refined, first = predictions(model), None
-    model.roi_heads.cascade.test_stage = 1
+    model.roi_heads.test_stage = 1
     first = predictions(model)
     assert {n for n in first if not torch.equal(first[n], refined[n])} == set(tasks)
 
@@ -92,7 +90,7 @@ def test_any_subset_cascades_and_the_others_stay(tasks: tuple[str, ...]):
 def test_figure_8_projects_75_maps_of_a_densepose_branch():
     """25 each of parts, U and V; a coarse segmentation that is derived from these adds nothing."""
     model = cascade_model("MODEL.ROI_DENSEPOSE_HEAD.NUM_COARSE_SEGM_CHANNELS", 0, REFINED="replace")
-    stage = model.roi_heads.cascade.stage2
+    stage = model.roi_heads.cascade["stage2"]
     assert stage.output_projections["densepose"].weight.shape[1] == 75
     assert stage.output_projections["mask"].weight.shape[1] == 1
     assert stage.output_projections["keypoints"].weight.shape[1] == 17
@@ -148,7 +146,7 @@ def test_the_first_stage_of_a_cascade_predicts_as_the_model_without():
 
 
 def test_added_refinements_start_as_good_as_the_first_stage():
-    plain, two = quick_model("multitask_cpu"), cascade_model(NUM_STAGES=3)
+    plain, two = quick_model("multitask_cpu"), cascade_model()
     two.load_state_dict(plain.state_dict(), strict=False)
     assert_same_predictions(predictions(plain), predictions(two))
     losses = train_step(two, people(2))
@@ -160,7 +158,7 @@ def test_added_refinements_are_the_sum_of_both_outputs():
     replaced, added = cascade_model(REFINED="replace"), cascade_model()
     added.load_state_dict(replaced.state_dict())
     correction, both = predictions(replaced), predictions(added)
-    added.roi_heads.cascade.test_stage = 1
+    added.roi_heads.test_stage = 1
     first = predictions(added)
     for name in ("densepose", "keypoints"):
         torch.testing.assert_close(both[name], first[name] + correction[name])
@@ -172,33 +170,28 @@ def assert_same_predictions(a: dict[str, torch.Tensor], b: dict[str, torch.Tenso
         torch.testing.assert_close(a[name], b[name])
 
 
-@pytest.mark.parametrize("through", [True, False])
-def test_gradient_through_the_first_outputs_can_be_stopped(through: bool):
+def test_losses_of_the_second_stage_train_the_first_outputs():
     # Output layers that add start at 0 and let nothing through to the head features.
-    model = cascade_model(
-        GRADIENT_THROUGH_OUTPUTS=through, STAGE_WEIGHTS=[0.0, 1.0, 0.0], REFINED="replace"
-    )
-    train_step(model, people(2))
+    model = cascade_model(REFINED="replace")
+    model.train()
+    with EventStorage():
+        losses = model(batch(people(2)))
+    sum(value for name, value in losses.items() if name.endswith("_stage2")).backward()
     for layer in (
         model.roi_heads.densepose_predictor.index_uv_lowres,
         model.roi_heads.mask_head.predictor,
         model.roi_heads.keypoint_head.score_lowres,
+        model.roi_heads.densepose_head.body_conv_fcn1,
     ):
-        assert bool(layer.weight.grad.any()) == through
-    assert model.roi_heads.densepose_head.body_conv_fcn1.weight.grad.any()
+        assert layer.weight.grad.any()
 
 
-def test_weights_of_the_stages_multiply_their_losses():
-    single = cascade_model()
-    weighted = copy.deepcopy(single)
-    weighted.roi_heads.cascade.stage_weights = (0.5, 3.0, 1.0)
-    torch.manual_seed(5)
-    want = train_step(single, people(2))
-    torch.manual_seed(5)
-    got = train_step(weighted, people(2))
-    for name in FIRST:
-        torch.testing.assert_close(got[name], 0.5 * want[name])
-        torch.testing.assert_close(got[f"{name}_stage2"], 3 * want[f"{name}_stage2"])
+@pytest.mark.parametrize(
+    "head", [nn.Conv2d(1, 1, 1), nn.Sequential(nn.Conv2d(1, 1, 1))], ids=["no sequence", "no layer"]
+)
+def test_a_head_that_cannot_be_split_is_refused(head: nn.Module):
+    with pytest.raises(ValueError, match="splits a head in front of its layer 'deconv'"):
+        output_layer_index(head, "deconv")
 
 
 def test_no_detection_gives_empty_predictions():

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from densepose.modeling.losses import DensePoseChartLoss, DensePoseChartWithConfidenceLoss
-from densepose.modeling.losses.targets import coarse_targets
+from densepose.modeling.losses.targets import coarse_labels, coarse_targets
 from densepose.modeling.losses.uv_likelihood import anisotropic_uv_loss, isotropic_uv_loss
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import MAP_FIELDS, ChartOutput
@@ -64,7 +63,7 @@ def test_equals_the_definition_on_full_maps(reduction: str, channels: int):
 
     logits, u, v, part, uv = slow_values(people, boxes, output)
     assert 5 < len(part) < len(people.part)
-    labels = coarse_targets(boxes, people, 12)
+    labels = coarse_targets(boxes, people, (12, 12))
     labels = (labels > 0).long() if channels == 2 else labels
     wanted = {
         "loss_densepose_I": 0.3 * F.cross_entropy(logits, part),
@@ -228,17 +227,17 @@ def test_likelihood_gradients():
 
 def test_weighted_foreground_moves_the_best_log_odds_by_the_logarithm():
     """One map of one logit everywhere: the loss is least where its gradient is 0."""
-    people, output = random_people(2), random_output(2, coarse=2)
+    people = random_people(2)
     boxes = people.boxes_xyxy_px
-    body = (coarse_targets(boxes, people, 28) > 0).double().mean()
+    body = (coarse_targets(boxes, people, (28, 28)) > 0).double().mean()
     best = []
     for weight in (1.0, 4.0):
         log_odds = torch.log(weight * body / (1 - body)).requires_grad_()
         maps = torch.zeros(2, 2, 28, 28, dtype=torch.float64)
         maps = torch.stack([maps[:, 0], maps[:, 1] + log_odds], dim=1)
-        shown = replace(output, coarse_logits=maps, upscale=1)
-        loss = DensePoseChartLoss(foreground_weight=weight)
-        value = loss._coarse_losses(shown, (), boxes, people).mean()
+        labels = coarse_labels(boxes, people, (28, 28))
+        term = DensePoseChartLoss(foreground_weight=weight).coarse_term(maps, labels)
+        value = term.values.mean()
         (slope,) = torch.autograd.grad(value, log_odds)
         assert slope.abs().item() < 1e-9
         best.append(log_odds.item())

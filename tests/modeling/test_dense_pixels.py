@@ -12,7 +12,6 @@ from densepose.modeling.losses.dense_pixels import (
     background_nll,
     cell_weights,
     dense_pixels,
-    dense_terms,
 )
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.dense_labels import DenseLabels
@@ -31,6 +30,12 @@ def random_labels(count: int, grid: int = 32, seed: int = 5) -> DenseLabels:
 
 def with_labels(count: int, **options: int) -> DensePoseAnnotations:
     return replace(random_people(count), dense=random_labels(count, **options))
+
+
+def cells_of(people, size, upscale, boxes=None):
+    """Cells of proposals of which each has its own map."""
+    boxes = people.boxes_xyxy_px if boxes is None else boxes
+    return dense_pixels(boxes, people, torch.arange(len(people)), size, upscale)
 
 
 def cells_by_loop(boxes, people, side, upscale):
@@ -52,7 +57,7 @@ def cells_by_loop(boxes, people, side, upscale):
 def test_cells_equal_the_definition_written_as_a_loop(upscale: int):
     people = with_labels(3)
     boxes = jittered(people.boxes_xyxy_px, 8.0)
-    got = dense_pixels(boxes, people, 6, upscale)
+    got = cells_of(people, (6, 6), upscale, boxes)
     want = cells_by_loop(boxes, people, 6, upscale)
     assert len(want) > 40
     keys = torch.stack([got.map_index, got.row, got.column], dim=1).tolist()
@@ -74,10 +79,12 @@ def test_terms_by_hand():
         u=torch.full((1, 25, 1, 1), 0.5),
         v=torch.full((1, 25, 1, 1), 0.2),
     )
-    terms = dense_terms(output, dense_pixels(people.boxes_xyxy_px, people, 1, 1))
+    losses = DensePoseChartLoss(dense=DenseWeights())(
+        [matched_proposals(people, people.boxes_xyxy_px)], output
+    )
     want = {"I": torch.log(torch.tensor(25.0)), "U": torch.tensor(0.125), "V": torch.tensor(0.0)}
     for name, value in want.items():
-        torch.testing.assert_close(terms[f"loss_densepose_dense_{name}"], value[None])
+        torch.testing.assert_close(losses[f"loss_densepose_dense_{name}"], value)
 
 
 def test_the_loss_is_the_weighted_mean_over_cells():
@@ -86,7 +93,7 @@ def test_the_loss_is_the_weighted_mean_over_cells():
     weights = DenseWeights(part=2.0, uv=3.0, points=0.25, confidence_power=2.0)
     options = {"uv_reduction": "mean"}
     got = DensePoseChartLoss(dense=weights, **options)([matched_proposals(people, boxes)], output)
-    cells = dense_pixels(boxes, people, 6, 2)
+    cells = cells_of(people, (6, 6), 2, boxes)
     share = cells.confidence**2 / (cells.confidence**2).sum()
     logits = output.part_logits[cells.map_index, :, cells.row, cells.column]
     part = (F.cross_entropy(logits, cells.part, reduction="none") * share).sum()
@@ -103,22 +110,22 @@ def test_the_loss_is_the_weighted_mean_over_cells():
 
 
 def test_power_zero_counts_all_cells_alike():
-    cells = dense_pixels(*(lambda p: (p.boxes_xyxy_px, p))(with_labels(1)), 6, 1)
+    cells = cells_of(with_labels(1), (6, 6), 1)
     assert torch.equal(cell_weights(cells, 0.0), torch.ones(len(cells.part)))
     assert cell_weights(cells, 1.0).equal(cells.confidence)
 
 
 def test_balance_by_hand_and_by_its_two_ends():
     people = with_labels(2)
-    cells = dense_pixels(people.boxes_xyxy_px, people, 6, 1)
-    group = [(int(n), int(p)) for n, p in zip(cells.person, cells.part, strict=True)]
+    cells = cells_of(people, (6, 6), 1)
+    group = [(int(n), int(p)) for n, p in zip(cells.instance, cells.part, strict=True)]
     count = torch.tensor([float(group.count(g)) for g in group])
     assert count.max() > 1
     torch.testing.assert_close(cell_weights(cells, 0.0, 0.6), count**-0.6)
     torch.testing.assert_close(cell_weights(cells, 1.0, 0.5), cells.confidence * count**-0.5)
     every_part = cell_weights(cells, 0.0, 1.0)
     assert every_part.sum().item() == pytest.approx(len(set(group)), rel=1e-5)
-    assert len(cell_weights(dense_pixels(people.boxes_xyxy_px, people[:0], 6, 1), 0.0, 0.6)) == 0
+    assert len(cell_weights(cells_of(people[:0], (6, 6), 1), 0.0, 0.6)) == 0
 
 
 def test_balance_reaches_the_loss():
@@ -126,7 +133,7 @@ def test_balance_reaches_the_loss():
     boxes = jittered(people.boxes_xyxy_px, 8.0)
     weights = DenseWeights(part_balance=0.6)
     got = DensePoseChartLoss(dense=weights)([matched_proposals(people, boxes)], output)
-    cells = dense_pixels(boxes, people, 6, 2)
+    cells = cells_of(people, (6, 6), 2, boxes)
     share = cell_weights(cells, 0.0, 0.6)
     logits = output.part_logits[cells.map_index, :, cells.row, cells.column]
     want = (F.cross_entropy(logits, cells.part, reduction="none") * share).sum() / share.sum()
@@ -156,8 +163,8 @@ def test_people_share_a_map_that_is_not_square():
     people = with_labels(2)
     frame = torch.tensor([[0.0, 0.0, 128.0, 96.0]])
     both = torch.zeros(2, dtype=torch.int64)
-    cells = dense_pixels(frame, people, (12, 16), 1, map_of_person=both)
-    alone = [dense_pixels(frame, people[n : n + 1], (12, 16), 1, both[:1]) for n in (0, 1)]
+    cells = dense_pixels(frame, people, both, (12, 16), 1)
+    alone = [dense_pixels(frame, people[n : n + 1], both[:1], (12, 16), 1) for n in (0, 1)]
     assert len(cells.part) == sum(len(one.part) for one in alone) > 4
     assert torch.equal(cells.part, torch.cat([one.part for one in alone]))
     assert cells.map_index.unique().tolist() == [0]
@@ -168,18 +175,17 @@ def test_people_share_a_map_that_is_not_square():
 
 
 def test_gradcheck():
-    people = with_labels(1, grid=4)
-    cells = dense_pixels(people.boxes_xyxy_px, people, 2, 1)
-    output = random_output(1, side=2, upscale=1)
+    people, output = with_labels(1, grid=4), random_output(1, side=2, upscale=1)
     fields = [output.part_logits, output.u, output.v]
     fields = [field.detach().double().requires_grad_() for field in fields]
+    loss, proposals = DensePoseChartLoss(dense=DenseWeights()), [matched_proposals(people)]
 
     def total(part_logits, u, v):
-        terms = dense_terms(replace(output, part_logits=part_logits, u=u, v=v), cells)
-        return sum(values.double().sum() for values in terms.values())
+        losses = loss(proposals, replace(output, part_logits=part_logits, u=u, v=v))
+        return sum(losses[f"loss_densepose_dense_{name}"] for name in "IUV")
 
-    assert len(cells.part) > 0
-    assert torch.autograd.gradcheck(total, fields)
+    assert total(*fields) > 0
+    assert torch.autograd.gradcheck(total, fields, fast_mode=True)
 
 
 @pytest.mark.parametrize("upscale", [1, 2])

@@ -191,9 +191,9 @@ def test_a_prediction_lies_where_the_image_says(crops):
 def test_images_are_padded_to_whole_cells(stride: int, size: tuple[int, int], monkeypatch):
     """A backbone without size_divisibility would round the last cell up and stretch the map."""
     monkeypatch.setattr(Pixels, "size_divisibility", 0)
-    inputs, frame = painted_model(None, stride)._image_inputs([torch.ones(3, 50, 75)], [None])
+    inputs, windows = painted_model(None, stride).image_inputs([torch.ones(3, 50, 75)], [None])
     assert inputs.shape == (1, 3, *size)
-    assert frame.tolist() == [0, 0, size[1], size[0]]
+    assert windows.tolist() == [[0, 0, size[1], size[0]]]
     assert inputs.sum() == 3 * 50 * 75
 
 

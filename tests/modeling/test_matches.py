@@ -13,7 +13,7 @@ from densepose.modeling.matches import (
     few_of_each,
     first_of_each,
     has_visible_keypoint,
-    light_target,
+    indexed_target,
 )
 
 from .scenes import IMAGE_SIZE, generator, target
@@ -34,19 +34,21 @@ def test_crops_of_matched_masks_are_those_of_copies():
     assert matched[:0].crop_and_resize(boxes[:0], 7).shape == (0, 7, 7)
 
 
-def test_a_light_target_holds_no_masks_of_its_own():
+def test_an_indexed_target_holds_no_masks_of_its_own():
     people = target(2)
-    light = light_target(people)
-    assert not light.has("gt_densepose")
-    assert light.get(MATCH).tolist() == [0, 1]
-    assert light[torch.tensor([1, 1, 0])].gt_masks.masks is people.gt_masks
-    assert not light_target(target(2, gt_masks=None)).has("gt_masks")
+    chosen = indexed_target(people)[torch.tensor([1, 1, 0])]
+    assert chosen.get(MATCH).tolist() == chosen.gt_densepose.index.tolist() == [1, 1, 0]
+    assert chosen.gt_densepose.source is people.gt_densepose
+    assert chosen.gt_masks.source is people.gt_masks
+    without = indexed_target(target(2, gt_masks=None, gt_densepose=None))
+    assert not without.has("gt_masks")
+    assert not without.gt_densepose.source.is_annotated.any()
 
 
 def test_polygons_stay_polygons():
     square = [[np.array([10.0, 10.0, 10.0, 50.0, 50.0, 50.0, 50.0, 10.0])]]
     people = target(1, gt_masks=PolygonMasks(square))
-    light = light_target(people)[torch.tensor([0, 0])]
+    light = indexed_target(people)[torch.tensor([0, 0])]
     boxes = torch.tensor([[10.0, 10.0, 50.0, 50.0], [30.0, 10.0, 70.0, 50.0]])
     assert light.gt_masks.crop_and_resize(boxes, 4).flatten(1).float().mean(1).tolist() == [1, 0.5]
 
@@ -80,9 +82,9 @@ def test_without_people_or_labels_no_keypoint_is_visible():
 
 def test_first_of_each_by_hand_and_against_a_loop():
     value = torch.tensor([7, 7, 2, 7, 2, 9])
-    assert first_of_each(value, 1).tolist() == [True, False, True, False, False, True]
+    assert first_of_each(value, 1).tolist() == [0, 2, 5]
     value = torch.randint(0, 5, (60,), generator=torch.Generator().manual_seed(0))
-    want = [int((value[:i] == value[i]).sum()) < 3 for i in range(60)]
+    want = [i for i in range(60) if int((value[:i] == value[i]).sum()) < 3]
     assert first_of_each(value, 3).tolist() == want
     assert first_of_each(value[:0], 3).tolist() == []
 

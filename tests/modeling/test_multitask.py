@@ -11,7 +11,7 @@ from detectron2.modeling import StandardROIHeads
 from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 
-from densepose.modeling.matches import light_target
+from densepose.modeling.matches import MATCH, indexed_target
 from densepose.ops.accelerate import accelerate
 
 from .scenes import IMAGE_SIZE, target, with_keypoints
@@ -48,9 +48,11 @@ def test_sampled_proposals_share_the_masks_of_their_people(model: torch.nn.Modul
         IMAGE_SIZE, proposal_boxes=people.gt_boxes, objectness_logits=torch.zeros(2)
     )
     with EventStorage():
-        (sampled,) = model.roi_heads.label_and_sample_proposals([proposals], [light_target(people)])
-    assert sampled.gt_masks.masks is people.gt_masks
-    assert torch.equal(sampled.gt_masks.person, sampled.gt_person)
+        (sampled,) = model.roi_heads.label_and_sample_proposals(
+            [proposals], [indexed_target(people)]
+        )
+    assert sampled.gt_masks.source is people.gt_masks
+    assert torch.equal(sampled.gt_masks.index, sampled.get(MATCH))
 
 
 def test_a_limit_of_proposals_holds_for_mask_and_keypoint_branches(
@@ -58,7 +60,7 @@ def test_a_limit_of_proposals_holds_for_mask_and_keypoint_branches(
 ):
     heads = copy.copy(model.roi_heads).train()
     heads.branch_rois_per_person = 2
-    image = light_target(with_keypoints(target(2)))[torch.tensor([0, 1, 0, 0, 1, 0])]
+    image = indexed_target(with_keypoints(target(2)))[torch.tensor([0, 1, 0, 0, 1, 0])]
     image.proposal_boxes = image.gt_boxes
     image.gt_classes[1] = 1  # background
 

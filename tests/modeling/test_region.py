@@ -62,7 +62,7 @@ def test_the_loss_reads_the_masks_where_a_region_is_annotated():
     people, output = random_people(3), random_output(3, coarse=2)
     boxes = jittered(people.boxes_xyxy_px, 8.0)
     losses = DensePoseChartLoss(region_weight=0.5)([matched_proposals(people, boxes)], output)
-    region = coarse_targets(boxes, people, output.part_logits.shape[-1])
+    region = coarse_targets(boxes, people, output.size)
     values = [
         region_nll(output.part_logits[n, :, i, j][None], region[n, i, j][None])
         for n, i, j in (region > 0).nonzero().tolist()

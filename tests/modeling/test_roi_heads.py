@@ -13,6 +13,8 @@ from detectron2.utils.events import EventStorage
 
 from densepose.config import load_config
 from densepose.modeling import register_all
+from densepose.modeling.losses.targets import pack_matches
+from densepose.modeling.matches import MATCH, Matched
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
@@ -108,7 +110,8 @@ def sampled(people: DensePoseAnnotations, boxes: torch.Tensor, person: torch.Ten
     proposals = Instances(IMAGE_SIZE, proposal_boxes=Boxes(boxes))
     proposals.gt_boxes = Boxes(people.boxes_xyxy_px[person])
     proposals.gt_classes = torch.zeros(len(boxes), dtype=torch.int64)
-    proposals.gt_person = person
+    proposals.gt_densepose = Matched(people, person)
+    proposals.set(MATCH, person)
     return proposals
 
 
@@ -133,11 +136,12 @@ def test_branch_trains_on_close_foreground_proposals_of_annotated_people(plain: 
     seen: list[Instances] = []
     heads.densepose_losses = lambda matched, output: seen.extend(matched) or {}
     features = {name: torch.randn(1, 16, 96 // s, 128 // s) for name, s in LEVELS.items()}
-    heads.losses_of_matches(features, [proposals], [target(3, gt_densepose=people)])
+    heads.losses_of_matches(features, [proposals])
     (matched,) = seen
     torch.testing.assert_close(matched.proposal_boxes.tensor, boxes[[0, 4]])
-    assert matched.gt_densepose.num_points.tolist() == [4, 4]
-    torch.testing.assert_close(matched.gt_densepose.boxes_xyxy_px, people.boxes_xyxy_px[[0, 2]])
+    _, annotations = pack_matches([matched])
+    assert annotations.num_points.tolist() == [4, 4]
+    torch.testing.assert_close(annotations.boxes_xyxy_px, people.boxes_xyxy_px[[0, 2]])
 
 
 def test_a_limit_of_proposals_holds_for_each_person(plain: torch.nn.Module):
@@ -150,7 +154,7 @@ def test_a_limit_of_proposals_holds_for_each_person(plain: torch.nn.Module):
     heads.densepose_losses = lambda matched, output: seen.extend(matched) or {}
     features = {name: torch.randn(1, 16, 96 // s, 128 // s) for name, s in LEVELS.items()}
     proposals = sampled(people, boxes, person)
-    heads.losses_of_matches(features, [proposals], [target(2, gt_densepose=people)])
+    heads.losses_of_matches(features, [proposals])
     torch.testing.assert_close(seen[0].proposal_boxes.tensor, boxes[[0, 1, 2, 4]])
 
 

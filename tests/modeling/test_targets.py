@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.nn import functional as F
 
 from detectron2.structures import BitMasks, Boxes, Instances
 
 from densepose.modeling.losses.targets import (
+    UNKNOWN,
+    coarse_labels,
     coarse_targets,
-    mask_targets,
+    mask_labels,
     pack_matches,
     point_targets,
 )
@@ -34,7 +38,7 @@ def resample_with_grid_sample(people: DensePoseAnnotations, boxes: torch.Tensor,
 def test_coarse_targets_equal_grid_sample():
     people = random_people(12)
     boxes = jittered(people.boxes_xyxy_px, 12.0)
-    got = coarse_targets(boxes, people, 28)
+    got = coarse_targets(boxes, people, (28, 28))
     wanted = resample_with_grid_sample(people, boxes, 28)
     assert (got != wanted).float().mean() < 1e-3  # a cell on a tie may fall to the other side
     assert (wanted > 0).float().mean() > 0.3
@@ -46,23 +50,22 @@ def test_coarse_targets_by_hand():
     left_half[:, :, :128] = 7
     people = DensePoseAnnotations(**{**vars(people), "coarse": left_half})
     x0, y0, x1, y1 = people.boxes_xyxy_px[0].tolist()
-    same = coarse_targets(people.boxes_xyxy_px, people, 4)
+    same = coarse_targets(people.boxes_xyxy_px, people, (4, 4))
     assert same[0].tolist() == [[7, 7, 0, 0]] * 4
     # Twice as wide, from the same left border: the mask's right border is in the middle.
-    wide = coarse_targets(torch.tensor([[x0, y0, 2 * x1 - x0, y1]]), people, 4)
+    wide = coarse_targets(torch.tensor([[x0, y0, 2 * x1 - x0, y1]]), people, (4, 4))
     assert wide[0].tolist() == [[7, 0, 0, 0]] * 4
 
 
-def test_point_targets_keep_only_points_inside_the_proposal():
+def test_point_targets_say_which_points_are_inside_the_proposal():
     people = random_people(2, points=5)
     x0, y0, x1, y1 = people.boxes_xyxy_px.unbind(dim=1)
     halves = torch.stack([x0, y0, (x0 + x1) / 2, y1], dim=1)
-    points = point_targets(halves, people, side=4, upscale=2)
+    points = point_targets(halves, people, torch.arange(2), (4, 4), upscale=2)
     kept = people.points_grid[:, 0] < 128
     assert 0 < kept.sum() < 10
-    torch.testing.assert_close(points.part, people.part[kept])
-    torch.testing.assert_close(points.uv, people.uv[kept])
-    torch.testing.assert_close(points.at.person, people.owner[kept])
+    assert torch.equal(points.inside, kept)
+    assert torch.equal(points.at.map_index, people.owner)
 
 
 def test_packing_counts_people_without_annotation():
@@ -80,6 +83,12 @@ def test_mask_targets_are_the_mask_inside_the_proposal():
     box = Boxes(torch.tensor([[20.0, 10.0, 60.0, 50.0]]))
     with_mask = Instances(IMAGE_SIZE, proposal_boxes=box, gt_masks=BitMasks(mask))
     without = Instances(IMAGE_SIZE, proposal_boxes=box)
-    labels, has_mask = mask_targets([without, with_mask], 4)
-    assert has_mask.tolist() == [False, True]
-    assert labels.tolist() == [[[1, 1, 0, 0]] * 4]
+    labels = mask_labels([without, with_mask], (4, 4))
+    assert labels.tolist() == [[[UNKNOWN] * 4] * 4, [[1, 1, 0, 0]] * 4]
+
+
+def test_without_part_masks_nothing_is_known():
+    people = random_people(2)
+    people = replace(people, has_masks=torch.tensor([True, False]))
+    labels = coarse_labels(people.boxes_xyxy_px, people, (4, 4))
+    assert (labels[0] >= 0).all() and (labels[1] == UNKNOWN).all()

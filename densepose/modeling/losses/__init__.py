@@ -1,6 +1,5 @@
-"""Losses of the DensePose branch: packed, without loops over people or points."""
+"""Losses of the DensePose branch: packed, without loops over instances or points."""
 
-from .chart import DensePoseChartLoss
-from .chart_with_confidence import DensePoseChartWithConfidenceLoss
+from .chart import DensePoseChartLoss, DensePoseChartWithConfidenceLoss
 
 __all__ = ["DensePoseChartLoss", "DensePoseChartWithConfidenceLoss"]

@@ -1,12 +1,14 @@
 """Losses of a chart predictor: parts and UV at annotated points, coarse segmentation densely.
 
-Shapes: N proposals, Q annotated points inside them, D coarse channels, Z = side of the full maps.
+Every term is one loss per element; ``terms.weighted_sums`` normalises them.
+
+Shapes: N instances, K maps (a proposal each, or whole images) of S x S cells, P annotated points,
+Z = side of the full maps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,18 +21,19 @@ from detectron2.structures import Instances
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
-from ..sampling import MapPositions, sample_all_channels, sample_channel
-from .dense_pixels import (
-    DensePixels,
-    DenseWeights,
-    background_nll,
-    cell_weights,
-    dense_pixels,
-    dense_terms,
-)
-from .normalizer import shared_counts
+from ..sampling import sample_all_channels, sample_channel
+from .dense_pixels import DenseWeights, background_nll, cell_weights, dense_pixels
 from .region import region_nll
-from .targets import PointTargets, coarse_targets, mask_targets, pack_matches, point_targets
+from .targets import (
+    UNKNOWN,
+    PointTargets,
+    coarse_labels,
+    mask_labels,
+    pack_matches,
+    point_targets,
+)
+from .terms import Term, weighted_sums
+from .uv_likelihood import anisotropic_uv_loss, isotropic_uv_loss
 
 
 class DensePoseChartLoss:
@@ -71,7 +74,7 @@ class DensePoseChartLoss:
         self.part_weight = part_weight
         self.coarse_weight = coarse_weight
         self.uv_weight = uv_weight
-        self.uv_reduction = uv_reduction
+        self.uv_is_mean = uv_reduction == "mean"
         self.coarse_by_masks = coarse_by_masks
         self.foreground_weight = foreground_weight
         self.region_weight = region_weight
@@ -81,6 +84,7 @@ class DensePoseChartLoss:
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         """Arguments of ``__init__`` from MODEL.ROI_DENSEPOSE_HEAD."""
         head = cfg.MODEL.ROI_DENSEPOSE_HEAD
+        inpainted = head.INPAINTED
         return {
             "part_weight": head.PART_WEIGHTS,
             "coarse_weight": head.INDEX_WEIGHTS,
@@ -90,164 +94,206 @@ class DensePoseChartLoss:
             "foreground_weight": head.FOREGROUND_WEIGHT,
             "region_weight": head.REGION_WEIGHT,
             "dense": DenseWeights(
-                head.INPAINTED.PART_WEIGHT,
-                head.INPAINTED.UV_WEIGHT,
-                head.INPAINTED.POINTS_WEIGHT,
-                head.INPAINTED.CONFIDENCE_POWER,
-                head.INPAINTED.PART_BALANCE,
-                head.INPAINTED.BACKGROUND_WEIGHT,
+                part=inpainted.PART_WEIGHT,
+                uv=inpainted.UV_WEIGHT,
+                points=inpainted.POINTS_WEIGHT,
+                confidence_power=inpainted.CONFIDENCE_POWER,
+                part_balance=inpainted.PART_BALANCE,
+                background=inpainted.BACKGROUND_WEIGHT,
             )
             if cfg.DATASETS.INPAINTED
             else None,
         }
 
     def __call__(self, proposals: Sequence[Instances], output: ChartOutput) -> dict[str, Tensor]:
-        """Losses of all images together.
+        """Losses of all images together, of a map for each proposal.
 
         Args:
-            proposals: of each image, with ``proposal_boxes``, ``gt_densepose`` (the matched
-                people) and, for ``coarse_by_masks``, ``gt_masks``. At least one image; an image
+            proposals: of each image, with ``proposal_boxes``, ``gt_densepose`` (of the matched
+                instances) and, for ``coarse_by_masks``, ``gt_masks``. At least one image; an image
                 may have no proposal.
             output: of all proposals, image after image.
 
         Returns:
             Scalars, float32 or wider.
         """
-        boxes, people = pack_matches(proposals)
-        coarse = self._coarse_losses(output, proposals, boxes, people)
-        return self.losses(output, boxes, people, coarse)
+        boxes, annotations = pack_matches(proposals)
+        if self.coarse_by_masks:
+            labels = mask_labels(proposals, output.full_size)
+        else:
+            labels = coarse_labels(boxes, annotations, output.full_size)
+        own_map = torch.arange(len(annotations), device=boxes.device)
+        output = output.at_least_float32()
+        terms = self.terms(output, boxes, annotations, own_map, labels)
+        if self.dense is not None and self.dense.background:
+            outside = background_nll(output, boxes, annotations)
+            terms.append(Term("loss_densepose_dense_B", outside, self.dense.background))
+        return weighted_sums(terms)
 
-    def losses(
+    def of_shared_maps(
         self,
         output: ChartOutput,
         boxes_xyxy_px: Tensor,
-        people: DensePoseAnnotations,
-        coarse: Tensor,
-        map_of_person: Tensor | None = None,
+        annotations: DensePoseAnnotations,
+        map_of_instance: Tensor,
+        labels: Tensor,
     ) -> dict[str, Tensor]:
-        """The weighted sums of all terms.
+        """Losses of maps that several instances lie on; arguments as of ``terms``."""
+        output = output.at_least_float32()
+        terms = self.terms(output, boxes_xyxy_px, annotations, map_of_instance, labels)
+        return weighted_sums(terms)
+
+    def terms(
+        self,
+        output: ChartOutput,
+        boxes_xyxy_px: Tensor,
+        annotations: DensePoseAnnotations,
+        map_of_instance: Tensor,
+        labels: Tensor,
+    ) -> list[Term]:
+        """The terms that every chart model has; which ones depends on the weights alone.
 
         Args:
             output: K maps, square or not.
             boxes_xyxy_px: (K, 4) image px that the maps cover.
-            people: N people.
-            coarse: any shape, cross-entropy of the coarse segmentation at each pixel.
-            map_of_person: (N,) map of each person; left out where each person has its own.
+            annotations: of N instances.
+            map_of_instance: (N,) int64 in [0, K).
+            labels: (K, rows, columns) int64 of the coarse segmentation, on small or full maps.
         """
-        side, upscale = tuple(output.part_logits.shape[2:]), output.upscale
-        points = point_targets(boxes_xyxy_px, people, side, upscale, map_of_person)
-        part = self._part_losses(output, points)
-        uv = self._uv_losses(output, points)
-        region = self._region_losses(output, boxes_xyxy_px, people, map_of_person)
-        cells = self._dense_cells(output, boxes_xyxy_px, people, map_of_person)
-        dense = self.dense or DenseWeights()
-        cell_weight = cell_weights(cells, dense.confidence_power, dense.part_balance)
-        num_uv = len(next(iter(uv.values())))
-        outside = part.new_zeros(0)
-        if dense.background and map_of_person is None:
-            outside = background_nll(output, boxes_xyxy_px, people)
-        sizes = [len(part), num_uv, coarse.numel(), len(region), len(outside)]
-        sizes = torch.tensor(sizes, device=part.device, dtype=torch.float32)
-        counts = shared_counts(torch.cat([sizes, cell_weight.sum()[None]]))
-        per_point = counts[1] if self.uv_reduction == "mean" else 1.0
-        share = dense.points
-        losses = {
-            "loss_densepose_I": part.sum() / counts[0] * (self.part_weight * share),
-            "loss_densepose_S": coarse.sum() / counts[2] * self.coarse_weight,
-            **{n: values.sum() / per_point * (self.uv_weight * share) for n, values in uv.items()},
-        }
+        given = (boxes_xyxy_px, annotations, map_of_instance)
+        points = point_targets(*given, output.size, output.upscale)
+        terms = [
+            self.part_term(output, points),
+            self.coarse_term(output.coarse_logits, labels),
+            *self.uv_terms(output, points),
+        ]
         if self.region_weight:
-            losses["loss_densepose_R"] = region.sum() / counts[3] * self.region_weight
+            terms.append(self._region_term(output, *given))
         if self.dense is not None:
-            for name, values in dense_terms(output, cells).items():
-                weight = dense.part if name.endswith("I") else dense.uv
-                losses[name] = (values * cell_weight).sum() / counts[5] * weight
-            if dense.background and map_of_person is None:
-                losses["loss_densepose_dense_B"] = outside.sum() / counts[4] * dense.background
-        return losses
+            terms += self._dense_terms(output, *given)
+        return terms
 
-    def _dense_cells(
+    @property
+    def points_factor(self) -> float:
+        """Factor of the terms at annotated points."""
+        return 1.0 if self.dense is None else self.dense.points
+
+    def part_term(self, output: ChartOutput, points: PointTargets) -> Term:
+        """(P,) cross-entropy of the part at each point inside its proposal."""
+        logits = sample_all_channels(output.part_logits, points.at)
+        values = F.cross_entropy(logits, points.part, reduction="none")
+        weight = self.part_weight * self.points_factor
+        return Term("loss_densepose_I", values, weight, points.inside.to(values.dtype))
+
+    def uv_terms(self, output: ChartOutput, points: PointTargets) -> list[Term]:
+        """(P,) smooth L1 of U and of V in the annotated part."""
+        u, v = (sample_channel(maps, points.part, points.at) for maps in (output.u, output.v))
+        return [
+            self.uv_term(name, F.smooth_l1_loss(value, wanted, reduction="none"), points)
+            for name, value, wanted in zip("UV", (u, v), points.uv.unbind(dim=1), strict=True)
+        ]
+
+    def uv_term(self, name: str, values: Tensor, points: PointTargets) -> Term:
+        """A term over the points on the body."""
+        return Term(
+            f"loss_densepose_{name}",
+            values,
+            self.uv_weight * self.points_factor,
+            (points.inside & (points.part > 0)).to(values.dtype),
+            is_mean=self.uv_is_mean,
+        )
+
+    def coarse_term(self, logits: Tensor, labels: Tensor) -> Term:
+        """(K, rows, columns) cross-entropy, the body's pixels weighted; 0 at UNKNOWN labels."""
+        if labels.shape[1:] != logits.shape[2:]:
+            logits = F.interpolate(logits, labels.shape[1:], mode="bilinear", align_corners=False)
+        is_known = labels != UNKNOWN
+        if logits.shape[1] == 2:
+            labels = torch.where(is_known, (labels > 0).long(), labels)
+        values = F.cross_entropy(logits, labels, reduction="none", ignore_index=UNKNOWN)
+        if self.foreground_weight != 1:
+            values = torch.where(labels > 0, values * self.foreground_weight, values)
+        return Term("loss_densepose_S", values, self.coarse_weight, is_known.to(values.dtype))
+
+    def _region_term(
         self,
         output: ChartOutput,
         boxes_xyxy_px: Tensor,
-        people: DensePoseAnnotations,
-        map_of_person: Tensor | None,
-    ) -> DensePixels:
-        if self.dense is None:
-            people = replace(people, dense=None)
-        side = tuple(output.part_logits.shape[2:])
-        return dense_pixels(boxes_xyxy_px, people, side, output.upscale, map_of_person)
+        annotations: DensePoseAnnotations,
+        map_of_instance: Tensor,
+    ) -> Term:
+        """``region_nll`` at the cells of the small maps where a region is annotated."""
+        region = coarse_labels(boxes_xyxy_px[map_of_instance], annotations, output.size)
+        instance, row, column = (region > 0).nonzero(as_tuple=True)
+        logits = output.part_logits[map_of_instance[instance], :, row, column]
+        values = region_nll(logits, region[instance, row, column])
+        return Term("loss_densepose_R", values, self.region_weight)
 
-    def _part_losses(self, output: ChartOutput, points: PointTargets) -> Tensor:
-        """(Q,) cross-entropy of the part at each point."""
-        logits = sample_all_channels(output.part_logits, points.at)
-        return F.cross_entropy(logits, points.part, reduction="none")
+    def _dense_terms(
+        self,
+        output: ChartOutput,
+        boxes_xyxy_px: Tensor,
+        annotations: DensePoseAnnotations,
+        map_of_instance: Tensor,
+    ) -> list[Term]:
+        """Cross-entropy of the part, smooth L1 of U and V in it, at labelled cells."""
+        cells = dense_pixels(
+            boxes_xyxy_px, annotations, map_of_instance, output.size, output.upscale
+        )
+        weights = cell_weights(cells, self.dense.confidence_power, self.dense.part_balance)
+        at = (cells.map_index, cells.part, cells.row, cells.column)
+        logits = output.part_logits[cells.map_index, :, cells.row, cells.column]
+        part = F.cross_entropy(logits, cells.part, reduction="none")
+        u = F.smooth_l1_loss(output.u[at], cells.uv[:, 0], reduction="none")
+        v = F.smooth_l1_loss(output.v[at], cells.uv[:, 1], reduction="none")
+        return [
+            Term("loss_densepose_dense_I", part, self.dense.part, weights),
+            Term("loss_densepose_dense_U", u, self.dense.uv, weights),
+            Term("loss_densepose_dense_V", v, self.dense.uv, weights),
+        ]
 
-    def _uv_losses(self, output: ChartOutput, points: PointTargets) -> dict[str, Tensor]:
-        """Loss of each foreground point by name."""
-        on_body = foreground(points)
-        u = sample_channel(output.u, on_body.part, on_body.at)
-        v = sample_channel(output.v, on_body.part, on_body.at)
+
+class DensePoseChartWithConfidenceLoss(DensePoseChartLoss):
+    """The chart loss; with UV confidences, a likelihood loss_densepose_UV replaces U and V."""
+
+    @configurable
+    def __init__(
+        self, *, uv_confidence: str = "none", uv_epsilon: float = 0.01, **chart_arguments: Any
+    ) -> None:
+        """Keep the weights.
+
+        Args:
+            uv_confidence: "none", "iid_iso" or "indep_aniso".
+            uv_epsilon: lower bound of the variance.
+            chart_arguments: of DensePoseChartLoss.
+        """
+        super().__init__(**chart_arguments)
+        self.uv_confidence = uv_confidence
+        self.uv_epsilon = uv_epsilon
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Arguments of ``__init__`` from MODEL.ROI_DENSEPOSE_HEAD."""
+        confidence = cfg.MODEL.ROI_DENSEPOSE_HEAD.UV_CONFIDENCE
         return {
-            "loss_densepose_U": F.smooth_l1_loss(u, on_body.uv[:, 0], reduction="none"),
-            "loss_densepose_V": F.smooth_l1_loss(v, on_body.uv[:, 1], reduction="none"),
+            **super().from_config(cfg),
+            "uv_confidence": confidence.TYPE if confidence.ENABLED else "none",
+            "uv_epsilon": confidence.EPSILON,
         }
 
-    def _region_losses(
-        self,
-        output: ChartOutput,
-        boxes_xyxy_px: Tensor,
-        people: DensePoseAnnotations,
-        map_of_person: Tensor | None,
-    ) -> Tensor:
-        """(Q,) ``region_nll`` of the pixels of the small maps where a region is annotated."""
-        if not self.region_weight:
-            return boxes_xyxy_px.new_zeros(0)
-        if map_of_person is None:
-            map_of_person = torch.arange(len(people), device=boxes_xyxy_px.device)
-        own_map = map_of_person[people.has_masks]
-        side = tuple(output.part_logits.shape[2:])
-        region = coarse_targets(boxes_xyxy_px[own_map], people[people.has_masks], side)
-        person, row, column = region.nonzero(as_tuple=True)
-        logits = output.part_logits[own_map[person], :, row, column]
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return region_nll(logits, region[person, row, column])
+    def uv_terms(self, output: ChartOutput, points: PointTargets) -> list[Term]:
+        """(P,) negative log-likelihood of U and V together, in the annotated part."""
+        if self.uv_confidence == "none":
+            return super().uv_terms(output, points)
 
-    def _coarse_losses(
-        self,
-        output: ChartOutput,
-        proposals: Sequence[Instances],
-        boxes_xyxy_px: Tensor,
-        people: DensePoseAnnotations,
-    ) -> Tensor:
-        """(K, Z, Z) cross-entropy of the coarse segmentation; K proposals have a mask."""
-        channels, side = output.coarse_logits.shape[1:3]
-        full_side = side * output.upscale
-        if self.coarse_by_masks:
-            labels, has_mask = mask_targets(proposals, full_side)
+        def read(*maps: Tensor) -> Tensor:
+            return torch.stack([sample_channel(m, points.part, points.at) for m in maps], dim=1)
+
+        residual = read(output.u, output.v) - points.uv
+        raw_variance = read(output.log_variance)[:, 0]
+        if self.uv_confidence == "iid_iso":
+            values = isotropic_uv_loss(residual, raw_variance, self.uv_epsilon)
         else:
-            has_mask = people.has_masks
-            labels = coarse_targets(boxes_xyxy_px[has_mask], people[has_mask], full_side)
-        if channels == 2:
-            labels = (labels > 0).long()
-        logits = output.coarse_logits[has_mask]
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if output.upscale > 1:
-            logits = F.interpolate(
-                logits, scale_factor=output.upscale, mode="bilinear", align_corners=False
-            )
-        return self.coarse_cross_entropy(logits, labels)
-
-    def coarse_cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(N, C, H, W) logits, (N, H, W) labels -> (N, H, W), the body's pixels weighted."""
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        if self.foreground_weight == 1:
-            return losses
-        return torch.where(labels > 0, losses * self.foreground_weight, losses)
-
-
-def foreground(points: PointTargets) -> PointTargets:
-    """The points whose annotated part is not background; only they have U and V."""
-    on_body = points.part > 0
-    at = MapPositions(points.at.person[on_body], points.at.cell[on_body], points.at.weight[on_body])
-    return PointTargets(at, points.part[on_body], points.uv[on_body])
+            direction = read(output.residual_u, output.residual_v)
+            values = anisotropic_uv_loss(residual, raw_variance, direction, self.uv_epsilon)
+        return [self.uv_term("UV", values, points)]

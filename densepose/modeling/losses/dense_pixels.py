@@ -2,8 +2,8 @@
 
 Güler et al., DensePose, 2018: the teacher's I, U and V supervise the student on the whole person.
 
-Shapes: N people, K maps of S x S cells (a proposal each, or a whole image), Q cells of these maps
-where the teacher knows something about the matched person, G = side of the dense labels.
+Shapes: N instances, K maps of S x S cells (a proposal each, or a whole image), Q cells of these
+maps where the teacher knows something about the matched instance, G = side of the dense labels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.body_parts import NUM_PARTS, UV_STEPS
@@ -24,7 +23,7 @@ from densepose.structures.dense_labels import CONFIDENCE_STEPS
 class DensePixels:
     """Q cells of small maps and what the teacher says about them."""
 
-    person: Tensor  # (Q,) int64 in [0, N)
+    instance: Tensor  # (Q,) int64 in [0, N)
     map_index: Tensor  # (Q,) int64 in [0, K)
     row: Tensor  # (Q,) int64
     column: Tensor  # (Q,) int64
@@ -47,41 +46,41 @@ class DenseWeights:
 
 def dense_pixels(
     boxes_xyxy_px: Tensor,
-    people: DensePoseAnnotations,
-    side: int | tuple[int, int],
+    annotations: DensePoseAnnotations,
+    map_of_instance: Tensor,
+    size: tuple[int, int],
     upscale: int,
-    map_of_person: Tensor | None = None,
 ) -> DensePixels:
-    """The cells whose centre lies on a part of the matched person, by the teacher's word.
+    """The cells whose centre lies on a part of the matched instance, according to the teacher.
 
     Args:
         boxes_xyxy_px: (K, 4) image px that the maps cover.
-        people: N people; without ``dense`` labels there are no cells.
-        side: S, or rows and columns.
+        annotations: of N instances; without ``dense`` labels there are no cells.
+        map_of_instance: (N,) int64 in [0, K).
+        size: rows and columns of the small maps.
         upscale: from the small maps to the full ones, in whose frame points are read.
-        map_of_person: (N,) map of each person; left out where each person has its own.
     """
-    if people.dense is None or len(people) == 0:
-        return _nothing(boxes_xyxy_px.device)
-    own_box = boxes_xyxy_px if map_of_person is None else boxes_xyxy_px[map_of_person]
-    labels, row, column = _cell_labels(own_box, people, side, upscale)
-    person, at_row, at_column = labels.nonzero(as_tuple=True)
-    source = (row[person, at_row], column[person, at_column])
-    uv = people.dense.uv.permute(0, 2, 3, 1)[person, source[0], source[1]]
-    confidence = people.dense.confidence[person, source[0], source[1]]
+    if annotations.dense is None or len(annotations) == 0:
+        return _no_cells(boxes_xyxy_px.device)
+    dense = annotations.dense
+    labels, row, column = _cell_labels(boxes_xyxy_px[map_of_instance], annotations, size, upscale)
+    instance, at_row, at_column = labels.nonzero(as_tuple=True)
+    source = (row[instance, at_row], column[instance, at_column])
+    uv = dense.uv.permute(0, 2, 3, 1)[instance, source[0], source[1]]
+    confidence = dense.confidence[instance, source[0], source[1]]
     return DensePixels(
-        person=person,
-        map_index=person if map_of_person is None else map_of_person[person],
+        instance=instance,
+        map_index=map_of_instance[instance],
         row=at_row,
         column=at_column,
-        part=labels[person, at_row, at_column].long(),
+        part=labels[instance, at_row, at_column].long(),
         uv=uv.float() / UV_STEPS,
         confidence=confidence.float() / CONFIDENCE_STEPS,
     )
 
 
 def background_nll(
-    output: ChartOutput, boxes_xyxy_px: Tensor, people: DensePoseAnnotations
+    output: ChartOutput, boxes_xyxy_px: Tensor, annotations: DensePoseAnnotations
 ) -> Tensor:
     """(Q,) -log of the probability of background, at the cells that are not on the own person.
 
@@ -91,32 +90,31 @@ def background_nll(
     Args:
         output: a map for each person.
         boxes_xyxy_px: (N, 4) image px that the maps cover.
-        people: N people; those without ``dense`` labels have no cells.
+        annotations: of N instances; those without ``dense`` labels have no cells.
     """
-    logits = _wide(output.part_logits)
-    if people.dense is None or len(people) == 0:
+    logits = output.part_logits
+    if annotations.dense is None or len(annotations) == 0:
         return logits[:0, 0].flatten()  # empty, and connected to the maps
-    side = tuple(logits.shape[2:])
-    labels, _, _ = _cell_labels(boxes_xyxy_px, people, side, output.upscale)
-    known = (people.dense.part > 0).flatten(1).any(dim=1)
+    labels, _, _ = _cell_labels(boxes_xyxy_px, annotations, output.size, output.upscale)
+    known = (annotations.dense.part > 0).flatten(1).any(dim=1)
     outside = (labels == 0) & known[:, None, None]
     return (logits.logsumexp(dim=1) - logits[:, 0])[outside]
 
 
 def _cell_labels(
     own_boxes_xyxy_px: Tensor,
-    people: DensePoseAnnotations,
-    side: int | tuple[int, int],
+    annotations: DensePoseAnnotations,
+    size: tuple[int, int],
     upscale: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(N, rows, columns) uint8 parts, and the rows (N, rows) and columns of the labels read."""
-    rows, columns = (side, side) if isinstance(side, int) else side
-    grid = people.dense.part.shape[-1]
-    source = people.boxes_xyxy_px
+    rows, columns = size
+    grid = annotations.dense.part.shape[-1]
+    source = annotations.boxes_xyxy_px
     column, column_inside = _cells(own_boxes_xyxy_px, source, 0, columns, upscale, grid)
     row, row_inside = _cells(own_boxes_xyxy_px, source, 1, rows, upscale, grid)
-    owner = torch.arange(len(people), device=row.device)[:, None, None]
-    labels = people.dense.part[owner, row[:, :, None], column[:, None, :]]
+    owner = torch.arange(len(annotations), device=row.device)[:, None, None]
+    labels = annotations.dense.part[owner, row[:, :, None], column[:, None, :]]
     return labels * (row_inside[:, :, None] & column_inside[:, None, :]), row, column
 
 
@@ -134,25 +132,12 @@ def _cells(
     # Row z of the full map is read at z / Z of the box, so the middle of ``upscale`` rows is half
     # a row of the full map before the middle of the cell.
     step = torch.arange(cells, device=low.device, dtype=low.dtype)
-    share = ((step + 0.5) * upscale - 0.5) / (cells * upscale)
-    position_px = low + share * (high - low)
+    fraction = ((step + 0.5) * upscale - 0.5) / (cells * upscale)
+    position_px = low + fraction * (high - low)
     size_px = (source_high - source_low).clamp(min=torch.finfo(low.dtype).eps)
     position = (position_px - source_low) / size_px * grid
     inside = (position >= 0) & (position < grid)
     return position.clamp(0, grid - 1).long(), inside
-
-
-def dense_terms(output: ChartOutput, cells: DensePixels) -> dict[str, Tensor]:
-    """(Q,) losses of each cell: cross-entropy of the part, smooth L1 of U and V in that part."""
-    logits = output.part_logits[cells.map_index, :, cells.row, cells.column]
-    u, v = (
-        maps[cells.map_index, cells.part, cells.row, cells.column] for maps in (output.u, output.v)
-    )
-    return {
-        "loss_densepose_dense_I": F.cross_entropy(_wide(logits), cells.part, reduction="none"),
-        "loss_densepose_dense_U": F.smooth_l1_loss(_wide(u), cells.uv[:, 0], reduction="none"),
-        "loss_densepose_dense_V": F.smooth_l1_loss(_wide(v), cells.uv[:, 1], reduction="none"),
-    }
 
 
 def cell_weights(cells: DensePixels, power: float, balance: float = 0.0) -> Tensor:
@@ -170,22 +155,11 @@ def cell_weights(cells: DensePixels, power: float, balance: float = 0.0) -> Tens
     weight = cells.confidence**power if power else torch.ones_like(cells.confidence)
     if not balance or len(weight) == 0:
         return weight
-    group = cells.person * (NUM_PARTS + 1) + cells.part
+    group = cells.instance * (NUM_PARTS + 1) + cells.part
     return weight * torch.bincount(group)[group].to(weight) ** -balance
 
 
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def _nothing(device: torch.device) -> DensePixels:
-    none = torch.zeros(0, dtype=torch.int64, device=device)
-    return DensePixels(
-        none,
-        none,
-        none,
-        none,
-        none,
-        torch.zeros(0, 2, device=device),
-        torch.zeros(0, device=device),
-    )
+def _no_cells(device: torch.device) -> DensePixels:
+    index = torch.zeros(0, dtype=torch.int64, device=device)
+    uv, confidence = torch.zeros(0, 2, device=device), torch.zeros(0, device=device)
+    return DensePixels(index, index, index, index, index, uv, confidence)

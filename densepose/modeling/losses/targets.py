@@ -1,8 +1,7 @@
 """From matched proposals to what the losses compare with.
 
-Shapes: N proposals of all images together (each with its matched person), P annotated points of
-all of them, Q <= P points that fall inside their proposal, M = side of the annotated masks, Z =
-side of the full maps.
+Shapes: N proposals of all images together (each with its matched instance), P annotated points of
+all of them, M = side of the annotated masks, Z = side of the full maps.
 """
 
 from __future__ import annotations
@@ -18,58 +17,65 @@ from detectron2.structures import Instances
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.coordinates import grid_to_image
 
+from ..matches import Matched
 from ..sampling import MapPositions, positions_in_boxes
+
+# Label of pixels that a segmentation is not trained on.
+UNKNOWN = -100
 
 
 @dataclass(frozen=True)
 class PointTargets:
-    """Q annotated points and where they fall on the predictor's maps."""
+    """P annotated points and where they fall on the predictor's maps."""
 
     at: MapPositions
-    part: Tensor  # (Q,) int64, 0 is background
-    uv: Tensor  # (Q, 2) float in [0, 1]
+    inside: Tensor  # (P,) bool: in the box of its map; other points train nothing
+    part: Tensor  # (P,) int64, 0 is background
+    uv: Tensor  # (P, 2) float in [0, 1]
 
 
 def pack_matches(proposals: Sequence[Instances]) -> tuple[Tensor, DensePoseAnnotations]:
-    """(N, 4) proposal boxes of all images and the annotations of their matched people.
+    """(N, 4) proposal boxes of all images and the annotations of their matched instances.
 
-    An image without ``gt_densepose`` contributes people without annotation. At least one image.
+    An image without ``gt_densepose`` contributes proposals without annotation. At least one image.
     """
     boxes = torch.cat([image.proposal_boxes.tensor for image in proposals])
-    people = [
-        image.gt_densepose
-        if image.has("gt_densepose")
-        else DensePoseAnnotations.empty(len(image)).to(boxes.device)
-        for image in proposals
-    ]
-    return boxes, DensePoseAnnotations.cat(people)
+    annotations, index, first = [], [], 0
+    for image in proposals:
+        known = image.gt_densepose if image.has("gt_densepose") else None
+        if known is None:
+            known = DensePoseAnnotations.empty(len(image), device=boxes.device)
+        matched = known if isinstance(known, Matched) else Matched.each(known)
+        annotations.append(matched.source)
+        index.append(matched.index + first)
+        first += len(matched.source)
+    return boxes, DensePoseAnnotations.cat(annotations)[torch.cat(index)]
 
 
 def point_targets(
     boxes_xyxy_px: Tensor,
-    people: DensePoseAnnotations,
-    side: int | tuple[int, int],
+    annotations: DensePoseAnnotations,
+    map_of_instance: Tensor,
+    size: tuple[int, int],
     upscale: int,
-    map_of_person: Tensor | None = None,
 ) -> PointTargets:
-    """Targets at the points that fall inside their proposal.
+    """Targets at all annotated points.
 
     Args:
-        boxes_xyxy_px: (K, 4) proposals.
-        people: N people, one for each proposal.
-        side: of the predictor's small maps; rows and columns if they are not square.
+        boxes_xyxy_px: (K, 4) image px that the maps cover.
+        annotations: of N instances.
+        map_of_instance: (N,) int64 in [0, K).
+        size: rows and columns of the predictor's small maps.
         upscale: from the small to the full maps.
-        map_of_person: (N,) proposal that each person is looked up in; left out where each person
-            has its own.
     """
-    points_px = grid_to_image(people.points_grid, people.boxes_xyxy_px[people.owner])
-    own_map = people.owner if map_of_person is None else map_of_person[people.owner]
-    at, inside = positions_in_boxes(points_px, own_map, boxes_xyxy_px, side, upscale)
-    return PointTargets(at, people.part[inside], people.uv[inside])
+    owner = annotations.owner
+    points_px = grid_to_image(annotations.points_grid, annotations.boxes_xyxy_px[owner])
+    at, inside = positions_in_boxes(points_px, map_of_instance[owner], boxes_xyxy_px, size, upscale)
+    return PointTargets(at, inside, annotations.part, annotations.uv)
 
 
 def coarse_targets(
-    boxes_xyxy_px: Tensor, people: DensePoseAnnotations, full_side: int | tuple[int, int]
+    boxes_xyxy_px: Tensor, annotations: DensePoseAnnotations, size: tuple[int, int]
 ) -> Tensor:
     """Annotated part masks brought into the proposals: nearest cell, background outside.
 
@@ -78,18 +84,20 @@ def coarse_targets(
 
     Args:
         boxes_xyxy_px: (N, 4) proposals.
-        people: N people, one for each proposal.
-        full_side: Z, or rows and columns of maps that are not square.
+        annotations: of N instances, one for each proposal.
+        size: rows and columns of the maps, small or full.
 
     Returns:
-        (N, Z, Z) int64: 0 background, 1..14.
+        (N, rows, columns) int64: 0 background, 1..14.
     """
-    cells = people.coarse.shape[-1]
-    rows, columns = (full_side, full_side) if isinstance(full_side, int) else full_side
-    column, column_inside = _nearest_cells(boxes_xyxy_px, people.boxes_xyxy_px, 0, columns, cells)
-    row, row_inside = _nearest_cells(boxes_xyxy_px, people.boxes_xyxy_px, 1, rows, cells)
-    person = torch.arange(len(people), device=row.device)[:, None, None]
-    labels = people.coarse[person, row[:, :, None], column[:, None, :]]
+    cells = annotations.coarse.shape[-1]
+    rows, columns = size
+    column, column_inside = _nearest_cells(
+        boxes_xyxy_px, annotations.boxes_xyxy_px, 0, columns, cells
+    )
+    row, row_inside = _nearest_cells(boxes_xyxy_px, annotations.boxes_xyxy_px, 1, rows, cells)
+    instance = torch.arange(len(annotations), device=row.device)[:, None, None]
+    labels = annotations.coarse[instance, row[:, :, None], column[:, None, :]]
     return labels.long() * (row_inside[:, :, None] & column_inside[:, None, :])
 
 
@@ -111,24 +119,30 @@ def _nearest_cells(
     return nearest.clamp(0, cells - 1).long(), inside
 
 
-def mask_targets(proposals: Sequence[Instances], full_side: int) -> tuple[Tensor, Tensor]:
+def coarse_labels(
+    boxes_xyxy_px: Tensor, annotations: DensePoseAnnotations, size: tuple[int, int]
+) -> Tensor:
+    """``coarse_targets``, UNKNOWN for instances without part masks."""
+    labels = coarse_targets(boxes_xyxy_px, annotations, size)
+    return labels.masked_fill(~annotations.has_masks[:, None, None], UNKNOWN)
+
+
+def mask_labels(proposals: Sequence[Instances], size: tuple[int, int]) -> Tensor:
     """Instance masks cropped to the proposals.
 
     Args:
-        proposals: of each image; images without ``gt_masks`` contribute no target.
-        full_side: Z.
+        proposals: of each image, with or without ``gt_masks``.
+        size: (Z, Z).
 
     Returns:
-        (K, Z, Z) int64 labels 0 or 1 of the proposals that have a mask, and the (N,) bool mask
-        that selects these K.
+        (N, Z, Z) int64 labels 0 or 1; UNKNOWN for proposals without a mask.
     """
-    device = proposals[0].proposal_boxes.device
-    labels = [torch.zeros(0, full_side, full_side, dtype=torch.int64, device=device)]
-    has_mask = []
+    labels = []
     for image in proposals:
-        found = image.has("gt_masks")
-        has_mask.append(torch.full((len(image),), found, device=device))
-        if found and len(image):
-            cropped = image.gt_masks.crop_and_resize(image.proposal_boxes.tensor, full_side)
-            labels.append(cropped.to(device=device, dtype=torch.int64))
-    return torch.cat(labels), torch.cat(has_mask)
+        boxes = image.proposal_boxes.tensor
+        if image.has("gt_masks") and len(image):
+            cropped = image.gt_masks.crop_and_resize(boxes, size[0])
+            labels.append(cropped.to(device=boxes.device, dtype=torch.int64))
+        else:
+            labels.append(boxes.new_full((len(image), *size), UNKNOWN, dtype=torch.int64))
+    return torch.cat(labels)
