@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import timm
 import torch
 from timm.layers import convert_sync_batchnorm, freeze_batch_norm_2d
-from torch import Tensor, nn
+from torch import Tensor
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 
-from .timm_weights import load_pretrained
+from .timm_weights import pretrained_state
 
 
 class TimmBackbone(Backbone):
@@ -45,22 +45,21 @@ class TimmBackbone(Backbone):
             ValueError: timm has no such model, it has no such stages, or the weights do not fit.
         """
         super().__init__()
-        options = {
-            "features_only": True,
-            "out_indices": tuple(out_indices),
-            "in_chans": in_channels,
-        }
+        stages = {"features_only": True, "out_indices": tuple(out_indices)}
         try:
-            self.model = timm.create_model(name, pretrained=False, **options)
+            weights = {"state_dict": pretrained_state(pretrained, name)} if pretrained else None
+            self.model = timm.create_model(
+                name,
+                pretrained=bool(pretrained),
+                pretrained_cfg_overlay=weights,
+                in_chans=in_channels,
+                **stages,
+            )
         except (RuntimeError, IndexError, AssertionError) as error:
             raise ValueError(
                 f"MODEL.TIMM.NAME={name!r} with MODEL.TIMM.OUT_INDICES={tuple(out_indices)}"
                 f" cannot be built: {error}"
             ) from error
-        if pretrained:
-            complete = timm.create_model(name, pretrained=False, in_chans=in_channels)
-            load_pretrained(complete, pretrained, name)
-            _copy_stages(self.model, complete)
         if norm == "FrozenBN":
             self.model = freeze_batch_norm_2d(self.model)
         elif norm == "SyncBN":
@@ -97,20 +96,6 @@ class TimmBackbone(Backbone):
     def output_shape(self) -> dict[str, ShapeSpec]:
         """Channels and stride of each stage."""
         return self._shapes
-
-
-def _copy_stages(stages: nn.Module, complete: nn.Module) -> None:
-    """Fill a features_only model from the complete model it is a part of."""
-    # Some features_only models flatten names: stages.0.x becomes stages_0.x.
-    state = {name.replace(".", "_"): value for name, value in complete.state_dict().items()}
-    wanted = {name: name.replace(".", "_") for name in stages.state_dict()}
-    missing = [name for name, flat in wanted.items() if flat not in state]
-    if missing:
-        raise ValueError(
-            f"this timm model names its tensors differently with features_only ({missing[0]!r},"
-            " ...): MODEL.TIMM.PRETRAINED cannot be used with it"
-        )
-    stages.load_state_dict({name: state[flat] for name, flat in wanted.items()})
 
 
 def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:

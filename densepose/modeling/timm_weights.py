@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+import timm
 import torch
-from torch import Tensor, nn
+from safetensors.torch import load_file
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -67,53 +68,36 @@ def pretrained_path(source: str) -> str:
     return path
 
 
-def load_pretrained(model: nn.Module, source: str, timm_name: str) -> None:
-    """Fill a complete timm model (with its classifier), in place.
+def pretrained_state(source: str, timm_name: str) -> dict[str, Tensor]:
+    """Weights of a complete timm model, with its classifier, under its own names.
 
-    A ``pip://`` file has other tensor names but the same order: tensors are taken one after
-    another and every shape is compared. A file by path must have the model's own names.
+    A ``pip://`` file has other names but the same order: tensors are taken one after another. A
+    file by path must have the model's names. All shapes are compared.
 
     Raises:
-        ValueError: the source belongs to another model, or names, number or shapes of tensors do
-            not fit.
+        FileNotFoundError: see ``pretrained_path``.
+        ValueError: the source belongs to another model, or its tensors do not fit.
     """
     path = pretrained_path(source)
-    state = _read_state(path)
-    entry = PRETRAINED_SOURCES.get(source)
-    if entry is not None:
-        if entry.timm_name != timm_name:
-            raise ValueError(
-                f"MODEL.TIMM.PRETRAINED={source!r} holds weights of {entry.timm_name!r} but"
-                " MODEL.TIMM.NAME is"
-                f" {timm_name!r}"
-            )
-        state = _renamed_in_order(state, model.state_dict(), path)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: does not fit timm model {timm_name!r}: {error}") from error
-
-
-def _read_state(path: str) -> dict[str, Tensor]:
     if path.endswith(".safetensors"):
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _renamed_in_order(
-    state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: str
-) -> dict[str, Tensor]:
-    if len(state) != len(wanted):
-        raise ValueError(f"{path}: expected {len(wanted)} tensors, got {len(state)}")
-    renamed = {}
-    for (name, target), (other, tensor) in zip(wanted.items(), state.items(), strict=True):
-        if target.shape != tensor.shape:
+        state = load_file(path)
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    with torch.device("meta"):
+        wanted = timm.create_model(timm_name).state_dict()
+    if source in PRETRAINED_SOURCES:
+        if (belongs_to := PRETRAINED_SOURCES[source].timm_name) != timm_name:
             raise ValueError(
-                f"{path}: {other!r} has shape {tuple(tensor.shape)}, but {name!r} at the same"
-                " place needs"
-                f" {tuple(target.shape)}"
+                f"MODEL.TIMM.PRETRAINED={source!r} holds weights of {belongs_to!r} but"
+                f" MODEL.TIMM.NAME is {timm_name!r}"
             )
-        renamed[name] = tensor
-    return renamed
+        if len(state) == len(wanted):
+            state = dict(zip(wanted, state.values(), strict=True))
+    names = wanted.keys() ^ state.keys()
+    names |= {n for n in wanted.keys() & state.keys() if wanted[n].shape != state[n].shape}
+    if names:
+        raise ValueError(
+            f"{path}: does not fit timm model {timm_name!r}: {len(names)} of {len(wanted)} tensors"
+            f" are missing, too many or of another shape, like {min(names)!r}"
+        )
+    return state
