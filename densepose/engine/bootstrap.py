@@ -1,4 +1,4 @@
-"""Batches of annotated images mixed with images that a teacher labels while training goes on.
+"""Batches of annotated images mixed with images that a teacher labels during training.
 
 Sanakoyeu et al., "Transferring Dense Pose to Proximal Animal Classes", CVPR 2020.
 """
@@ -6,8 +6,10 @@ Sanakoyeu et al., "Transferring Dense Pose to Proximal Animal Classes", CVPR 202
 from __future__ import annotations
 
 import logging
+import os
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 import torch
@@ -22,17 +24,24 @@ from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 
 from densepose.config import SAMPLERS, bootstrap_entries
+from densepose.data.bootstrap.image_sources import (
+    ImageSource,
+    ReadImage,
+    ReadKeyFrames,
+    list_images,
+)
 from densepose.data.bootstrap.point_sampling import sample_points
 from densepose.data.bootstrap.pseudo_labels import pseudo_truth
-from densepose.data.bootstrap.streams import (
-    MixedBatches,
-    PseudoLabelStream,
-    Sample,
-    one_by_one,
+from densepose.data.bootstrap.streams import MixedBatches, PseudoLabelStream, Sample, one_by_one
+from densepose.data.bootstrap.videos import (
+    VIDEO_SETS,
+    read_key_frame_table,
+    read_path_list,
+    require_video_reader,
 )
+from densepose.data.registration import datasets_root
 from densepose.modeling.body_pixels import body_pixels
 
-from .bootstrap_sources import build_source
 from .checkpoint import load_for_inference
 from .loaders import build_train_loader, num_workers
 from .model import build_run_model
@@ -40,11 +49,11 @@ from .model import build_run_model
 logger = logging.getLogger(__name__)
 
 ANNOTATED = "annotated"  # name of the ordinary data sets in the counts
-BEST_SHARE = 0.5  # of a part's pixels, among which a sampler by confidence draws
+BEST_FRACTION = 0.5  # of a part's pixels, among which a sampler by confidence draws
 
 
 def build_training_batches(cfg: CfgNode) -> Iterable[list[Sample]]:
-    """Endless batches of this process's share of SOLVER.IMS_PER_BATCH images.
+    """Endless batches of this process's shard of SOLVER.IMS_PER_BATCH images.
 
     Without BOOTSTRAP_DATASETS they are those of ``build_train_loader``. Else each image comes from
     the annotated sets with weight 1 or from a bootstrap set with its RATIO.
@@ -103,38 +112,69 @@ def build_stream(cfg: CfgNode, entry: CfgNode, teacher: nn.Module) -> PseudoLabe
     )
 
 
+def build_source(entry: CfgNode, image_format: str) -> ImageSource:
+    """The files of one entry; "~" and environment variables in its paths are expanded.
+
+    Raises:
+        FileNotFoundError: a list or a folder is missing.
+        ValueError: there are no files, PATH is missing, or PyAV is.
+    """
+    loader = entry.IMAGE_LOADER
+    known_set = VIDEO_SETS.get(entry.DATASET) if loader.TYPE == "video_keyframe" else None
+    if not loader.PATH and known_set is None:
+        raise ValueError(
+            f"BOOTSTRAP_DATASETS: {entry.DATASET!r} is no known set of videos"
+            f" ({', '.join(VIDEO_SETS)}); give IMAGE_LOADER.PATH"
+        )
+    if loader.TYPE == "image_folder":
+        paths = list_images(_expand(loader.PATH))
+    elif loader.PATH:
+        paths = read_path_list(_expand(loader.PATH))
+    else:
+        paths = read_path_list(
+            datasets_root() / known_set.video_list, datasets_root() / known_set.base
+        )
+    read = ReadImage(image_format)
+    if loader.TYPE == "video_keyframe":
+        require_video_reader()
+        helper = loader.KEYFRAME_HELPER
+        read = ReadKeyFrames(
+            image_format,
+            loader.SELECT.STRATEGY,
+            loader.SELECT.NUM_IMAGES,
+            read_key_frame_table(_expand(helper)) if helper else None,
+        )
+    sizes = loader.TRANSFORM
+    return ImageSource(paths, read, min_size=sizes.MIN_SIZE, max_size=sizes.MAX_SIZE)
+
+
+def _expand(path: str) -> str:
+    return os.path.expandvars(os.path.expanduser(path))
+
+
+def source_problems(cfg: CfgNode) -> Iterator[str]:
+    """Why the files of an entry cannot be used, one sentence each; its first file is read."""
+    for entry in bootstrap_entries(cfg):
+        try:
+            problem = build_source(entry, cfg.INPUT.FORMAT)[0].problem
+        except (FileNotFoundError, ValueError) as error:
+            problem = str(error)
+        if problem:
+            yield f"BOOTSTRAP_DATASETS {entry.DATASET}: {problem}"
+
+
+@dataclass(frozen=True)
 class Labeller:
     """Runs the teacher, keeps what it is sure of, and draws points from it."""
 
-    def __init__(
-        self,
-        teacher: nn.Module,
-        *,
-        certainty: str | None,
-        per_part: int,
-        largest: bool,
-        min_score: float,
-        use_masks: bool,
-        generator: torch.Generator,
-    ) -> None:
-        """Keep the settings.
-
-        Args:
-            teacher: list of {"image"} -> list of {"instances"} with ``pred_densepose``.
-            certainty: channel that points are chosen by, see ``body_pixels``; None: uniformly.
-            per_part: see ``sample_points``, as for ``largest``.
-            largest: draw among the largest values of the channel.
-            min_score: people with a lower score are left out.
-            use_masks: give ``gt_masks``.
-            generator: of the choice of points.
-        """
-        self.teacher = teacher
-        self.certainty = certainty
-        self.per_part = per_part
-        self.largest = largest
-        self.min_score = min_score
-        self.use_masks = use_masks
-        self.generator = generator
+    teacher: Callable[[list[dict[str, Tensor]]], list[dict[str, Instances]]]
+    _: KW_ONLY
+    certainty: str | None  # channel that points are chosen by, see ``body_pixels``; None: uniformly
+    per_part: int  # most points of a part of an instance
+    largest: bool  # draw among the largest values of the channel
+    min_score: float  # instances with a lower score are dropped
+    use_masks: bool  # give ``gt_masks``
+    generator: torch.Generator  # of the choice of points
 
     @classmethod
     def from_config(cls, cfg: CfgNode, entry: CfgNode, teacher: nn.Module) -> Labeller:
@@ -162,7 +202,7 @@ class Labeller:
         chosen = sample_points(
             pixels,
             self.per_part,
-            best_share=None if self.certainty is None else BEST_SHARE,
+            best_share=None if self.certainty is None else BEST_FRACTION,
             largest=self.largest,
             generator=self.generator,
         )
@@ -176,7 +216,7 @@ class Labeller:
 
 
 def counted(batches: Iterable[list[Sample]], names: list[str]) -> Iterator[list[Sample]]:
-    """The same batches; tells the curves how many people of each source are in them."""
+    """The same batches; the curves get how many instances of each source are in them."""
     for batch in batches:
         counts = dict.fromkeys(names, 0)
         for sample in batch:

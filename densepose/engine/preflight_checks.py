@@ -21,7 +21,7 @@ from densepose.data.registration import dataset_status, require_registered, smpl
 from densepose.model_zoo.files import check_weights_file, resolve_weights
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
-from .bootstrap_sources import source_problems
+from .bootstrap import source_problems
 from .evaluation import augmentation_problems
 
 FIRST_IMAGES = 3  # images opened per data set

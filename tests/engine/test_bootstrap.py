@@ -20,12 +20,13 @@ from densepose.config import bootstrap_entries, check_config, load_config
 from densepose.data.registration import register_from_config
 from densepose.engine.bootstrap import (
     Labeller,
+    build_source,
     build_stream,
     build_teacher,
     build_training_batches,
     counted,
+    source_problems,
 )
-from densepose.engine.bootstrap_sources import build_source, source_problems
 from densepose.engine.model import build_run_model
 from densepose.engine.trainer import Trainer
 from tests.modeling.scenes import IMAGE_SIZE, random_output, random_people
