@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from densepose.cli.convert import convert
-from densepose.engine.checkpoint import HEURISTICS, read_checkpoint
+from densepose.engine.weights import HEURISTICS, read_checkpoint
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3) / 7, "a.bias": torch.ones(2) / 3}
 

@@ -64,7 +64,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Convert, and print what was written."""
-    from densepose.engine.checkpoint import read_checkpoint
+    from densepose.engine.weights import read_checkpoint
     from densepose.model_zoo import fetch, find, resolve_weights
 
     target = _target(args)
@@ -103,9 +103,9 @@ def _target(args: Namespace) -> Path:
 def _under_names_of_model(args: Namespace, checkpoint: dict[str, Any]) -> dict[str, Any]:
     """The checkpoint with the weights that the model of a config has, after a report of them."""
     from densepose.config import check_config, find_config, load_config
-    from densepose.engine.checkpoint import HEURISTICS, match_names
     from densepose.engine.load_report import compare_weights
     from densepose.engine.model import build_run_model
+    from densepose.engine.weights import HEURISTICS, match_names
 
     # Names and shapes are all that is needed of the model.
     plain = ["MODEL.DEVICE", "cpu", "MODEL.CPU_OPS", "off", "MODEL.TIMM.PRETRAINED", ""]
@@ -145,7 +145,7 @@ def convert(
         OSError: the file cannot be written.
     """
     import densepose
-    from densepose.engine.checkpoint import HEURISTICS
+    from densepose.engine.weights import HEURISTICS
 
     if target.suffix not in SUFFIXES:
         raise ValueError(f"{target}: the name has to end in {' or '.join(SUFFIXES)}")

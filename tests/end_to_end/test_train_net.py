@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from densepose.cli.__main__ import run_verb
-from densepose.engine.checkpoint import read_checkpoint
+from densepose.engine.weights import read_checkpoint
 from tests.tiny_dataset import write_tiny_densepose_coco
 
 ROOT = Path(__file__).parents[2]

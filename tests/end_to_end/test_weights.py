@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from densepose.cli.__main__ import run_verb
-from densepose.engine.checkpoint import read_checkpoint
+from densepose.engine.weights import read_checkpoint
 from tests.end_to_end.test_train_net import QUICK, options
 from tests.tiny_dataset import write_tiny_densepose_coco
 

@@ -16,7 +16,8 @@ from detectron2.engine import DefaultTrainer
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.utils.events import EventWriter
 
-from densepose.engine.checkpoint import SafeCheckpointer, read_checkpoint, save_checkpoint
+from densepose.engine.checkpoint import SafeCheckpointer, save_checkpoint
+from densepose.engine.weights import read_checkpoint
 
 from .two_folders import resume_in_own_folders
 

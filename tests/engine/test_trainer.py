@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from detectron2.config import CfgNode
 
 from densepose.config import get_densepose_cfg
-from densepose.engine.checkpoint import read_checkpoint
 from densepose.engine.trainer import Trainer
+from densepose.engine.weights import read_checkpoint
 
 
 class Line(nn.Module):

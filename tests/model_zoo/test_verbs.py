@@ -12,7 +12,7 @@ from safetensors.numpy import save
 
 from densepose.cli import doctor
 from densepose.cli.__main__ import run_verb
-from densepose.engine.checkpoint import read_checkpoint
+from densepose.engine.weights import read_checkpoint
 from densepose.model_zoo import MODELS, find
 from tests.model_zoo.range_server import RangeServer
 

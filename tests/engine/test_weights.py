@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from densepose.engine.checkpoint import match_names, read_checkpoint
 from densepose.engine.load_report import compare_weights
+from densepose.engine.weights import match_names, read_checkpoint
 from densepose.model_zoo import files, resolve_weights
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
