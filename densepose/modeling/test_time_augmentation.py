@@ -1,6 +1,6 @@
-"""A detector that looks at every test image several times and averages what it sees.
+"""A detector that predicts every test image several times and averages the maps.
 
-People are found in all views that are not turned; the boxes of all of them are merged. Each view
+Instances are found in all views that are not turned; the boxes of all of them are merged. Each view
 then predicts DensePose (and masks) for the merged boxes, and the maps of all views are averaged.
 
 As detectron2's DensePose does, except for turned views: there it rotates maps in coordinates
@@ -16,12 +16,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from detectron2.config import CfgNode, configurable
-from detectron2.modeling import GeneralizedRCNN, detector_postprocess
+from detectron2.config import CfgNode
+from detectron2.modeling import GeneralizedRCNN, GeneralizedRCNNWithTTA, detector_postprocess
 from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference_single_image
-from detectron2.structures import Boxes, Instances
+from detectron2.structures import Instances
 
 from densepose.structures.chart_output import ChartOutput
 from densepose.surface.symmetry import ChartSymmetry
@@ -30,41 +30,29 @@ from .mirrored_output import mirrored
 from .views import View, ViewMaker, turned_back
 
 AVERAGED = ("coarse_logits", "part_logits", "u", "v")
-# Every box of a view is above the detector's own threshold; here only zero scores are left out.
+# Every box of a view is above the detector's own threshold; here only zero scores are dropped.
 LEAST_SCORE = 1e-8
 
 
-class DensePoseGeneralizedRCNNWithTTA(nn.Module):
-    """Takes and gives what ``GeneralizedRCNN`` does in inference.
+class DensePoseGeneralizedRCNNWithTTA(GeneralizedRCNNWithTTA):
+    """detectron2's, with DensePose and turned views.
 
     Confidences are those of the first view, which is neither mirrored nor turned.
     """
 
-    @configurable
     def __init__(
-        self,
-        model: GeneralizedRCNN,
-        *,
-        make_views: ViewMaker,
-        symmetry: ChartSymmetry | None,
-        num_classes: int,
-        nms_threshold: float,
-        max_detections: int,
+        self, cfg: CfgNode, model: GeneralizedRCNN, symmetry: ChartSymmetry | None
     ) -> None:
         """Keep the parts.
 
         Args:
+            cfg: of the model; TEST.AUG has the views.
             model: with DensePose heads; keypoints cannot be averaged.
-            make_views: makes the views of an image.
             symmetry: left-right map of the charts; None when no view is mirrored.
-            num_classes: of the box head, without background.
-            nms_threshold: overlap from which on the weaker of two boxes is dropped.
-            max_detections: best boxes of an image that are kept.
 
         Raises:
             ValueError: another kind of model, or one with keypoints.
         """
-        super().__init__()
         if not isinstance(model, GeneralizedRCNN):
             raise ValueError(
                 f"TEST.AUG needs MODEL.META_ARCHITECTURE 'GeneralizedRCNN', the model is a"
@@ -74,120 +62,92 @@ class DensePoseGeneralizedRCNNWithTTA(nn.Module):
             raise ValueError(
                 "TEST.AUG cannot average keypoints; set TEST.AUG.ENABLED or MODEL.KEYPOINT_ON False"
             )
-        self.model = model
-        self.make_views = make_views
-        self.symmetry = symmetry
-        self.num_classes = num_classes
-        self.nms_threshold = nms_threshold
-        self.max_detections = max_detections
-
-    @classmethod
-    def from_config(
-        cls, cfg: CfgNode, model: GeneralizedRCNN, symmetry: ChartSymmetry | None
-    ) -> dict[str, Any]:
-        """Arguments of ``__init__`` from TEST."""
         views = cfg.TEST.AUG
-        return {
-            "model": model,
-            "make_views": ViewMaker(
-                min_sizes=views.MIN_SIZES,
-                max_size=views.MAX_SIZE,
-                flip=views.FLIP,
-                angles=views.ROTATION_ANGLES,
-            ),
-            "symmetry": symmetry,
-            "num_classes": cfg.MODEL.ROI_HEADS.NUM_CLASSES,
-            "nms_threshold": cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST,
-            "max_detections": cfg.TEST.DETECTIONS_PER_IMAGE,
-        }
+        make_views = ViewMaker(
+            min_sizes=views.MIN_SIZES,
+            max_size=views.MAX_SIZE,
+            flip=views.FLIP,
+            angles=views.ROTATION_ANGLES,
+        )
+        # One view at a time: padded to a common size, maps near the border would change.
+        super().__init__(cfg, model, make_views, batch_size=1)
+        self.symmetry = symmetry
 
-    def forward(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Instances]]:
-        """Post-processed detections of each image.
+    def __call__(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Instances]]:
+        """What ``GeneralizedRCNN`` gives; records need ``image`` alone, unlike detectron2's."""
+        return [self._inference_one_image(record) for record in records]
 
-        Args:
-            records: with ``image`` (3, H, W) and, if it was resized, ``height`` and ``width`` of
-                the annotated image.
-        """
-        return [{"instances": self._one_image(record)} for record in records]
-
-    def _one_image(self, record: Mapping[str, Any]) -> Instances:
+    def _inference_one_image(self, record: Mapping[str, Any]) -> dict[str, Instances]:
+        """Post-processed detections of one image with ``height`` and ``width``."""
         height, width = record["image"].shape[1:]
         size = (record.get("height", height), record.get("width", width))
-        views = self.make_views({**record, "height": size[0], "width": size[1]})
-        people = self._find_people(views, size)
-        people = self._average(views, people)
-        return detector_postprocess(people, *size)
+        views = self.tta_mapper({**record, "height": size[0], "width": size[1]})
+        upright = [view for view in views if not view.turned]
+        with self._turn_off_roi_heads(["mask_on", "keypoint_on", "densepose_on"]):
+            found = self._get_augmented_boxes(
+                [{"image": view.image} for view in upright], [view.transforms for view in upright]
+            )
+        instances = self._average(views, self._merge_detections(*found, size))
+        return {"instances": detector_postprocess(instances, *size)}
 
-    def _find_people(self, views: Sequence[View], size: tuple[int, int]) -> Instances:
-        """Boxes of all upright views, merged, in the annotated image."""
-        found = []
-        with _boxes_alone(self.model.roi_heads):
-            for view in views:
-                if not view.turned:
-                    (image,) = self.model.inference([{"image": view.image}], do_postprocess=False)
-                    found.append((view.from_view(image.pred_boxes), image))
-        boxes = torch.cat([corners for corners, _ in found])
-        score = torch.cat([image.scores for _, image in found])
-        label = torch.cat([image.pred_classes for _, image in found])
-        scores = score.new_zeros(len(score), self.num_classes + 1)  # the last one is background
-        scores[torch.arange(len(score), device=label.device), label] = score
-        merged, _ = fast_rcnn_inference_single_image(
-            boxes, scores, size, LEAST_SCORE, self.nms_threshold, self.max_detections
-        )
-        return merged
+    @contextmanager
+    def _turn_off_roi_heads(self, attrs: Sequence[str]) -> Iterator[None]:
+        """As detectron2's; the heads are on again after an error, too."""
+        heads = vars(self.model.roi_heads)
+        before = {name: heads[name] for name in attrs if name in heads}
+        heads.update(dict.fromkeys(before, False))
+        try:
+            yield
+        finally:
+            heads.update(before)
 
-    def _average(self, views: Sequence[View], people: Instances) -> Instances:
-        """The people with the mean of what all views predict for their boxes."""
+    def _merge_detections(
+        self, boxes: Tensor, scores: list[Tensor], classes: list[Tensor], size: tuple[int, int]
+    ) -> Instances:
+        """As detectron2's, without a loop over boxes."""
+        num_classes = self.cfg.MODEL.ROI_HEADS.NUM_CLASSES
+        scores_by_class = boxes.new_zeros(len(boxes), num_classes + 1)  # the last is background
+        if scores:
+            label = torch.stack(classes)
+            scores_by_class[torch.arange(len(label), device=label.device), label] = torch.stack(
+                scores
+            )
+        nms, most = self.cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST, self.cfg.TEST.DETECTIONS_PER_IMAGE
+        return fast_rcnn_inference_single_image(
+            boxes, scores_by_class, size, LEAST_SCORE, nms, most
+        )[0]
+
+    def _average(self, views: Sequence[View], instances: Instances) -> Instances:
+        """The instances with the mean of what all views predict for their boxes."""
         first: ChartOutput | None = None
         sums: dict[str, Tensor] = {}
         # Reading from a table and turning need full maps; else the small ones carry everything.
         table = self.symmetry is not None and self.symmetry.uv_table is not None
         full = table or any(view.turned for view in views)
         for view in views:
-            seen = self._predict(view, people)
+            seen = self._predict(view, instances)
+            maps: dict[str, Tensor] = {}
             if seen.has("pred_masks"):
-                masks = seen.pred_masks.flip(3) if view.mirrored else seen.pred_masks
-                _add(sums, "masks", _upright(masks, view, people.pred_boxes, seen.pred_boxes))
-            if not seen.has("pred_densepose"):
-                continue
-            output = seen.pred_densepose.upsampled() if full else seen.pred_densepose
-            if view.mirrored:
-                output = mirrored(output, self.symmetry)
-            for name in AVERAGED:
-                maps = getattr(output, name)
-                _add(sums, name, _upright(maps, view, people.pred_boxes, seen.pred_boxes))
-            first = output if first is None else first
+                maps["masks"] = seen.pred_masks.flip(3) if view.mirrored else seen.pred_masks
+            if seen.has("pred_densepose"):
+                output = seen.pred_densepose.upsampled() if full else seen.pred_densepose
+                if view.mirrored:
+                    output = mirrored(output, self.symmetry)
+                maps |= {name: getattr(output, name) for name in AVERAGED}
+                first = output if first is None else first
+            for name, values in maps.items():
+                if view.turned:
+                    values = turned_back(values, view, instances.pred_boxes, seen.pred_boxes)
+                sums[name] = sums[name].add_(values) if name in sums else values.clone()
         means = {name: total / len(views) for name, total in sums.items()}
         if "masks" in means:
-            people.pred_masks = means.pop("masks")
+            instances.pred_masks = means.pop("masks")
         if first is not None:
-            people.pred_densepose = replace(first, **means)
-        return people
+            instances.pred_densepose = replace(first, **means)
+        return instances
 
-    def _predict(self, view: View, people: Instances) -> Instances:
-        given = Instances(tuple(view.image.shape[1:]), **people.get_fields())
-        given.pred_boxes = view.to_view(people.pred_boxes)
-        (seen,) = self.model.inference([{"image": view.image}], [given], do_postprocess=False)
+    def _predict(self, view: View, instances: Instances) -> Instances:
+        given = Instances(tuple(view.image.shape[1:]), **instances.get_fields())
+        given.pred_boxes = view.to_view(instances.pred_boxes)
+        (seen,) = self._batch_inference([{"image": view.image}], [given])
         return seen
-
-
-def _add(sums: dict[str, Tensor], name: str, maps: Tensor) -> None:
-    sums[name] = sums[name].add_(maps) if name in sums else maps.clone()
-
-
-def _upright(maps: Tensor, view: View, boxes: Boxes, boxes_in_view: Boxes) -> Tensor:
-    return turned_back(maps, view, boxes, boxes_in_view) if view.turned else maps
-
-
-@contextmanager
-def _boxes_alone(roi_heads: nn.Module) -> Iterator[None]:
-    """Switch off what hangs on the boxes for the time being."""
-    names = [n for n in ("mask_on", "keypoint_on", "densepose_on") if hasattr(roi_heads, n)]
-    before = {name: getattr(roi_heads, name) for name in names}
-    try:
-        for name in names:
-            setattr(roi_heads, name, False)
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(roi_heads, name, value)

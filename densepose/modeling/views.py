@@ -1,6 +1,6 @@
 """Several views of one test image: resized, mirrored, turned; and maps brought back from them.
 
-Shapes: N people, Z = side of the maps. Boxes are (x0, y0, x1, y1) px.
+Shapes: N instances, Z = side of the maps. Boxes are (x0, y0, x1, y1) px.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from detectron2.structures import Boxes
 
 @dataclass(frozen=True)
 class View:
-    """One way to look at an image."""
+    """An image resized, mirrored or turned."""
 
     image: Tensor  # (3, h, w) uint8
     transforms: TransformList  # from the image as it is annotated to this view
@@ -41,11 +41,6 @@ class View:
         """Boxes of the annotated image -> the upright boxes around them here."""
         corners = self.transforms.apply_box(boxes.tensor.cpu().numpy())
         return Boxes(torch.from_numpy(corners).to(boxes.device, torch.float32))
-
-    def from_view(self, boxes: Boxes) -> Tensor:
-        """Boxes of this view, which is not turned -> (N, 4) boxes of the annotated image."""
-        corners = self.transforms.inverse().apply_box(boxes.tensor.cpu().numpy())
-        return torch.from_numpy(corners).to(boxes.device, torch.float32)
 
     def affine(self) -> np.ndarray:
         """(2, 3) map from positions in the annotated image to positions here, in px."""
@@ -69,11 +64,11 @@ class ViewMaker:
             angles: degrees counter-clockwise; each turns the image as it is given, at its size.
 
         Raises:
-            ValueError: there is nothing to look at that is not turned.
+            ValueError: there is no view that is not turned.
         """
         if not min_sizes:
             raise ValueError(
-                "TEST.AUG.MIN_SIZES is empty: people are found in the views that are not turned;"
+                "TEST.AUG.MIN_SIZES is empty: instances are found in the views that are not turned;"
                 " give at least one size in px"
             )
         self._resized = DatasetMapperTTA(list(min_sizes), max_size, flip)

@@ -121,7 +121,7 @@ def test_heads_are_on_again_afterwards_even_after_an_error(model: nn.Module):
 
 def test_an_image_without_anybody(model: nn.Module):
     views = DensePoseGeneralizedRCNNWithTTA(config(FLIP=True), model, template_symmetry())
-    views.nms_threshold, views.max_detections = 0.5, 0
+    views.cfg.TEST.DETECTIONS_PER_IMAGE = 0
     with torch.no_grad():
         (output,) = views([image()])
     nobody = output["instances"]

@@ -30,19 +30,20 @@ def region_nll(part_logits: Tensor, region: Tensor) -> Tensor:
     Raises:
         ValueError: the maps do not have the 24 parts whose regions are known.
     """
-    table = _parts_of_regions()
+    table = _parts_of_regions(part_logits.device)
     if part_logits.shape[1] != table.shape[1]:
         raise ValueError(
             f"regions are known for {table.shape[1] - 1} parts, the part maps have"
             f" {part_logits.shape[1] - 1}; set MODEL.ROI_DENSEPOSE_HEAD.REGION_WEIGHT to 0"
         )
-    own = table.to(part_logits.device)[region]
+    own = table[region]
     outside = part_logits.masked_fill(~own, -torch.inf)
     return part_logits.logsumexp(1) - outside.logsumexp(1)
 
 
 @cache
-def _parts_of_regions() -> Tensor:
-    """(15, 25) bool: which parts belong to which region."""
+def _parts_of_regions(device: torch.device) -> Tensor:
+    """(15, 25) bool: which parts belong to which region; copied to a device once."""
     region = torch.from_numpy(COARSE_OF_PART).long()
-    return torch.arange(int(region.max()) + 1)[:, None] == region[None, :]
+    table = torch.arange(int(region.max()) + 1)[:, None] == region[None, :]
+    return table.to(device)
