@@ -27,8 +27,6 @@ from .charts import SYMMETRY_FILE, UV_FILE
 from .cse import mesh_paths
 from .surface import CHARTS_FILE, DISTANCE_FILE, DISTANCE_KEY, VERTEX_FILE
 
-# Of a matrix, looked up at once: bounds the memory.
-_ROWS_AT_ONCE = 512
 # Tiles of the parts in one texture, column by column, as DensePose users exchange it.
 _TILE_ROWS, _TILE_COLUMNS = 6, 4
 
@@ -147,9 +145,9 @@ def export_surface(
     on_file(SYMMETRY_FILE)
     _write_mat(folder / SYMMETRY_FILE, symmetry_tables(symmetry))
     on_file(mesh_files["geodists"].name)
-    matrix, every = np.empty((count, count), np.float32), np.arange(count)
-    for rows in np.array_split(every, count // _ROWS_AT_ONCE + 1):
-        matrix[rows] = distances.lookup(rows[:, None], every)
+    matrix = np.zeros((count, count), np.float32)
+    matrix[np.tri(count, k=-1, dtype=bool)] = distances.triangle  # both run row by row
+    matrix += matrix.T
     write_pickle(mesh_files["geodists"], matrix)
     for kind, content in (
         ("geometry", {"vertices": mesh.vertices_m, "faces": mesh.faces.astype(np.int64)}),
