@@ -87,7 +87,7 @@ def load_official_surface(
 ) -> EvaluationSurface:
     """The official evaluation surface from its three files.
 
-    The first call converts the distances, which needs about three times their size in memory, and
+    The first call converts the distances, which needs twice their size in memory, and
     keeps the result beside them, or in the cache where that folder cannot be written. Later calls
     take milliseconds and need only the result.
 
