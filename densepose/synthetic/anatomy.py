@@ -1,8 +1,7 @@
 """Where a point of the body's skin lies, in words clothes are described with.
 
 All positions are metres on the resting mean body, so a garment is painted once and fits every shape
-and pose.
-Frame: x to the person's left, y up, z to the front.
+and pose. Frame: x to the person's left, y up, z to the front.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Annotate people as DensePose-COCO does: part masks on the box grid, points, keypoints.
 
 Protocol of the paper: the visible regions (head, torso, upper and lower limbs, hands, feet; 14) are
-delineated, each is
-sampled with roughly equidistant points by k-means, at most 14 a region, fewer on small ones, and
-each point is placed on
-the surface. Frames as in ``structures.coordinates``.
+delineated, each is sampled with roughly equidistant points by k-means, at most 14 a region, fewer
+on small ones, and each point is placed on the surface. Frames as in ``structures.coordinates``.
 """
 
 from __future__ import annotations
@@ -26,8 +24,7 @@ from densepose.structures.body_parts import (
 from .truth import Truth
 
 MAX_POINTS_PER_REGION = 14
-# Points of a region = this times the square root of its visible pixels: 1 for specks, 14 from about
-# 350 px.
+# Points of a region: this times the square root of its visible pixels, 14 from about 350 px.
 POINTS_PER_SQRT_AREA = 0.75
 _KMEANS_ROUNDS = 8
 _KMEANS_PIXELS = 500

@@ -160,20 +160,13 @@ class Paint:
     def part(self, index: np.ndarray) -> Paint:
         """A copy of the layer at the points ``index`` (K,); ``merge`` puts it back."""
         layer = Paint(0)
-        layer.color, layer.gloss, layer.fold = (
-            self.color[index],
-            self.gloss[index],
-            self.fold[index],
-        )
+        layer.color, layer.gloss, layer.fold = (a[index] for a in vars(self).values())
         return layer
 
     def merge(self, index: np.ndarray, layer: Paint) -> None:
         """Replace the points ``index`` (K,) by those of ``layer``."""
-        self.color[index], self.gloss[index], self.fold[index] = (
-            layer.color,
-            layer.gloss,
-            layer.fold,
-        )
+        for mine, new in zip(vars(self).values(), vars(layer).values(), strict=True):
+            mine[index] = new
 
     def put(
         self,
@@ -197,11 +190,6 @@ class Paint:
     def shade(self, where: np.ndarray, factor: float) -> None:
         """Darken or lighten the points ``where`` (P,) bool."""
         self.color[where] *= np.float32(factor)
-
-
-def ridge(value: np.ndarray, centre: float, half_width: float) -> np.ndarray:
-    """1 at ``centre`` falling smoothly to 0 at ``half_width`` from it."""
-    return np.clip(1 - np.abs(value - centre) / half_width, 0, 1)
 
 
 def ellipse(

@@ -1,8 +1,7 @@
 """Smooth random fields: in space for materials, in the plane for pictures.
 
-A field in space is read from small periodic tables, shifted, turned and scaled per use, so a look-
-up costs the same
-however fine the detail is.
+A field in space is read from small periodic tables, shifted, turned and scaled per use, so a
+look-up costs the same however fine the detail is.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 TABLE_SIDE = 256
-# The blur leaves features of about four pixels of the tables: one unit of noise space is one
-# feature.
+# The blur leaves features of about four pixels of the tables; a unit of noise space is a feature.
 PIXELS_PER_UNIT = 4.0
 _TABLE_SEED = 20180201
 _NUM_TABLES = 2
@@ -45,8 +43,7 @@ def smooth_noise(points: np.ndarray) -> np.ndarray:
     """(P, 3) points in noise units -> (P,) float32, mean 0, standard deviation about 1.
 
     The sum of two fields in planes that lie askew: as smooth and as fast as a picture look-up, and
-    without
-    visible direction.
+    without visible direction.
     """
     count = len(points)
     if count == 0:

@@ -1,8 +1,7 @@
 """Things around people: boxes, cylinders, plates and simple furniture.
 
 Meshes: vertices (V, 3) float32 metres, faces (F, 3) int32, outside seen counter-clockwise. An
-object stands on y = 0
-with its middle at x = z = 0 until it is placed.
+object stands on y = 0 with its middle at x = z = 0 until it is placed.
 """
 
 from __future__ import annotations
@@ -14,14 +13,12 @@ import numpy as np
 from .materials import Pattern, random_color, random_pattern
 
 _BOX_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
-_BOX_FACES = np.array(
-    [
-        *([0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5]),
-        *([0, 4, 5], [0, 5, 1], [2, 3, 7], [2, 7, 6]),
-        *([0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]),
-    ],
-    np.int32,
-)
+# fmt: off
+_BOX_FACES = np.array([
+    [0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1],
+    [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3],
+], np.int32)
+# fmt: on
 
 
 def turn_about_y(angle_rad: float) -> np.ndarray:

@@ -33,8 +33,7 @@ from .truth import SceneGeometry, Truth
 
 CAMERAS = ("photo", "night")
 SPLITS = ("train", "val")
-# Somebody seen in fewer pixels of a picture of 320 x 320 is taken out rather than annotated as a
-# speck.
+# Who is seen in fewer pixels of a 320 x 320 picture is left out rather than annotated as a speck.
 _LEAST_SHARE = 120 / 320**2
 
 

@@ -1,7 +1,6 @@
 """Cast rays at the meshes of a scene: what is seen, where on it, and what is in shadow.
 
-Shapes: R rays. Ray directions have depth 1 (``Camera.rays``), so the distance along a ray is depth
-in metres.
+Shapes: R rays. Directions have depth 1 (``Camera.rays``): distance along a ray is depth in metres.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Turn a scene into a picture: material, light and shadow where rays hit.
 
 Colour comes from the ray through every pixel centre that the truth comes from too, and from three
-more rays in pixels
-where the outline of something passes.
+more rays in pixels where the outline of something passes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Compose a scene: people with bodies, poses and clothes, things around them, light and a camera.
 
-World frame: metres, y up, floor at y = 0. All randomness comes from the generator that is passed
-in.
+World frame: metres, y up, floor at y = 0. All randomness comes from the given generator.
 """
 
 from __future__ import annotations

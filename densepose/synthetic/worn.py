@@ -1,8 +1,7 @@
 """Worn things with a shape of their own: skirts, hair tied up, the brim of a cap, a backpack.
 
 Skirts, hair and brims count as the person: a pixel of theirs shows the nearest point of the body,
-as an annotator
-guesses the body under the cloth. A backpack does not.
+as an annotator guesses the body under the cloth. A backpack does not.
 """
 
 from __future__ import annotations
@@ -20,6 +19,11 @@ _LEVELS = 9
 _AROUND = 28
 # Vertices within this much of a level, in leg units, hold the skirt away from the axis.
 _REACH = 0.12
+# Relative to the chest joint, behind it: a bag and its pocket.
+_BACKPACK = [
+    box([0.30, 0.42, 0.15], [0.0, 0.14, -0.235]),
+    box([0.24, 0.20, 0.06], [0.0, 0.06, -0.335]),
+]
 
 
 @dataclass(frozen=True)
@@ -58,18 +62,11 @@ def things_worn(look: Appearance, body: PosedBody, anatomy: Anatomy) -> tuple[Wo
     if look.head.cut == "tied" and look.head.hat in ("none", "band"):
         things.append(_tied_hair(look, body, head))
     if look.head.hat == "cap":
-        vertices, faces = _brim(eye)
-        things.append(_rigid(body, head, vertices, faces, _plain(look.head.hat_color), 0.05))
+        plain = Pattern("plain", np.stack([look.head.hat_color] * 3), 0.1, np.eye(3), 0.05)
+        things.append(_rigid(body, head, _brim(eye), plain, 0.05))
     if look.backpack is not None:
         chest = anatomy.template.joint("chest")
-        vertices, faces = join(
-            [
-                box([0.30, 0.42, 0.15], [0.0, 0.14, -0.235]),
-                box([0.24, 0.20, 0.06], [0.0, 0.06, -0.335]),
-            ]
-        )
-        pack = _rigid(body, chest, vertices, faces, look.backpack, 0.1, is_person=False)
-        things.append(pack)
+        things.append(_rigid(body, chest, join(_BACKPACK), look.backpack, 0.1, is_person=False))
     return tuple(things)
 
 
@@ -82,21 +79,17 @@ def skirt_of(look: Appearance) -> tuple[Pattern, float, float] | None:
     return None
 
 
-def _plain(color: np.ndarray) -> Pattern:
-    return Pattern("plain", np.stack([color] * 3), 0.1, np.eye(3), 0.05)
-
-
 def _rigid(
     body: PosedBody,
     joint: int,
-    vertices: np.ndarray,
-    faces: np.ndarray,
+    mesh: tuple[np.ndarray, np.ndarray],
     pattern: Pattern,
     gloss: float,
     *,
     is_person: bool = True,
 ) -> WornThing:
     """A mesh given relative to a resting joint that follows the joint."""
+    vertices, faces = mesh
     rest = vertices + body.rest_joints[joint]
     posed = rest @ body.linear[joint].T + body.offset[joint]
     return WornThing(posed.astype(np.float32), faces, vertices, pattern, gloss, 0.0, is_person)
@@ -104,18 +97,16 @@ def _rigid(
 
 def _tied_hair(look: Appearance, body: PosedBody, head: int) -> WornThing:
     size = 0.028 + look.head.volume_m * 0.6
-    knot = ball(size, np.array([0.0, 0.07 + look.head.parting, -0.105]), 8)
-    parts = [knot]
+    parts = [ball(size, np.array([0.0, 0.07 + look.head.parting, -0.105]), 8)]
     if look.head.parting >= 0:
         # A tail that hangs down behind.
         vertices, faces = ball(1.0, np.zeros(3), 8)
         tail = vertices * np.array([0.022, 0.085, 0.02]) + np.array([0.0, 0.0, -0.125])
         parts.append((tail.astype(np.float32), faces))
-    vertices, faces = join(parts)
     axes = np.array([[1.0, 0, 0], [0, 0.25, 0], [0, 0, 1.0]])
     colors = np.stack([look.head.hair * 0.85, look.head.hair * 1.2, look.head.hair])
     pattern = Pattern("mottled", colors, 0.012, axes, 0.1)
-    return _rigid(body, head, vertices, faces, pattern, 0.3)
+    return _rigid(body, head, join(parts), pattern, 0.3)
 
 
 def _brim(eye: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -181,8 +172,7 @@ def _leg_axis(joint: dict[str, np.ndarray], level: np.ndarray) -> np.ndarray:
     """(L,) leg units -> (L, 3) points half-way between the legs; above them on the spine."""
     hips, knees = (0.5 * (joint[f"l_{n}"] + joint[f"r_{n}"]) for n in ("hip", "knee"))
     ankles = 0.5 * (joint["l_ankle"] + joint["r_ankle"])
-    above = hips + (joint["spine2"] - hips) * 1.0
-    knots = np.stack([above, hips, knees, ankles])
+    knots = np.stack([joint["spine2"], hips, knees, ankles])
     return np.stack(
         [np.interp(level, [-0.42, 0.0, 1.0, 2.0], knots[:, axis]) for axis in range(3)], axis=1
     )
