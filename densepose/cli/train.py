@@ -10,8 +10,8 @@ HELP = "train a model from a config file, or evaluate it with --eval-only"
 EXAMPLE = """\
 one GPU or the CPU      densepose train --config-file configs/densepose_rcnn_R_50_FPN_s1x.yaml
 8 GPUs                  densepose train --config-file F --num-gpus 8
-smaller batch           densepose train --config-file F SOLVER.IMS_PER_BATCH 4 OUTPUT_DIR output/b4
-go on after a stop      densepose train --config-file F --resume
+smaller batch           densepose train --config-file F SOLVER.IMS_PER_BATCH 4 --auto-scale-lr
+resume after a stop     densepose train --config-file F OUTPUT_DIR output/x --resume
 scores of a model       densepose train --config-file F --eval-only MODEL.WEIGHTS model_final.pth
 2 processes on CPU      densepose train --config-file F --num-cpu-processes 2
 2 machines              densepose train --config-file F --num-gpus 8 --num-machines 2 \\
