@@ -22,6 +22,7 @@ from .pairs import ImagePairs, PackedDetections
 from .ragged import starts
 
 _GRID = int(ANNOTATION_GRID)
+_NOT_FILLED = "the runs of a mask do not fill it"
 # Fractions of an annotated box, and of the pixels a detection labels, from which on it is ignored.
 IGNORED_BOX_FRACTION = 0.7
 IGNORED_MASK_FRACTION = 0.9
@@ -93,18 +94,28 @@ def people_masks(people: PackedPeople) -> Masks:
     boxes, sizes = people.boxes_xywh_px, people.image_sizes[people.image]
     zoomed = np.maximum(np.rint(boxes[:, 3:1:-1]), 1).astype(np.int64)
     window = windows_in_image(boxes, zoomed, sizes)
-    planes = []
+    planes = [np.zeros(0, np.uint8)] * len(people)
+    texts: list[bytes] = []
+    owner: list[int] = []
     for g, record in enumerate(people.records):
         try:
             if "dp_masks" in record:
-                grid = _union_of_regions(record["dp_masks"])
-                planes.append(_zoomed(grid, tuple(zoomed[g].tolist()), window[g]))
+                of_person = _region_texts(record["dp_masks"])
+                texts += of_person
+                owner += [g] * len(of_person)
             else:
-                plane, window[g] = _drawn(record, sizes[g].tolist())
-                planes.append(plane)
+                planes[g], window[g] = _drawn(record, sizes[g].tolist())
         except (TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
-            name = f"{people.source}: annotation {people.annotation_ids[g]}"
-            raise ValueError(f"{name}: its masks cannot be read: {error}") from error
+            raise ValueError(_unreadable(people, g, error)) from error
+    drawn, place = np.unique(np.array(owner, np.int64), return_inverse=True)
+    grids, filled = draw_masks(texts, np.ones(len(texts), np.int64), place, len(drawn))
+    if not filled.all():
+        raise ValueError(_unreadable(people, owner[int(filled.argmin())], _NOT_FILLED))
+    for grid, g in zip(grids, drawn.tolist(), strict=True):
+        shown = tuple(window[g].tolist())
+        planes[g] = np.zeros(shown[2] * shown[3], np.uint8)
+        _zoom_window(grid.ravel(), _GRID, tuple(zoomed[g].tolist()), shown, planes[g])
+    window[[len(plane) == 0 for plane in planes]] = 0
     window["row"] = window["column"] = 0
     return Masks(
         np.concatenate([np.zeros(0, np.uint8), *planes]),
@@ -168,7 +179,7 @@ def segmentation_runs(record: Record, image_size: Sequence[int]) -> dict[str, An
     if isinstance(given, Mapping):
         text = _compressed(given, size, "segmentation is")
         if not runs_fill([text], tuple(size)).all():
-            raise ValueError("the runs of a mask do not fill it")
+            raise ValueError(_NOT_FILLED)
         return {"size": size, "counts": text}
     return _polygon_runs(given, size)
 
@@ -201,24 +212,17 @@ def encode_labels(label: np.ndarray, window: np.void, image_size: Sequence[int])
     return coco_mask.encode(image)
 
 
-def _union_of_regions(given: Any) -> np.ndarray:
-    """The union of ``dp_masks`` on the annotation grid, flat, column by column."""
+def _unreadable(people: PackedPeople, index: int, error: object) -> str:
+    name = f"{people.source}: annotation {people.annotation_ids[index]}"
+    return f"{name}: its masks cannot be read: {error}"
+
+
+def _region_texts(given: Any) -> list[bytes]:
+    """The run lengths of ``dp_masks``; empty entries are regions that are not seen."""
     # A single mask in place of the list (DensePose-Chimps) is the union itself. A list holds one
     # mask for each region; anything beyond is not read.
     masks = [given] if isinstance(given, Mapping) else given[:NUM_REGIONS]
-    texts = [_compressed(mask, [_GRID, _GRID], "dp_masks are") for mask in masks if mask]
-    ones = np.ones(len(texts), np.int64)
-    planes, filled = draw_masks(texts, ones, ones - 1, 1)
-    if not filled.all():
-        raise ValueError("the runs of a mask do not fill it")
-    return planes[0].ravel()
-
-
-def _zoomed(grid: np.ndarray, size: tuple[int, int], window: np.void) -> np.ndarray:
-    """The part of the zoomed grid that a window shows, flat, row by row."""
-    pixels = np.zeros(window["rows"] * window["columns"], np.uint8)
-    _zoom_window(grid, _GRID, size, window, pixels)
-    return pixels
+    return [_compressed(mask, [_GRID, _GRID], "dp_masks are") for mask in masks if mask]
 
 
 def _drawn(record: Record, image_size: list[int]) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -239,7 +243,7 @@ def _compressed(mask: Mapping[str, Any], size: list[int], name: str) -> bytes:
     if isinstance(counts, (str, bytes)):
         return counts.encode("ascii") if isinstance(counts, str) else counts
     if min(counts, default=0) < 0 or sum(counts) != size[0] * size[1]:
-        raise ValueError("the runs of a mask do not fill it")
+        raise ValueError(_NOT_FILLED)
     return coco_mask.frPyObjects(dict(mask), *size)["counts"]
 
 
@@ -272,21 +276,22 @@ def _zoom_window(grid, side, size, window, pixels):
         grid: (side * side,) uint8, column by column.
         side: rows and columns of the grid.
         size: rows and columns of the whole zoomed mask.
-        window: WINDOW.
+        window: the values of a WINDOW.
         pixels: see above.
     """
+    _, _, rows, columns, first_row, first_column = window
     above, below, top, bottom = _neighbours(side, size[0])
     before, after, left, right = _neighbours(side, size[1])
     both = np.empty(side, np.uint8)
-    for c in range(window.columns):
-        x = window.column + c
+    for c in range(columns):
+        x = first_column + c
         of_left = grid[before[x] * side : (before[x] + 1) * side]
         of_right = grid[after[x] * side : (after[x] + 1) * side]
         for k in range(side):
             both[k] = of_left[k] + of_right[k]
         beyond = left[x] + right[x] == 0
-        for r in range(window.rows):
-            y = window.row + r
+        for r in range(rows):
+            y = first_row + r
             a, b = above[y], below[y]
             neighbours = both[a] + both[b]
             inside = neighbours == 4
@@ -297,7 +302,7 @@ def _zoom_window(grid, side, size, window, pixels):
                 value += of_left[b] * bottom[y] * left[x]
                 value += of_right[b] * bottom[y] * right[x]
                 inside = value > 0.5
-            pixels[r * window.columns + c] = inside and not beyond and top[y] + bottom[y] != 0
+            pixels[r * columns + c] = inside and not beyond and top[y] + bottom[y] != 0
 
 
 @njit(nogil=True, cache=True)
