@@ -85,7 +85,7 @@ def test_a_truncated_image_is_found_before_the_run_or_named_in_it(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"<!DOCTYPE html><html>not found</html>", "this is a web page, not a file of weights"),
+        (b"<!DOCTYPE html><html>not found</html>", "this is a web page or an error message"),
         (b"", "the file is empty"),
         (b"some notes", "not a readable file of weights"),
     ],
@@ -102,7 +102,7 @@ def test_a_checkpoint_of_another_model(answer: Answer, tmp_path: Path):
     head = "MODEL__ROI_DENSEPOSE_HEAD__NUM_COARSE_SEGM_CHANNELS"
     text = answer("--eval-only", **{"MODEL__WEIGHTS": weights, head: 15})
     assert "the weights have 2 coarse channels, the config 15" in text
-    assert "NUM_COARSE_SEGM_CHANNELS 2, or take other weights" in text
+    assert "set MODEL.ROI_DENSEPOSE_HEAD.NUM_COARSE_SEGM_CHANNELS 2" in text
     report = (tmp_path / "out" / "inference" / "load_report.txt").read_text()
     assert "2 of another shape" in report
 
