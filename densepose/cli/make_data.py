@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--output",
         required=True,
         metavar="DIR",
-        help="folder of the set; an interrupted run goes on",
+        help="folder of the set; an interrupted run is resumed",
     )
     add("--seed", type=int, default=0, help="same seed and settings, same bytes (default 0)")
     add("--num-train", type=int, default=2000, metavar="N", help="training images (default 2000)")
@@ -57,7 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="S",
-        help="share of the images with a photo of --backgrounds, the others get generated ones"
+        help="fraction of the images with a photo of --backgrounds, the others get generated ones"
         " (default 1)",
     )
     add(
