@@ -187,6 +187,8 @@ class SafeCheckpointer(DetectionCheckpointer):
         if resuming and names:
             report.check_complete("The config is not that of the run: leave out --resume")
         for name in names:
+            if resuming:
+                check_optimizer(path, checkpoint[name], self.checkpointables[name].state_dict())
             if name in checkpoint:
                 self.checkpointables[name].load_state_dict(checkpoint.pop(name))
         return checkpoint
@@ -274,6 +276,30 @@ def load_for_inference(
     if not cfg.MODEL.ALLOW_RANDOM_HEAD:
         checkpointer.report.check_complete()
     return checkpointer.report
+
+
+def check_optimizer(path: str, saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse the state of another optimiser, or of one for other parameters; torch takes the first.
+
+    Args:
+        path: of the checkpoint.
+        saved: state of a detectron2 trainer in the checkpoint.
+        own: state of the trainer that is to continue.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    found = []
+    for state in (saved, own):
+        groups = state.get("_trainer", {}).get("optimizer", {}).get("param_groups", [])
+        kind = "AdamW" if any("betas" in group for group in groups) else "SGD"
+        found.append((kind, sum(len(group["params"]) for group in groups)))
+    if found[0] != found[1]:
+        raise ValueError(
+            f"{path}: holds the state of {found[0][0]} for {found[0][1]} parameters, the config"
+            f" asks for {found[1][0]} and {found[1][1]} parameters; resume with the"
+            " SOLVER.OPTIMIZER and the MODEL of the run, or leave out --resume"
+        )
 
 
 def write_text(path: Path, text: str) -> None:

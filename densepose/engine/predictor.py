@@ -1,4 +1,4 @@
-"""A model that takes an image as an array and gives the people in it as arrays."""
+"""A model that takes an image as an array and returns its instances as arrays."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ from .model import build_run_model
 
 
 class Predictor:
-    """Callable: image -> the people in it, best score first.
-
-    Images go through the same steps as in an evaluation, so the result is the same too.
-    """
+    """Callable: image -> its instances, best score first; the same as in an evaluation."""
 
     def __init__(
         self,
@@ -36,15 +33,15 @@ class Predictor:
         min_score: float = 0.0,
         largest: int | None = None,
     ) -> None:
-        """Keep the model, in evaluation mode.
+        """Set the model to evaluation.
 
         Args:
             model: a detector with a DensePose branch.
-            image_format: order of channels the model wants, INPUT.FORMAT.
-            min_size_px: shorter side images are resized to; 0 leaves them.
+            image_format: order of channels the model expects, INPUT.FORMAT.
+            min_size_px: shorter side that images are resized to; 0 leaves them.
             max_size_px: longest side after resizing.
-            min_score: people below are left out.
-            largest: keep so many people of an image at most, those with the largest boxes.
+            min_score: instances with a lower score are dropped.
+            largest: keep at most this many instances of an image, those with the largest boxes.
         """
         self.model = model.eval()
         self.image_format = image_format
@@ -53,18 +50,17 @@ class Predictor:
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray, image_id: int = 0) -> ImagePrediction:
-        """(H, W, 3) uint8 RGB -> people, in px of this image."""
+        """(H, W, 3) uint8 RGB -> instances, in px of this image."""
         height, width = image.shape[:2]
         ordered = detection_utils.convert_PIL_to_numpy(Image.fromarray(image), self.image_format)
         resized = self.resize.get_transform(ordered).apply_image(ordered)
         planes = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
         found = self.model([{"image": planes, "height": height, "width": width}])[0]["instances"]
-        # Before the maps are brought to the size of the boxes: that is most of the work after the
-        # network.
+        # Selected before the maps are resized to the boxes, most of the work after the network.
         return instances_to_prediction(found[self._chosen(found)], image_id)
 
     def _chosen(self, found: Instances) -> torch.Tensor:
-        """Indices of the people that are wanted."""
+        """Indices of the instances to return."""
         index = (found.scores >= self.min_score).nonzero().flatten()
         if self.largest is not None and len(index) > self.largest:
             area = found.pred_boxes.tensor[index]
@@ -86,21 +82,20 @@ def load_predictor(
 
     Raises:
         FileNotFoundError: the weights are missing.
-        ValueError: the weights do not fill the model, it predicts no surface, or it has to be told
-            where people are.
+        ValueError: the weights do not fill the model, it predicts no surface, or it needs boxes.
     """
     if not cfg.MODEL.DENSEPOSE_ON:
-        raise ValueError("MODEL.DENSEPOSE_ON is off: the model finds people but no surface")
+        raise ValueError("MODEL.DENSEPOSE_ON is off: the model predicts boxes but no surface")
     if is_dp_fcn(cfg) and cfg.MODEL.DP_FCN.PEOPLE != "foreground":
         raise ValueError(
-            "a DensePoseFCN is told where people are, which nobody does for new photos; take a"
-            " config with a detector, or MODEL.DP_FCN.PEOPLE foreground"
+            "a DensePoseFCN needs the boxes of people, which new photos do not have; take a config"
+            " with a detector, or MODEL.DP_FCN.PEOPLE foreground"
         )
     if not cfg.MODEL.WEIGHTS:
         raise ValueError("no weights: give --weights FILE, or MODEL.WEIGHTS")
     cfg = cfg.clone()
     cfg.defrost()
-    # One threshold; people below it cost no time in the DensePose branch.
+    # One threshold; instances below it cost no time in the DensePose branch.
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min_score
     if not cfg.MODEL.ALLOW_RANDOM_HEAD:
         cfg.MODEL.TIMM.PRETRAINED = ""  # all of the model comes from MODEL.WEIGHTS

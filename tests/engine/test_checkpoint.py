@@ -286,3 +286,17 @@ def test_older_checkpoints_kept_the_optimizer_in_another_place(tmp_path: Path):
     resumed = TheirTrainer(their_cfg(tmp_path, 8), start=4)
     SafeCheckpointer(resumed.model, tmp_path / "old", trainer=resumed).resume_or_load("")
     assert resumed.iter == 3 and resumed.scheduler.last_epoch == 4
+
+
+def test_the_state_of_another_optimizer_is_not_loaded(tmp_path: Path):
+    TheirTrainer(their_cfg(tmp_path, 4)).train()
+    resumed = TheirTrainer(their_cfg(tmp_path, 8), start=4)
+    parameters = list(resumed.model.parameters())
+    for optimizer, found in (
+        (torch.optim.AdamW(parameters), "SGD for 2 parameters, the config asks for AdamW and 2"),
+        (torch.optim.SGD(parameters[:1], lr=1), "SGD for 2 parameters, .* SGD and 1 parameters"),
+    ):
+        resumed._trainer.optimizer = optimizer
+        checkpointer = SafeCheckpointer(resumed.model, tmp_path, trainer=resumed)
+        with pytest.raises(ValueError, match=f"model_final.pth: holds the state of {found}"):
+            checkpointer.resume_or_load("", resume=True)

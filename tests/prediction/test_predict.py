@@ -156,7 +156,7 @@ def test_a_video_becomes_a_video(weights, tmp_path, capsys):
         (("--weights", "some.pth"), "weights need their config"),
         (("--config-file", QUICK, "--weights", "none.pth"), "none.pth: no such file of weights"),
         (("--config-file", QUICK, *SMALL), "no weights: give --weights"),
-        (("--config-file", "cpu/teacher.yaml", "--weights", "w.pth"), "told where people"),
+        (("--config-file", "cpu/teacher.yaml", "--weights", "w.pth"), "needs the boxes of people"),
         (("nobody.jpg",), "nobody.jpg: no such photo"),
     ],
 )
