@@ -49,9 +49,7 @@ def imported_distributions(folder: str) -> set[str]:
                 names.add(node.module.split(".")[0])
         # A file that is run as a script finds the files beside it.
         found |= {name for name in names if not path.with_name(f"{name}.py").exists()}
-    # Of the benchmark, imported as top-level names beside detectron2's code.
-    beside = {"both_sides", "upstream_side"}
-    found -= {*sys.stdlib_module_names, "densepose", "tests", "tools", "detectron2", *beside}
+    found -= {*sys.stdlib_module_names, "densepose", "tests", "tools", "detectron2"}
     return {DISTRIBUTION.get(name, name).replace("_", "-").lower() for name in found}
 
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from densepose.cli.__main__ import main
-from densepose.evaluation.generated import IMAGE_SIZE, generated_set, generated_surface
 from densepose.evaluation.predictions import PredictionWriter, write_challenge_results
 from densepose.surface import evaluation_surface
+from tools.upstream.generated import IMAGE_SIZE, generated_set, generated_surface
 
 MADE = generated_set("noisy", num_images=6)
 
@@ -49,7 +49,7 @@ class Absent:
 
 sys.meta_path.insert(0, Absent())
 from densepose.cli.__main__ import main
-from densepose.evaluation.generated import generated_surface
+from tools.upstream.generated import generated_surface
 from densepose.surface import evaluation_surface
 
 surface = generated_surface(vertices_per_part=20)

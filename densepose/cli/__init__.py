@@ -23,5 +23,4 @@ VERBS = {
     "build-surface": "build_surface",
     "convert": "convert",
     "ablate": "ablate",
-    "benchmark": "benchmark",
 }

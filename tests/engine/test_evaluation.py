@@ -17,7 +17,7 @@ from densepose.config import get_densepose_cfg
 from densepose.engine import evaluation
 from densepose.engine.evaluation import augmentation_problems, brief_text, build_evaluator
 from densepose.evaluation.evaluator import DensePoseEvaluator
-from densepose.evaluation.generated import generated_set
+from tools.upstream.generated import generated_set
 
 SCORES = {
     "densepose_gpsm": {"AP": 12.345, "AP50": 20.0},

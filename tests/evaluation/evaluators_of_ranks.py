@@ -12,7 +12,7 @@ from torch import distributed, multiprocessing
 from detectron2.utils import comm
 
 from densepose.evaluation.evaluator import DensePoseEvaluator
-from densepose.evaluation.generated import generated_set, generated_surface
+from tools.upstream.generated import generated_set, generated_surface
 
 
 def run(rank: int, folder: str, shards: list[list[int]]) -> None:

@@ -14,11 +14,11 @@ from pycocotools.cocoeval import COCOeval
 
 from densepose.evaluation.coco_ap import KEYPOINT_METRICS, METRICS, CocoScores
 from densepose.evaluation.evaluate import evaluate_densepose
-from densepose.evaluation.generated import GeneratedSet, generated_set, generated_surface
 from densepose.evaluation.ground_truth import GroundTruth
 from densepose.evaluation.pairs import pack_detections
 from densepose.evaluation.predictions import PredictionWriter, read_prediction
 from densepose.structures.prediction import ImagePrediction
+from tools.upstream.generated import GeneratedSet, generated_set, generated_surface
 
 
 def scores_of(made, truth: GroundTruth | None = None) -> dict[str, dict[str, float]]:

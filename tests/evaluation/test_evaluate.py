@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from densepose.evaluation.evaluate import evaluate_densepose
-from densepose.evaluation.generated import GeneratedSet, generated_set, generated_surface
 from densepose.evaluation.predictions import PredictionWriter, write_challenge_results
 from densepose.evaluation.result import POINT_TITLES
 from densepose.structures.prediction import ImagePrediction
 from tests.evaluation import naive
+from tools.upstream.generated import GeneratedSet, generated_set, generated_surface
 
 SURFACE = generated_surface(vertices_per_part=40)
 EASY, NOISY = (generated_set(kind, num_images=12) for kind in ("easy", "noisy"))

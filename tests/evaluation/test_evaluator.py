@@ -15,7 +15,7 @@ from detectron2.evaluation import print_csv_format
 
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.evaluation.evaluator import PREDICTIONS_DIR, RESULT_FILE, DensePoseEvaluator
-from densepose.evaluation.generated import generated_set, generated_surface
+from tools.upstream.generated import generated_set, generated_surface
 
 SURFACE = generated_surface(vertices_per_part=20)
 MADE = generated_set("noisy", num_images=7)

@@ -17,8 +17,8 @@ from PIL import Image
 
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.evaluation.foreign_files import load_dump, read_upstream_dump
-from densepose.evaluation.generated import generated_set, generated_surface
 from densepose.evaluation.ground_truth import GroundTruth
+from tools.upstream.generated import generated_set, generated_surface
 
 MADE = generated_set("noisy", num_images=5)
 MODULE = "densepose.structures.chart_result"

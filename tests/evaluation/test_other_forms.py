@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from densepose.evaluation.evaluate import evaluate_densepose
-from densepose.evaluation.generated import generated_surface
 from densepose.structures.prediction import ImagePrediction
+from tools.upstream.generated import generated_surface
 
 from ..other_datasets import write_form
 from ..tiny_dataset import doll_at

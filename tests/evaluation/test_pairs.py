@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from densepose.evaluation.generated import generated_surface
 from densepose.evaluation.pairs import (
     ImagePairs,
     VertexOfCode,
@@ -15,6 +14,7 @@ from densepose.evaluation.pairs import (
     without_uv,
 )
 from tests.evaluation import packed
+from tools.upstream.generated import generated_surface
 
 
 def map_of_box(box, rng: np.random.Generator | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,6 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from densepose.evaluation.generated import generated_set
 from densepose.evaluation.ground_truth import GroundTruth
 from densepose.evaluation.pairs import pack_detections
 from densepose.evaluation.predictions import (
@@ -21,6 +20,7 @@ from densepose.evaluation.predictions import (
     write_challenge_results,
 )
 from densepose.structures.prediction import ImagePrediction
+from tools.upstream.generated import generated_set
 
 
 def nobody(image_id: int = 3) -> ImagePrediction:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from densepose.evaluation.generated import generated_set, generated_surface
 from tools.upstream import evaluator, golden, our_side
+from tools.upstream.generated import generated_set, generated_surface
 
 WANT = golden.read(Path(__file__).with_name("evaluator.json"))
 

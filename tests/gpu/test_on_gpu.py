@@ -14,12 +14,11 @@ import torch
 
 from detectron2.modeling import build_model
 
-from densepose.benchmark.both_sides import inputs, steps
 from densepose.config import find_config, load_config
-from densepose.equality.same_batch import make_plausible
 from densepose.modeling.inference import instances_to_prediction
 from tests.end_to_end.test_every_config import SMALL
 from tests.end_to_end.test_train_net import ROOT, options, train_net
+from tools.upstream import inputs
 
 pytestmark = [
     pytest.mark.gpu,
@@ -85,16 +84,12 @@ def test_predicts_what_the_cpu_predicts(name: str, monkeypatch: pytest.MonkeyPat
     for device in ("cpu", "cuda"):
         words = ["MODEL.DEVICE", device, "MODEL.WEIGHTS", "", "MODEL.CPU_OPS", "off"]
         cfg = load_config(find_config(name), words)
-        torch.manual_seed(0)
         model = build_model(cfg).eval()
-        if device == "cpu":
-            make_plausible(model)
-            weights = model.state_dict()
-        model.load_state_dict(weights)
+        inputs.fill_with_seeded(model, seed=1)
         with torch.no_grad():
             images = model.preprocess_image([{"image": picture.image}])
             features = model.backbone(images.tensor)
-            person = steps.people_of(picture, model.device)
+            person = inputs.detections_of(picture).to(model.device)
             (found,) = model.roi_heads.forward_with_given_boxes(features, [person])
         charts = found.pred_densepose
         maps[device] = [charts.part_logits.cpu(), charts.u.cpu(), charts.v.cpu()]

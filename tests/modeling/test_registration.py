@@ -52,7 +52,7 @@ def test_another_class_of_the_same_name_is_refused(monkeypatch: pytest.MonkeyPat
     ],
 )
 def test_parameter_names_and_shapes_are_those_of_released_checkpoints(name: str):
-    """The lists are those of detectron2's DensePose; all configs: tests/equality."""
+    """The lists are those of detectron2's DensePose; all configs: tests/golden."""
     listed = (Path(__file__).parent / "parameter_names" / f"{name}.txt").read_text().split("\n")
     wanted = {line for line in listed if line.startswith("roi_heads.")}
     register_all()

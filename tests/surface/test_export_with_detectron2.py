@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from densepose.evaluation.evaluate import evaluate_densepose
-from densepose.evaluation.generated import generated_set
 from densepose.evaluation.predictions import PredictionWriter
 from densepose.surface.evaluation_surface import EvaluationSurface
 from densepose.surface.geodesics import GeodesicDistances, packed_size
@@ -20,6 +19,7 @@ from densepose.surface.official.charts import load_uv_symmetry
 from densepose.surface.official.cse import load_cse_mesh
 from densepose.surface.official.export import export_surface
 from densepose.surface.symmetry import derive_symmetry
+from tools.upstream.generated import generated_set
 
 from .shapes import patchwork_atlas
 

@@ -15,7 +15,7 @@ from unittest.mock import MagicMock
 import numpy as np
 import torch
 from pycocotools.coco import COCO
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from detectron2.config import CfgNode, get_cfg
@@ -31,6 +31,7 @@ from densepose.converters import ToChartResultConverter  # noqa: E402
 from densepose.data import build as data_build  # noqa: E402
 from densepose.data.datasets.coco import CocoDatasetInfo, register_dataset  # noqa: E402
 from densepose.evaluation import densepose_coco_evaluation as evaluation  # noqa: E402
+from densepose.modeling.densepose_checkpoint import DensePoseCheckpointer  # noqa: E402
 from densepose.structures.chart_result import quantize_densepose_chart_result  # noqa: E402
 
 from . import bootstrap, inputs, process, steps  # noqa: E402
@@ -105,7 +106,7 @@ def model_results(case: dict[str, Any], file: str) -> None:
     picture = inputs.make_picture(whole.seed, **steps.PICTURE)
     results = maps_of(steps.predict(model, picture))
     results |= steps.train(model, whole.seed, annotations_of)
-    save_file({name: tensor.detach().contiguous() for name, tensor in results.items()}, file)
+    _save(results, file)
 
 
 def maps_of(found: Instances) -> dict[str, Tensor]:
@@ -118,13 +119,69 @@ def maps_of(found: Instances) -> dict[str, Tensor]:
     }
     if found.has("pred_masks"):
         results["map/masks"] = found.pred_masks
-    for person in range(len(found)):
-        one = ToChartResultConverter.convert(output[[person]], found.pred_boxes[person])
-        results[f"iuv/{person}"] = quantize_densepose_chart_result(one).labels_uv_uint8
+    for person, decoded in enumerate(quantized(found)):
+        results[f"iuv/{person}"] = decoded.labels_uv_uint8
     return results
 
 
-def evaluation_tables(folder: str, official: str, tables: dict[str, Any]) -> dict[str, Any]:
+def quantized(found: Instances) -> list[Any]:
+    """Labels, U and V of the people, as this side's evaluator gets them."""
+    output, boxes = found.pred_densepose, found.pred_boxes
+    results = [ToChartResultConverter.convert(output[[k]], boxes[k]) for k in range(len(boxes))]
+    return [quantize_densepose_chart_result(result) for result in results]
+
+
+def load(case: dict[str, Any], file: str) -> None:
+    """Load a checkpoint with the project's own class.
+
+    Raises:
+        ValueError: names or values are not those of the file.
+    """
+    model = build_model(config_of(Case(**case)))
+    DensePoseCheckpointer(model).load(file)
+    loaded, written = model.state_dict(), torch.load(file, weights_only=True)["model"]
+    if set(written) != set(loaded):
+        raise ValueError(f"on one side only: {sorted(set(written) ^ set(loaded))[:3]}")
+    different = [name for name, t in loaded.items() if not torch.equal(t, written[name])]
+    if different:
+        raise ValueError(f"not as in the file: {different[:3]}")
+
+
+def views(case: dict[str, Any], folder: str) -> None:
+    """Write boxes, maps and decoded people of test-time augmentation, as ``our_side.views``."""
+    whole = Case(**case)
+    cfg, model = config_of(whole), seeded_model(whole).eval()
+    table = load_file(Path(folder) / "table")["uv"]
+    tables = {"U_transforms": table[1:, ..., 0], "V_transforms": table[1:, ..., 1]}
+    symmetry = structures.DensePoseTransformData(tables, torch.device("cpu"))
+    mapper = densepose.DensePoseDatasetMapperTTA(cfg)
+    augmented = densepose.DensePoseGeneralizedRCNNWithTTA(cfg, model, symmetry, mapper)
+    image = inputs.make_picture(whole.seed, **steps.PICTURE).image.to(torch.uint8)
+    height, width = image.shape[1:]
+    with torch.no_grad():
+        (found,) = augmented([{"image": image, "height": height, "width": width}])
+    found = found["instances"]
+    _save({"boxes": found.pred_boxes.tensor, **maps_of(found)}, str(Path(folder) / "views"))
+
+
+def config_values(case: dict[str, Any]) -> dict[str, str]:
+    """Dotted name -> value of every key of a config, as text."""
+
+    def leaves(tree: CfgNode, prefix: str = "") -> dict[str, str]:
+        found = {}
+        for key, value in tree.items():
+            inner = isinstance(value, CfgNode)
+            found |= leaves(value, f"{prefix}{key}.") if inner else {prefix + key: repr(value)}
+        return found
+
+    return leaves(config_of(Case(**case)))
+
+
+def _save(tensors: dict[str, Tensor], file: str) -> None:
+    save_file({name: t.detach().contiguous().clone() for name, t in tensors.items()}, file)
+
+
+def score_set(folder: str, official: str, tables: dict[str, Any]) -> dict[str, Any]:
     """Numbers in percent, in the order of ``evaluator.metric_names``; None for -100.
 
     Args:
@@ -132,15 +189,17 @@ def evaluation_tables(folder: str, official: str, tables: dict[str, Any]) -> dic
         official: folder of the surface's files.
         tables: name -> fields of ``evaluator.Table``.
     """
-    truth, found = _read_set(folder, official)
+    truth, found = read_set(folder, official)
     results = {}
     for name, (mode, data_mode, minimum, _) in tables.items():
-        scored = _scored(truth, found, mode, data_mode, minimum)
-        results[name] = [None if v < 0 else float(v * 100) for v in scored.stats]
+        stats = scored(truth, found, mode, data_mode, minimum).stats
+        results[name] = [None if v < 0 else float(v * 100) for v in stats]
     return results
 
 
-def _read_set(folder: str, official: str) -> tuple[COCO, COCO]:
+def read_set(folder: str, official: str) -> tuple[COCO, COCO]:
+    """Annotations and predictions of ``evaluator.write_set`` in the evaluator's form."""
+
     def local_path(url: str, **_: object) -> str:
         return str(Path(official) / url.rsplit("/", 1)[-1])
 
@@ -161,22 +220,32 @@ def _read_set(folder: str, official: str) -> tuple[COCO, COCO]:
     return truth, truth.loadRes(results)
 
 
-def _scored(truth: COCO, found: COCO, mode: str, data_mode: str, minimum: float) -> Any:
+def scored(
+    truth: COCO,
+    found: COCO,
+    mode: str,
+    data_mode: str = "IUV_DT",
+    minimum: float = 0.5,
+    clock: steps.StageClock | None = None,
+) -> Any:
     """Its evaluator after one pass."""
-    evaluator = evaluation.DensePoseCocoEval(
-        truth,
-        found,
-        "densepose",
-        dpEvalMode=getattr(evaluation.DensePoseEvalMode, mode),
-        dpDataMode=getattr(evaluation.DensePoseDataMode, data_mode),
-    )
+    clock = clock or steps.StageClock()
+    with clock.stage("load the surface"):
+        evaluator = evaluation.DensePoseCocoEval(
+            truth,
+            found,
+            "densepose",
+            dpEvalMode=getattr(evaluation.DensePoseEvalMode, mode),
+            dpDataMode=getattr(evaluation.DensePoseDataMode, data_mode),
+        )
     if minimum < 0.5:
         # As its own loop sets a smaller threshold.
-        steps_of_5 = int(np.round((0.95 - minimum) / 0.05)) + 1
-        evaluator.params.iouThrs = np.linspace(minimum, 0.95, steps_of_5, endpoint=True)
-    evaluator.evaluate()
-    evaluator.accumulate()
-    evaluator.summarize()
+        count = int(np.round((0.95 - minimum) / 0.05)) + 1
+        evaluator.params.iouThrs = np.linspace(minimum, 0.95, count, endpoint=True)
+    with clock.stage("score GPS, GPSm and IoU"):
+        evaluator.evaluate()
+        evaluator.accumulate()
+        evaluator.summarize()
     return evaluator
 
 
@@ -216,5 +285,6 @@ def bootstrap_samples(folder: str, seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    served = (model_text, state_shapes, model_results, evaluation_tables, bootstrap_samples)
+    served = (model_text, config_values, state_shapes, model_results, load, views)
+    served += (score_set, bootstrap_samples)
     process.serve({function.__name__: function for function in served})

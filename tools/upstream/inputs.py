@@ -6,7 +6,7 @@ Imports nothing of either package that is called ``densepose``. Lengths are imag
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -29,6 +29,11 @@ class Case:
     opts: tuple[str, ...] = ()  # KEY VALUE pairs
     seed: int = 0  # of weights and inputs
     device: str = "cpu"
+    # Of work whose time is measured:
+    half: bool = False  # train under autocast
+    images: int = 1  # of a batch or a data set
+    picture: dict[str, Any] = field(default_factory=dict)  # arguments of what makes the input
+    folder: str = ""  # of files
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +20,26 @@ from densepose.data.bootstrap.point_sampling import sample_points
 from densepose.data.bootstrap.pseudo_labels import pseudo_truth
 from densepose.data.registration import register_from_config
 from densepose.data.training_records import training_records
+from densepose.engine.checkpoint import SafeCheckpointer
 from densepose.evaluation.evaluate import evaluate_densepose
+from densepose.evaluation.predictions import PredictionWriter
 from densepose.modeling.body_pixels import body_pixels
 from densepose.modeling.inference import instances_to_prediction
-from densepose.structures.annotations import DensePoseAnnotations
+from densepose.modeling.test_time_augmentation import DensePoseGeneralizedRCNNWithTTA
+from densepose.ops.accelerate import accelerate
+from densepose.structures.body_parts import flipped_coarse, flipped_parts
 from densepose.structures.chart_output import MAP_FIELDS, ChartOutput
 from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import EvaluationSurface
 from densepose.surface.official.export import write_official_files
 from densepose.surface.official.surface import load_official_surface
+from densepose.surface.symmetry import ChartSymmetry
 
-from . import bootstrap, inputs, steps
-from .evaluator import TABLES, metric_names
-from .inputs import Case, Picture
+from . import bootstrap, inputs, process, steps
+from .evaluator import TABLES, metric_names, write_set
+from .generated import generated_set, generated_surface
+from .inputs import Case
+from .our_speed import annotations_of
 
 
 def config_of(case: Case) -> CfgNode:
@@ -50,20 +57,6 @@ def seeded_model(case: Case) -> nn.Module:
     return model
 
 
-def annotations_of(picture: Picture) -> DensePoseAnnotations:
-    """The picture's people in the form that this side trains on."""
-    people = len(picture.boxes)
-    return DensePoseAnnotations(
-        boxes_xyxy_px=picture.boxes,
-        coarse=picture.coarse.to(torch.uint8),
-        has_masks=torch.ones(people, dtype=torch.bool),
-        points_grid=picture.points.flatten(0, 1),
-        part=picture.part.flatten(),
-        uv=picture.uv.flatten(0, 1),
-        owner=torch.arange(people).repeat_interleave(picture.points.shape[1]),
-    )
-
-
 def model_results(model: nn.Module, seed: int) -> dict[str, Tensor]:
     """Maps, decoded people, losses and gradients; the model is trained and in float64 afterwards.
 
@@ -72,6 +65,42 @@ def model_results(model: nn.Module, seed: int) -> dict[str, Tensor]:
     """
     maps = maps_of(steps.predict(model, inputs.make_picture(seed, **steps.PICTURE)))
     return maps | steps.train(model, seed, annotations_of)
+
+
+def accelerated_maps(model: nn.Module, seed: int) -> dict[str, Tensor]:
+    """Maps and decoded people after ``accelerate``."""
+    accelerate(model)
+    return maps_of(steps.predict(model, inputs.make_picture(seed, **steps.PICTURE)))
+
+
+def views(case: Case, table: Tensor) -> dict[str, Tensor]:
+    """Boxes, maps and decoded people of TEST.AUG with a left-right map in form of a table."""
+    symmetry = ChartSymmetry(flipped_parts(), flipped_coarse(), np.ones((25, 2)), table.numpy())
+    model = seeded_model(case)
+    augmented = DensePoseGeneralizedRCNNWithTTA(config_of(case), model, symmetry).eval()
+    picture = inputs.make_picture(case.seed, **steps.PICTURE)
+    with torch.no_grad():
+        (found,) = augmented([{"image": picture.image.to(torch.uint8)}])
+    found = found["instances"]
+    return {"boxes": found.pred_boxes.tensor, **maps_of(found)}
+
+
+def write_checkpoint(model: nn.Module, path: Path) -> None:
+    """Write the weights as training does."""
+    SafeCheckpointer(model, path.parent).save(path.stem)
+
+
+def config_values(case: Case) -> dict[str, Any]:
+    """Dotted name -> value of every key of a config, as text."""
+    return {name: repr(value) for name, value in _leaves(config_of(case))}
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def maps_of(found: Instances) -> dict[str, Tensor]:
@@ -87,6 +116,19 @@ def maps_of(found: Instances) -> dict[str, Tensor]:
     return results
 
 
+def make_set(
+    folder: str, official: str, *, kind: str, images: int, seed: int, vertices_per_part: int
+) -> None:
+    """Write a generated set, in the form of both sides, and the official files of a surface."""
+    if not Path(official).is_dir():
+        write_official_surface(Path(official), generated_surface(seed, vertices_per_part))
+    made = generated_set(kind, seed, images)
+    write_set(Path(folder), made.ground_truth, made.predictions)
+    writer = PredictionWriter(Path(folder) / "predictions")
+    for prediction in made.predictions:
+        writer.write(prediction)
+
+
 def write_official_surface(folder: Path, surface: EvaluationSurface) -> None:
     """Write a surface as the official files, and convert them: that happens once in their life."""
     charts, distances = surface.charts, surface.distances
@@ -98,6 +140,14 @@ def write_official_surface(folder: Path, surface: EvaluationSurface) -> None:
         distances_m=distances.triangle,
     )
     load_official_surface(folder, num_vertices=distances.num_vertices)
+    (folder / "num_vertices.txt").write_text(str(distances.num_vertices))
+
+
+def score_set(folder: str, official: str) -> dict[str, dict[str, float | None]]:
+    """``evaluation_tables`` of a set that ``make_set`` has written."""
+    num_vertices = int((Path(official) / "num_vertices.txt").read_text())
+    surface = load_official_surface(official, num_vertices=num_vertices)
+    return evaluation_tables(Path(folder) / "truth.json", Path(folder) / "predictions", surface)
 
 
 def evaluation_tables(
@@ -172,3 +222,7 @@ def bootstrap_samples(folder: Path, seed: int) -> dict[str, Any]:
     ]
     register_from_config(cfg)
     return bootstrap.collect(draw, masks, training_records(cfg))
+
+
+if __name__ == "__main__":
+    process.serve({function.__name__: function for function in (make_set, score_set)})

@@ -50,20 +50,13 @@ class Side:
             package_parent: folder in which the process finds its ``densepose``.
         """
         self.name = name
-        # This folder is a top-level package there: a second checkout may have a ``tools``, too.
-        folders = [str(package_parent), str(HERE.parent), os.environ.get("PYTHONPATH")]
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, folders)),
-            "PYTHONWARNINGS": "ignore",
-        }
         self._errors = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             [sys.executable, "-m", f"{HERE.name}.{module}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=environment,
+            env=environment_of(package_parent),
             cwd=package_parent,  # -m puts the working folder in front of the path
             text=True,
         )
@@ -106,16 +99,24 @@ class Side:
         self._errors.close()
 
 
-def ours(name: str = "here", checkout: Path = ROOT) -> Side:
+def environment_of(package_parent: Path) -> dict[str, str]:
+    """Environment of a process that finds its ``densepose`` in a folder."""
+    # This folder is a top-level package there: a second checkout may have a ``tools``, too.
+    folders = [str(package_parent), str(HERE.parent), os.environ.get("PYTHONPATH")]
+    path = os.pathsep.join(filter(None, folders))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"}
+
+
+def ours(name: str = "this package", checkout: Path = ROOT, module: str = "our_side") -> Side:
     """This package, or the one of another checkout of this repository."""
     if not (checkout / "densepose" / "__init__.py").is_file():
         raise ValueError(f"{checkout}: no densepose package in it; give a checkout of this project")
-    return Side(name, "our_side", checkout.resolve())
+    return Side(name, module, checkout.resolve())
 
 
-def detectron2(checkout: Path) -> Side:
+def detectron2(checkout: Path, module: str = "detectron2_side") -> Side:
     """The DensePose of a checkout of detectron2."""
-    return Side("detectron2", "detectron2_side", project_of(checkout))
+    return Side("detectron2", module, project_of(checkout))
 
 
 def project_of(checkout: Path) -> Path:

@@ -11,19 +11,28 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from densepose.evaluation.generated import generated_set, generated_surface
-
 from . import bootstrap, evaluator, golden, our_side, process
 
 EVALUATED_IMAGES, VERTICES_PER_PART = 30, 60
 
 
-def released_configs(checkout: Path) -> list[str]:
-    """Chart configs of a checkout, relative to ``configs/``; neither bases nor quick schedules."""
+def chart_configs(checkout: Path, only: Sequence[str] = ()) -> list[str]:
+    """Names relative to ``configs/`` and without ``.yaml``; neither bases nor embeddings (CSE).
+
+    Args:
+        checkout: of detectron2.
+        only: words of which one has to be in the name; all when empty.
+
+    Raises:
+        ValueError: no name has one of the words.
+    """
     folder = process.project_of(checkout) / "configs"
     names = (p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.yaml"))
-    other = ("cse/", "quick_schedules/", "Base-")
-    return sorted(name for name in names if not any(word in name for word in other))
+    names = sorted(name for name in names if "cse/" not in name and "Base-" not in name)
+    chosen = [name for name in names if not only or any(word in name for word in only)]
+    if not chosen:
+        raise ValueError(f"no config has {' or '.join(only)} in its name; there are {names}")
+    return chosen
 
 
 def record(
@@ -46,7 +55,8 @@ def record(
         "bootstrap": record_bootstrap,
     }
     with process.detectron2(checkout) as side:
-        for name, others in group_by_model(side, released_configs(checkout)).items():
+        names = [n for n in chart_configs(checkout) if not n.startswith("quick_schedules/")]
+        for name, others in group_by_model(side, names).items():
             jobs[f"models/{name.replace('/', '__')}"] = lambda side, name=name, others=others: (
                 record_model(side, name, others)
             )
@@ -87,22 +97,14 @@ def record_model(side: process.Side, name: str, others: list[str]) -> dict[str, 
 
 def record_evaluator(side: process.Side) -> dict[str, Any]:
     """All tables on all kinds of generated sets."""
-    found: dict[str, Any] = {"images": EVALUATED_IMAGES, "vertices_per_part": VERTICES_PER_PART}
+    sizes = {"images": EVALUATED_IMAGES, "vertices_per_part": VERTICES_PER_PART}
+    found: dict[str, Any] = dict(sizes)
     tables = {name: list(table) for name, table in evaluator.TABLES.items()}
-    with tempfile.TemporaryDirectory(prefix="densepose_upstream_") as name:
-        folder = Path(name)
-        our_side.write_official_surface(
-            folder / "official", generated_surface(0, VERTICES_PER_PART)
-        )
+    with tempfile.TemporaryDirectory(prefix="densepose_upstream_") as folder:
         for kind in evaluator.KINDS:
-            made = generated_set(kind, 0, EVALUATED_IMAGES)
-            evaluator.write_set(folder / kind, made.ground_truth, made.predictions)
-            found[kind] = side.call(
-                "evaluation_tables",
-                folder=str(folder / kind),
-                official=str(folder / "official"),
-                tables=tables,
-            )
+            place = {"folder": f"{folder}/{kind}", "official": f"{folder}/official"}
+            our_side.make_set(**place, kind=kind, seed=0, **sizes)
+            found[kind] = side.call("score_set", **place, tables=tables)
     return found
 
 

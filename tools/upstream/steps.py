@@ -1,10 +1,11 @@
-"""What both sides do with a detectron2 model, the same way.
+"""What both sides do with a detectron2 model, the same way, and what of it is timed.
 
 Imports nothing of either package that is called ``densepose``.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -72,6 +73,8 @@ def train(
             for k, what in enumerate(TRAINING_PICTURES)
         ]
         targets = [inputs.target_of(picture, annotations_of(picture)) for picture in pictures]
+        # Nobody uses the RPN's proposals, and choosing them does not work in float64.
+        model.proposal_generator.predict_proposals = lambda *_: []
         losses = losses_of(model, pictures, targets)
         sum(losses.values()).backward()
     found = {f"loss/{name}": value.detach() for name, value in losses.items()}
@@ -87,12 +90,105 @@ def losses_of(
     """Losses of all heads on the pictures' own proposals."""
     model.train()
     torch.manual_seed(0)  # of the sampling of anchors and proposals
+    # Targets start where a loader leaves them, in the memory of the CPU.
+    targets = [target.to(model.device) for target in targets]
     images = model.preprocess_image([{"image": picture.image} for picture in pictures])
     features = model.backbone(images.tensor)
-    # Nobody uses the proposals, and choosing them does not work in float64.
-    model.proposal_generator.predict_proposals = lambda *_: []
     with EventStorage():
-        _, losses = model.proposal_generator(images, features, list(targets))
-        proposals = [inputs.proposals_of(picture) for picture in pictures]
-        _, of_boxes = model.roi_heads(images, features, proposals, list(targets))
+        _, losses = model.proposal_generator(images, features, targets)
+        proposals = [inputs.proposals_of(picture).to(model.device) for picture in pictures]
+        _, of_boxes = model.roi_heads(images, features, proposals, targets)
     return {**losses, **of_boxes}
+
+
+class StageClock:
+    """Adds up the seconds of named stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block, to the end of what it left to the GPU."""
+        _wait_for_gpu()
+        start = time.perf_counter()
+        yield
+        _wait_for_gpu()
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def _wait_for_gpu() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def timed(name: str, work: Callable[[], Any]) -> dict[str, float]:
+    """Seconds of work of a single stage."""
+    clock = StageClock()
+    with clock.stage(name):
+        work()
+    return clock.seconds
+
+
+@torch.no_grad()
+def infer(
+    model: nn.Module, picture: Picture, convert: Callable[[Instances], Any]
+) -> dict[str, float]:
+    """Detect people, then predict DensePose for the picture's own boxes and convert the result.
+
+    The result ends in the memory of the CPU, wherever the model is.
+
+    Random weights detect nothing useful: what they detect is thrown away, so that every
+    contestant works on the same number of people of the same size.
+    """
+    clock = StageClock()
+    with clock.stage("backbone and FPN"):
+        images = model.preprocess_image([{"image": picture.image}])
+        features = model.backbone(images.tensor)
+    with clock.stage("RPN"):
+        proposals, _ = model.proposal_generator(images, features, None)
+    with clock.stage("box head"):
+        model.roi_heads._forward_box(features, proposals)
+    with clock.stage("DensePose branch"):
+        people = inputs.detections_of(picture).to(model.device)
+        (found,) = model.roi_heads.forward_with_given_boxes(features, [people])
+    with clock.stage("chart output to result"):
+        convert(found)
+    return clock.seconds
+
+
+def train_step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    pictures: Sequence[Picture],
+    targets: Sequence[Instances],
+    *,
+    half: bool,
+) -> dict[str, float]:
+    """Losses of all heads, gradients and an update; proposals are the pictures' own.
+
+    With ``half`` as trainers do: float16 with scaled losses on a GPU, bfloat16 on a CPU.
+    """
+    clock = StageClock()
+    on_gpu = model.device.type == "cuda"
+    kind = torch.float16 if on_gpu else torch.bfloat16
+    scaler = torch.amp.GradScaler(init_scale=256.0, enabled=half and on_gpu)
+    with clock.stage("forward"):
+        with torch.autocast(model.device.type, kind, enabled=half):
+            losses = losses_of(model, pictures, targets)
+    with clock.stage("backward"):
+        total = sum(losses.values())
+        scaler.scale(total).backward()
+    with clock.stage("update"):
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+    if not bool(torch.isfinite(total)):
+        raise FloatingPointError(f"the losses are {losses}: not a training step to measure")
+    return clock.seconds
+
+
+def build_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """SGD with momentum whose rate is so small that the random model stays as it is."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.SGD(parameters, lr=1e-9, momentum=0.9)
