@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from densepose.files import atomic
 from densepose.structures.body_parts import NUM_PARTS, PART_NAMES
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.mesh import face_normals
@@ -16,7 +16,7 @@ from densepose.surface.own.quality import area_distortion, distortion_percentile
 from .colors import PART_COLORS
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 COLUMNS, ROWS = 6, 4
 
@@ -77,17 +77,8 @@ def draw_atlas(
         axis.set_title(title, fontsize=9, color="red" if fold else "black")
         axis.add_patch(_swatch(color))
     charts.colorbar(drawn, ax=axes, shrink=0.5, label="log2 of the area factor", extend="max")
-    _save(figure, Path(path), dpi)
-
-
-def _save(figure: Figure, path: Path, dpi: int) -> None:
-    """The file is there whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with atomic(path) as temporary:
         figure.savefig(temporary, dpi=dpi, format="png")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _swatch(color: np.ndarray):

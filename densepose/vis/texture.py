@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from densepose.structures.body_parts import NUM_PARTS, UV_STEPS
+from densepose.structures.body_parts import NUM_PARTS
 
 from . import texture_kernels
 from .iuv_image import check_iuv
@@ -163,13 +163,6 @@ def sample_texture(tiles: np.ndarray, part: np.ndarray, uv: np.ndarray) -> np.nd
     colors = np.empty((len(part), 4), np.float32)
     texture_kernels.sample_tiles(np.ascontiguousarray(tiles), part, uv, colors)
     return colors
-
-
-def texture_iuv(part: int, tile_px: int) -> np.ndarray:
-    """IUV image of one tile: (N, N, 3) uint8, what each texel of a part is."""
-    steps = np.rint(np.linspace(0, UV_STEPS, tile_px)).astype(np.uint8)
-    u, v = np.meshgrid(steps, steps[::-1])
-    return np.stack([np.full_like(u, part), u, v], axis=-1)
 
 
 def _check_images(image: np.ndarray, iuv: np.ndarray) -> None:

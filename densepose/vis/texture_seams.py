@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from densepose.surface.charts import ChartAtlas, load_template_atlas
-from densepose.surface.seams import points_beyond_seams, seam_points
+from densepose.surface.seams import points_beyond_seams
 
 from .texture import sample_texture
 from .texture_layout import TILE_PX, check_tiles
@@ -60,22 +60,3 @@ class SeamFiller:
 def template_seam_filler(tile_px: int = TILE_PX) -> SeamFiller:
     """For the body shipped with the project; made once a size, then shared."""
     return SeamFiller(load_template_atlas(), tile_px)
-
-
-def seam_steps(tiles: np.ndarray, atlas: ChartAtlas, per_side: int = 4) -> np.ndarray:
-    """How much the colour jumps where charts meet.
-
-    Args:
-        tiles: (24, N, N, 4) uint8.
-        atlas: charts of the texture.
-        per_side: points on each side of a triangle.
-
-    Returns:
-        (P,) mean absolute difference of red, green and blue, 0 to 255, at the P points of the seams
-        that are known on both sides.
-    """
-    points = seam_points(atlas, per_side)
-    here = sample_texture(tiles, points.part, points.uv)
-    there = sample_texture(tiles, points.other_part, points.other_uv)
-    known = (here[:, 3] >= 127.5) & (there[:, 3] >= 127.5)
-    return np.abs(here - there)[known, :3].mean(axis=1)

@@ -11,7 +11,6 @@ from densepose.vis.texture import (
     sample_texture,
     spread_colors,
     take_texture,
-    texture_iuv,
 )
 from densepose.vis.texture_layout import join_tiles, read_texture, split_picture, write_texture
 
@@ -156,6 +155,13 @@ def test_part_p_has_its_tile_column_by_column():
     assert picture[::2, 0, 0].tolist() == [1, 2, 3, 4, 5, 6]  # down the first column of tiles
     assert picture[0, ::2, 0].tolist() == [1, 7, 13, 19]
     np.testing.assert_array_equal(split_picture(picture), tiles)
+
+
+def texture_iuv(part: int, tile_px: int) -> np.ndarray:
+    """IUV image of one tile: (N, N, 3) uint8, what each texel of a part is."""
+    steps = np.rint(np.linspace(0, 255, tile_px)).astype(np.uint8)
+    u, v = np.meshgrid(steps, steps[::-1])
+    return np.stack([np.full_like(u, part), u, v], axis=-1)
 
 
 def test_taking_from_the_picture_of_a_tile_gives_the_tile_back():

@@ -5,13 +5,33 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.surface.charts import chart_grid, load_template_atlas
+from densepose.surface.charts import ChartAtlas, chart_grid, load_template_atlas
+from densepose.surface.seams import seam_points
 from densepose.synthetic.picture import PictureSettings, draw_picture
-from densepose.vis.texture import put_texture, spread_colors, take_texture
-from densepose.vis.texture_seams import SeamFiller, seam_steps, template_seam_filler
+from densepose.vis.texture import put_texture, sample_texture, spread_colors, take_texture
+from densepose.vis.texture_seams import SeamFiller, template_seam_filler
 from tests.surface.shapes import two_part_atlas
 
 SIDE = 64
+
+
+def seam_steps(tiles: np.ndarray, atlas: ChartAtlas, per_side: int = 4) -> np.ndarray:
+    """How much the colour jumps wone charts meet.
+
+    Args:
+        tiles: (24, N, N, 4) uint8.
+        atlas: charts of the texture.
+        per_side: points on each side of a triangle.
+
+    Returns:
+        (P,) mean absolute difference of red, green and blue, 0 to 255, at the P points of the seams
+        that are known on both sides.
+    """
+    points = seam_points(atlas, per_side)
+    one = sample_texture(tiles, points.part, points.uv)
+    tone = sample_texture(tiles, points.other_part, points.other_uv)
+    known = (one[:, 3] >= 127.5) & (tone[:, 3] >= 127.5)
+    return np.abs(one - tone)[known, :3].mean(axis=1)
 
 
 @pytest.fixture(scope="module")

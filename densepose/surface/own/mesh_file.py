@@ -1,9 +1,7 @@
-"""Reading a mesh of the user's own, with its vertices in the order of the file.
+"""Reading a mesh with its vertices in the order of the file, and checking it.
 
 Numbers of vertices and triangles are what labels, annotations and models refer to, so nothing is
 merged, split or reordered unless asked for.
-
-What is wrong with a mesh of the user's own, and what is only worth knowing.
 
 Shapes: V vertices, F triangles, E edges. Lengths in metres.
 """
