@@ -79,6 +79,20 @@ def build_evaluator(cfg: CfgNode, name: str, folder: str | Path) -> DatasetEvalu
     )
 
 
+def annotation_problems(cfg: CfgNode) -> Iterator[str]:
+    """Why annotations of DATASETS.TEST cannot be scored, one sentence a data set.
+
+    They are read in full, as the first evaluation does, which may be hours later.
+    """
+    for name in cfg.DATASETS.TEST if cfg.MODEL.DENSEPOSE_ON else ():
+        path = MetadataCatalog.get(name).get("json_file") if name in DatasetCatalog else None
+        if path is not None and Path(path).is_file():
+            try:
+                build_evaluator(cfg, name, cfg.OUTPUT_DIR).check()
+            except ValueError as error:
+                yield str(error)
+
+
 def evaluate(
     cfg: CfgNode,
     model: nn.Module,

@@ -22,7 +22,7 @@ from densepose.model_zoo.files import check_weights_file, resolve_weights
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
 from .bootstrap import source_problems
-from .evaluation import augmentation_problems
+from .evaluation import annotation_problems, augmentation_problems
 
 FIRST_IMAGES = 3  # images opened per data set
 WHOLE_JSON = 64 * 2**20  # bytes; a larger annotation file is only looked at from both ends
@@ -73,6 +73,7 @@ def find_problems(cfg: CfgNode, mode: str, num_parameters: int | None = None) ->
         yield from _data_problems(name)
     yield from _surface_problems(cfg)
     yield from _flip_problems(cfg, training)
+    yield from annotation_problems(cfg)
     yield from augmentation_problems(cfg)
     if mode == "train":
         yield from source_problems(cfg)

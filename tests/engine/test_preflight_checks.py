@@ -102,6 +102,23 @@ def test_broken_annotations_and_images(cfg: CfgNode, surfaces: list[str], tmp_pa
     assert "expected a DensePose-COCO file with the lists" in problems(cfg)
 
 
+def test_annotations_that_the_evaluation_would_refuse(
+    cfg: CfgNode, surfaces: list[str], tmp_path: Path
+):
+    path = tmp_path / "tiny" / "annotations.json"
+    content = json.loads(path.read_text())
+    first, second = content["annotations"][:2]
+    area = first.pop("area")
+    path.write_text(json.dumps(content))
+    assert f"annotation {first['id']}: no 'area'" in problems(cfg)
+    first["area"] = area
+    second["dp_masks"] = [{"size": [256, 256], "counts": "b'PP1'"}]
+    path.write_text(json.dumps(content))
+    assert f"annotation {second['id']}: its masks cannot be read" in problems(cfg)
+    cfg.DATASETS.TEST = ()
+    preflight(cfg, "train")
+
+
 def test_missing_evaluation_and_symmetry_files(cfg: CfgNode, surfaces: list[str], tmp_path: Path):
     tiny = tmp_path / "tiny"
     register(cfg, tiny / "annotations.json", tiny / "images", surface="smpl_27554")
