@@ -1,6 +1,6 @@
 """All pixels that detections place on the body, with what the model says about its certainty.
 
-Shapes: N people, P pixels of all of them together.
+Shapes: N instances, P pixels of all of them together.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ CERTAINTY_FIELDS = {
 def body_pixels(
     output: ChartOutput, boxes_xyxy_px: Tensor, certainty: str | None = None
 ) -> BodyPixels:
-    """Decode the people of one image.
+    """Decode the instances of one image.
 
     Args:
-        output: of N people.
+        output: of N instances.
         boxes_xyxy_px: (N, 4) their boxes.
         certainty: a key of ``CERTAINTY_FIELDS`` whose channel is read at each pixel: of the
             pixel's part where every part has one.
@@ -48,7 +48,7 @@ def body_pixels(
         )
     sizes = box_sizes_px(boxes_xyxy_px)
     grid = int(ANNOTATION_GRID)
-    # Empty ones first, for images without people.
+    # Empty ones first, for images without instances.
     grids = [torch.zeros(0, grid, grid, dtype=torch.uint8)]
     rows, columns, parts = ([torch.zeros(0, dtype=torch.int64)] for _ in range(3))
     uvs, values = [torch.zeros(0, 2)], [torch.zeros(0)]

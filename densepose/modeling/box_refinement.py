@@ -1,8 +1,8 @@
-"""The box head looks again at the boxes it has found.
+"""The box head refines the boxes it has found.
 
 This is Cascade R-CNN (Cai, Vasconcelos, 2018) with one head for all stages. A proposal of the RPN
-overlaps with its person somehow; a box that the head has found overlaps well, and from there it can
-be found more exactly. The weights are those of a model that looks once.
+overlaps with its instance somehow. A box that the head has found overlaps well, and from there it
+can be found more exactly. The weights are those of a model without refinement.
 
 Shapes: R proposals of one image.
 """
@@ -30,23 +30,23 @@ FOREGROUND_IOU = 0.5
 def forward_box(
     heads: DensePoseROIHeads, features: Mapping[str, Tensor], proposals: list[Instances]
 ) -> dict[str, Tensor] | list[Instances]:
-    """The box branch with ``heads.box_refinements`` further looks.
+    """The box branch and ``heads.box_refinements`` further stages.
 
     Returns:
-        In training the losses of all looks (``loss_cls``, ``loss_cls_look2``, ...), else the
+        In training the losses of all stages (``loss_cls``, ``loss_cls_stage2``, ...), else the
         detections of the last one.
     """
     levels = [features[name] for name in heads.box_in_features]
     losses: dict[str, Tensor] = {}
-    for look in range(1, heads.box_refinements + 2):
+    for stage in range(1, heads.box_refinements + 2):
         pooled = heads.box_pooler(levels, [image.proposal_boxes for image in proposals])
         predictions = heads.box_predictor(heads.box_head(pooled))
         if heads.training:
-            suffix = f"_look{look}" if look > 1 else ""
+            suffix = f"_stage{stage}" if stage > 1 else ""
             with get_event_storage().name_scope(suffix.lstrip("_")):
                 found = heads.box_predictor.losses(predictions, proposals)
             losses.update({name + suffix: value for name, value in found.items()})
-        if look <= heads.box_refinements:
+        if stage <= heads.box_refinements:
             proposals = refined_proposals(heads.box_predictor, predictions, proposals)
     if heads.training:
         return losses
@@ -84,7 +84,7 @@ def refined_proposals(
 def _labelled(new: Instances, before: Instances, background: int) -> Instances:
     """Labels of the proposals ``before`` for those that became of them."""
     new.gt_classes = torch.full_like(before.gt_classes, background)
-    if not before.has("gt_boxes"):  # the image shows nobody
+    if not before.has("gt_boxes"):  # the image shows no instance
         return new
     new.gt_boxes = before.gt_boxes
     is_foreground = matched_pairwise_iou(new.gt_boxes, new.proposal_boxes) >= FOREGROUND_IOU

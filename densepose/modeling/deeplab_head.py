@@ -2,7 +2,7 @@
 
 Parameter names are those of detectron2's DensePose, so its checkpoints fit.
 
-Shapes: N people, C channels, R = side of the pooled features.
+Shapes: N instances, C channels, R = side of the pooled features.
 """
 
 from __future__ import annotations

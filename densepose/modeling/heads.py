@@ -1,6 +1,6 @@
 """The head between pooled features and the predictor.
 
-Shapes: N people, R = side of the pooled features.
+Shapes: N instances, R = side of the pooled features.
 """
 
 from __future__ import annotations

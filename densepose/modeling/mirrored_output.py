@@ -1,6 +1,6 @@
 """A chart output as if the image had not been mirrored.
 
-Shapes: N people, C = 25 channels of parts, D coarse channels, Z = side of the maps.
+Shapes: N instances, C = 25 channels of parts, D coarse channels, Z = side of the maps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The last layers: from head features to the maps of a ChartOutput.
 
-Shapes: N people, R = side of the head features, S = 2 R = side of the maps, D coarse channels, C =
-    1 + charts.
+Shapes: N instances, R = side of the head features, S = 2 R = side of the maps, D coarse channels,
+C = 1 + charts.
 """
 
 from __future__ import annotations

@@ -62,11 +62,11 @@ class DensePoseROIHeads(StandardROIHeads):
             densepose_losses: matched proposals and their ChartOutput to losses.
             decoder: merges the levels before pooling; ``None`` pools from the levels.
             fg_iou_threshold: proposals with a larger overlap with their person train the branch.
-            coarse_by_masks: people with an instance mask but without DensePose annotation train
+            coarse_by_masks: instances with a mask but without DensePose annotation train
                 the branch too.
             rois_per_person: proposals of one person that train the branch at most; 0: all.
             branch_rois_per_person: the same of mask and keypoint branches.
-            box_refinements: how often the box head looks again at the boxes it has found.
+            box_refinements: how often the box head refines the boxes it has found.
             standard_arguments: of StandardROIHeads.
         """
         super().__init__(**standard_arguments)

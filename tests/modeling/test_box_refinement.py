@@ -105,12 +105,12 @@ def test_a_second_look_is_the_head_on_its_own_boxes():
 
 
 @pytest.mark.parametrize("counts", [(2, 1), (1, 0), (0, 0)])
-def test_training_has_the_losses_of_all_looks_and_reaches_every_parameter(counts):
+def test_training_has_the_losses_of_all_stages_and_reaches_every_parameter(counts):
     model = quick_model("synthetic_cpu", KEY, 2)
     losses = train_step(model, *(target(count) for count in counts))
-    for look in ("", "_look2", "_look3"):
+    for stage in ("", "_stage2", "_stage3"):
         for name in ("loss_cls", "loss_box_reg"):
-            assert torch.isfinite(losses[name + look]), name + look
+            assert torch.isfinite(losses[name + stage]), name + stage
     assert parameters_without_gradient(model) == []
 
 
