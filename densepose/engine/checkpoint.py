@@ -2,8 +2,8 @@
 
 A checkpoint is one ``.pth`` file of tensors and plain values: ``model`` (the weights to use),
 ``iteration``, ``trainer`` (optimiser, schedule and hooks, as detectron2's DefaultTrainer saves
-them) and, where ``model`` is a moving average, ``train_model`` (the weights that training
-continues with). ``last_checkpoint`` names the newest file of a folder.
+them; among the hooks, where ``model`` is a moving average, the weights that training continues
+with). ``last_checkpoint`` names the newest file of a folder.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from densepose.model_zoo.files import check_weights_file, resolve_weights
 from densepose.modeling.input_layer import fit_input_layers
 
 from .load_report import LoadReport, check_prefixes, compare_weights, is_below
-from .weights import BOTTOM_UP, HEURISTICS, match_names, read_checkpoint
+from .weights import AVERAGE, BOTTOM_UP, HEURISTICS, match_names, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +140,8 @@ class SafeCheckpointer(DetectionCheckpointer):
 
         Returns:
             The entries of the checkpoint that no checkpointable took, such as ``iteration``; in
-            resuming also ``average``, the moving average where ``train_model`` was loaded.
+            resuming also ``average``, the moving average, where the trainer has no hook for it and
+            the weights of training were loaded.
 
         Raises:
             ValueError: no checkpoint can be read, it lacks the state of training, or the processes
@@ -180,15 +181,16 @@ class SafeCheckpointer(DetectionCheckpointer):
                 f"{path}: holds no {' and no '.join(missing)}, only weights; to start a new run"
                 f" from it leave out --resume and set MODEL.WEIGHTS {path}"
             )
-        if resuming and "train_model" in checkpoint:
+        own = {name: self.checkpointables[name].state_dict() for name in names} if resuming else {}
+        if (average := _average(checkpoint)) and "trainer" in own and not _average(own):
             checkpoint["average"] = checkpoint["model"]
-            checkpoint["model"] = checkpoint.pop("train_model")
+            checkpoint["model"] = average["train_model"]
         report = self._load_model(checkpoint, path, fine_tune=not resuming)
         if resuming and names:
             report.check_complete("The config is not that of the run: leave out --resume")
         for name in names:
             if resuming:
-                check_optimizer(path, checkpoint[name], self.checkpointables[name].state_dict())
+                check_optimizer(path, checkpoint[name], own[name])
             if name in checkpoint:
                 self.checkpointables[name].load_state_dict(checkpoint.pop(name))
         return checkpoint
@@ -276,6 +278,11 @@ def load_for_inference(
     if not cfg.MODEL.ALLOW_RANDOM_HEAD:
         checkpointer.report.check_complete()
     return checkpointer.report
+
+
+def _average(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """State of the moving average of weights, of which ``model`` holds the average itself."""
+    return checkpoint.get("trainer", {}).get("hooks", {}).get(AVERAGE)
 
 
 def check_optimizer(path: str, saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from densepose.surface.official.pickles import load_numpy_pickle
 
 BOTTOM_UP = "backbone.bottom_up"
 HEURISTICS = "matching_heuristics"  # entry of a file whose names are only ends of a model's names
+AVERAGE = "WeightAverage"  # hook whose state has the weights that training continues with
 _REFUSED_BY_TORCH = re.compile(r"GLOBAL (\S+)")
 
 
@@ -119,12 +120,21 @@ def _tensor(path: Path, name: str, value: Any) -> Tensor:
 
 
 def _as_detectron2(content: dict[str, Any]) -> dict[str, Any]:
-    """Older checkpoints of this package kept the optimiser beside the hooks, not below them."""
+    """Older checkpoints of this package in the form of DefaultTrainer's.
+
+    They kept the optimiser beside the hooks, and a moving average beside the trainer.
+    """
     state = content.get("trainer")
-    if isinstance(state, Mapping) and "optimizer" in state and "_trainer" not in state:
+    if not isinstance(state, Mapping):
+        return content
+    state = dict(state)
+    if "optimizer" in state and "_trainer" not in state:
         moved = {"iteration", "optimizer", "grad_scaler"} & state.keys()
-        content["trainer"] = {**state, "_trainer": {key: state[key] for key in moved}}
-    return content
+        state["_trainer"] = {key: state[key] for key in moved}
+    if "train_model" in content:
+        average = {"train_model": content["train_model"], "updates": content["average_updates"]}
+        state["hooks"] = {**state.get("hooks", {}), AVERAGE: average}
+    return {**content, "trainer": state}
 
 
 def match_names(

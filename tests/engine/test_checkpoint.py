@@ -145,14 +145,34 @@ def test_another_model_is_not_resumed(tmp_path: Path):
         checkpointer.resume_or_load("", resume=True)
 
 
-def test_training_continues_with_its_own_weights_beside_their_average(tmp_path: Path):
+class StateWithAverage(State):
+    """A trainer that has the hook of a moving average."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"value": self.value, "hooks": {"WeightAverage": {"updates": 0}}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.value, self.average = state["value"], state["hooks"]["WeightAverage"]
+
+
+@pytest.mark.parametrize("form", ["of today", "older"])
+def test_training_continues_with_its_own_weights_beside_their_average(tmp_path: Path, form: str):
     own, average = ({"weight": torch.full((1, 1), value)} for value in (1.0, 2.0))
-    content = {"model": average, "train_model": own, "trainer": {"value": 3}, "iteration": 3}
+    content = {"model": average, "trainer": {"value": 3}, "iteration": 3}
+    if form == "older":
+        content |= {"train_model": own, "average_updates": 7}
+    else:
+        content["trainer"]["hooks"] = {"WeightAverage": {"train_model": own, "updates": 7}}
     save_checkpoint(tmp_path / "model_0000003.pth", content)
     model = nn.Linear(1, 1, bias=False)
     checkpointer = SafeCheckpointer(model, tmp_path, trainer=State())
     extra = checkpointer.resume_or_load("", resume=True)
     assert model.weight.item() == 1.0 and extra["average"]["weight"].item() == 2.0
+    # A trainer with an average saves and loads the average, and its hook has the other weights.
+    trainer = StateWithAverage()
+    SafeCheckpointer(model, tmp_path, trainer=trainer).resume_or_load("", resume=True)
+    assert model.weight.item() == 2.0
+    assert trainer.average["train_model"] == own and trainer.average["updates"] == 7
     checkpointer.load(str(tmp_path / "model_0000003.pth"), checkpointables=[])
     assert model.weight.item() == 2.0  # to be used, the average is taken
 
