@@ -126,14 +126,14 @@ def load_cse_mesh(folder: str | os.PathLike[str], name: str) -> CseMesh:
             f"{paths['geometry']}: missing, as are the other files of mesh {name!r};"
             " `densepose prepare-evaluation --list` says where they are to be had"
         )
-    here = {kind: path for kind, path in paths.items() if path.is_file()}
+    present = {kind: path for kind, path in paths.items() if path.is_file()}
     return CseMesh(
         name=name,
         num_vertices=count,
-        mesh=read_geometry(here["geometry"], count) if "geometry" in here else None,
+        mesh=read_geometry(present["geometry"], count) if "geometry" in present else None,
         distances=open_distances(folder, name),
-        mirror_vertex=read_mirror(here["symmetry"], count) if "symmetry" in here else None,
-        texcoords=read_texcoords(here["texcoords"], count) if "texcoords" in here else None,
+        mirror_vertex=read_mirror(present["symmetry"], count) if "symmetry" in present else None,
+        texcoords=read_texcoords(present["texcoords"], count) if "texcoords" in present else None,
     )
 
 

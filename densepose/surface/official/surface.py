@@ -72,10 +72,10 @@ class OfficialCharts:
         """
         part, uv = np.asarray(part, np.int64), np.asarray(uv, np.float64).reshape(-1, 2)
         wanted = np.unique(part[part != 0])
-        there = np.unique(self.part)
-        absent = wanted[~np.isin(wanted, there)]
+        known = np.unique(self.part)
+        absent = wanted[~np.isin(wanted, known)]
         if len(absent):
-            raise ValueError(f"no chart of part {absent[0]}; there are {there.tolist()}")
+            raise ValueError(f"no chart of part {absent[0]}; there are {known.tolist()}")
         return np.where(part == 0, -1, self.mesh_vertex[self._vertices(part, uv)])
 
 

@@ -1,7 +1,7 @@
-"""How well the charts of an atlas keep what they map: folds, areas, and the way there and back.
+"""How well the charts of an atlas keep what they map: folds and areas.
 
-Areas on the surface are those of the atlas's own mesh, in square metres; a part's points are taken
-uniformly over its area. Results have one row per part 1 to 24, in that order.
+Areas on the surface are those of the mesh of the atlas, in square metres. Results have one row per
+part 1 to 24, in that order.
 """
 
 from __future__ import annotations
