@@ -238,6 +238,11 @@ def _add_solver_keys(cfg: CfgNode) -> None:
     # In (0, 1]: the rate of the last stage of backbone.bottom_up is multiplied by it, of the one
     # before by its square, and so on down to the stem.
     solver.LAYER_LR_DECAY = 1.0
+    # float16 | bfloat16, where AMP.ENABLED is on; "": float16 on GPUs and bfloat16 on the CPU
+    solver.AMP.PRECISION = ""
+    solver.CHANNELS_LAST = False  # memory format of the weights
+    # Backend of torch.compile for the backbone in training, "inductor" for example; "": off
+    solver.COMPILE = ""
     # Moving average of the weights, evaluated and saved.
     solver.EMA = CfgNode({"ENABLED": False, "DECAY": 0.999})
     # Minutes of training (evaluation and saving not counted) after which the run ends with
@@ -247,6 +252,9 @@ def _add_solver_keys(cfg: CfgNode) -> None:
     solver.SKIP_NONFINITE_STEPS = 0
     solver.CHECKPOINTS_TO_KEEP = 0  # of the periodic ones, the newest; 0: all
     cfg.LOG_PERIOD = 20  # iterations
+    # Of matrix products: highest | high | medium; "": torch's default. Newer versions of detectron2
+    # have the key.
+    cfg.FLOAT32_PRECISION = cfg.get("FLOAT32_PRECISION", "")
     # Slower algorithms that give the same result each time; wants a SEED of 0 or more.
     cfg.DETERMINISTIC = False
 

@@ -1,4 +1,4 @@
-"""What happens between training steps: weight average, checkpoints, evaluation, curves."""
+"""What happens between training steps, beside detectron2's own hooks."""
 
 from __future__ import annotations
 
@@ -7,93 +7,159 @@ import logging
 import math
 import signal
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from timm.utils import ModelEmaV3
 from torch import nn
 
-from detectron2.engine import HookBase
+from detectron2.engine import HookBase, hooks
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
-from .best import BestCheckpoint
-from .checkpoint import LAST, save_checkpoint, write_text
-from .ema import WeightAverage
+from densepose.files import atomic, to_json
+
+from .checkpoint import SafeCheckpointer, save_checkpoint
 
 logger = logging.getLogger(__name__)
 
+# Where the wanted metric is missing, not a number, or the same for two checkpoints (an AP of 0
+# early in training), these decide, in this order. Higher is better for all of them.
+FALLBACKS = ("densepose_gpsm/AP", "densepose_points/mean_gps", "bbox/AP")
 
-class AverageHook(HookBase):
-    """Updates the moving average of the weights after every step."""
 
-    def __init__(self, average: WeightAverage, model: nn.Module) -> None:
-        self.average = average
+class AfterBackward(HookBase):
+    """Calls ``after_backward`` of the hooks of the outer trainer, which detectron2 leaves out."""
+
+    def __init__(self, outer: Any) -> None:
+        """Args: ``outer`` is a weak reference to the trainer that has the hooks."""
+        self.outer = outer
+
+    def after_backward(self) -> None:
+        """Pass the call on."""
+        self.outer.after_backward()
+
+
+class TrainingClock(HookBase):
+    """Counts the seconds spent in training steps and ends the run when they reach a limit.
+
+    Loading of data is included, evaluation and saving are not. With a limit the run ends with the
+    step that follows. The time is saved and continued by ``--resume``. It is that of the slowest
+    process, so that all end with the same step.
+    """
+
+    def __init__(self, limit_seconds: float = 0.0) -> None:
+        """Args: ``limit_seconds`` 0 is no limit."""
+        self.limit_seconds = limit_seconds
+        self.seconds = 0.0  # the same in all processes
+        self._own_seconds = 0.0
+        self._step_start = 0.0
+
+    def fraction_used(self) -> float:
+        """Fraction of the limit that is used, in [0, inf); 0 without a limit."""
+        return self.seconds / self.limit_seconds if self.limit_seconds else 0.0
+
+    def seconds_left(self) -> float:
+        """Seconds until the limit, infinite without one."""
+        return max(0.0, self.limit_seconds - self.seconds) if self.limit_seconds else math.inf
+
+    def before_step(self) -> None:
+        """Start counting."""
+        self._step_start = time.perf_counter()
+        self.trainer.steps.own["seconds"] = self._own_seconds
+
+    def after_step(self) -> None:
+        """Count the step; end the run when the limit was reached."""
+        self._own_seconds += time.perf_counter() - self._step_start
+        self.seconds = self.trainer.steps.agreed["seconds"]
+        done = self.trainer.iter + 1
+        if self.fraction_used() >= 1 and done < self.trainer.max_iter:
+            minutes = self.seconds / 60
+            logger.info("SOLVER.MAX_MINUTES reached after %.1f minutes: the run ends", minutes)
+            self.trainer.max_iter = done
+
+    def state_dict(self) -> dict[str, float]:
+        """Saved in checkpoints."""
+        return {"seconds": self._own_seconds}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Continue counting."""
+        self.seconds = self._own_seconds = float(state["seconds"])
+
+
+class WeightAverage(HookBase):
+    """Exponential moving average of the weights and buffers, updated after every step.
+
+    ``average.module`` is the model that is evaluated and saved; the weights that training goes on
+    with are part of the hook's state. The decay is timm's: 0 at the first step, then ramped up, so
+    that the random start is forgotten in a short run too.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = model
+        self.average = ModelEmaV3(model, decay=decay, use_warmup=True)
+        self.updates = 0
 
     def after_step(self) -> None:
         """Follow the weights."""
-        self.average.update(self.model)
+        self.updates += 1
+        self.average.update(self.model, step=self.updates)
+
+    def restart(self) -> None:
+        """Train on from the weights of the average, after they were loaded from a file."""
+        self.model.load_state_dict(self.average.module.state_dict())
+        self.updates = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Saved in checkpoints."""
+        return {"train_model": self.model.state_dict(), "updates": self.updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue an average whose own weights were loaded already."""
+        self.model.load_state_dict(state["train_model"])
+        self.updates = int(state["updates"])
 
 
-class CheckpointHook(HookBase):
-    """Saves a full checkpoint every ``period`` iterations and at the end (``model_final.pth``)."""
+class Checkpoints(hooks.PeriodicCheckpointer):
+    """detectron2's PeriodicCheckpointer that knows earlier files and an end before MAX_ITER."""
 
-    def __init__(
-        self, folder: Path, content: Callable[[], dict[str, Any]], *, period: int, keep: int
-    ) -> None:
-        """Args: ``content`` builds what is saved; ``keep`` periodic ones stay, 0 keeps all."""
-        self.folder = folder
-        self.content = content
-        self.period = period
-        self.keep = keep
+    def before_train(self) -> None:
+        """Find the periodic checkpoints of the part of the run that is continued."""
+        folder = Path(self.checkpointer.save_dir)
+        start, numbered = self.trainer.start_iter, "model_" + "[0-9]" * 7 + ".pth"
+        found = [p for p in folder.glob(numbered) if int(p.stem[len("model_") :]) < start]
+        # The newest only: older ones were kept on purpose.
+        self.recent_checkpoints = [str(p) for p in sorted(found)[-(self.max_to_keep or 0) :]]
 
     def after_step(self) -> None:
         """Save when it is time."""
-        done = self.trainer.iter + 1
-        last = done >= self.trainer.max_iter
-        if last or (self.period and done % self.period == 0):
-            self.save(last=last)
-
-    def save(self, *, last: bool = False) -> None:
-        """Save now, under the number of the iteration or as the final one."""
-        content = self.content()
-        if not comm.is_main_process():
-            return
-        path = self.folder / ("model_final.pth" if last else f"model_{self.trainer.iter:07d}.pth")
-        save_checkpoint(path, content)
-        write_text(path.with_name(LAST), path.name)
-        logger.info("Saved %s", path)
-        self._remove_old()
-
-    def _remove_old(self) -> None:
-        ours = [
-            path
-            for path in sorted(self.folder.glob("model_[0-9]*.pth"), reverse=True)
-            if int(path.stem.removeprefix("model_")) <= self.trainer.iter
-        ]
-        for path in ours[self.keep :] if self.keep else []:
-            path.unlink()
+        self.max_iter = self.trainer.max_iter
+        super().after_step()
 
 
-class InterruptHook(HookBase):
+class StopOnSignal(HookBase):
     """Ends a run in good order on Ctrl-C or SIGTERM: after the step, with a checkpoint.
 
-    A second signal ends it at once. Several processes would stop at different steps, so there
-    signals keep their usual meaning.
+    A signal to any process stops all of them with the same step. A second Ctrl-C ends the run at
+    once.
     """
 
-    def __init__(self, checkpoints: CheckpointHook) -> None:
-        self.checkpoints = checkpoints
-        self._signal: int | None = None
+    def __init__(self, checkpointer: SafeCheckpointer) -> None:
+        self.checkpointer = checkpointer
+        self._signal = 0
         self._usual: dict[int, Any] = {}
 
     def before_train(self) -> None:
         """Listen, where this is possible."""
-        if comm.get_world_size() > 1 or threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._usual[number] = signal.signal(number, self._remember)
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._usual[number] = signal.signal(number, self._remember)
+
+    def before_step(self) -> None:
+        """Let the other processes know."""
+        self.trainer.steps.own["signal"] = self._signal
 
     def after_step(self) -> None:
         """Save and stop if a signal came.
@@ -101,71 +167,129 @@ class InterruptHook(HookBase):
         Raises:
             KeyboardInterrupt: it did.
         """
-        if self._signal is not None and self.trainer.iter + 1 < self.trainer.max_iter:
-            self.checkpoints.save()
-            raise KeyboardInterrupt(f"stopped by {signal.Signals(self._signal).name}")
+        number = int(self.trainer.steps.agreed["signal"])
+        done = self.trainer.iter + 1
+        if not number or done >= self.trainer.max_iter:
+            return
+        name = f"model_{self.trainer.iter:07d}"
+        self.checkpointer.save(name, iteration=self.trainer.iter)
+        comm.synchronize()  # nobody leaves, and so ends the others, before the file is complete
+        raise KeyboardInterrupt(
+            f"stopped by {signal.Signals(number).name} after {done} iterations, saved {name}.pth"
+        )
 
     def after_train(self) -> None:
-        """Listen no more."""
-        for number, handler in self._usual.items():
-            signal.signal(number, handler)
-        self._usual = {}
+        """Listen no more; one of several processes is not to be hit while it ends."""
+        if comm.get_world_size() == 1:
+            for number, usual in self._usual.items():
+                signal.signal(number, usual)
 
-    def _remember(self, number: int, frame: object) -> None:
-        logger.warning("Stopping after this step; once more stops at once")
+    def _remember(self, number: int, frame: Any) -> None:
+        if number == signal.SIGINT and self._signal == signal.SIGINT:
+            raise KeyboardInterrupt
         self._signal = number
-        for usual in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(usual, self._usual[usual])
 
 
-class EvaluationHook(HookBase):
-    """Evaluates every ``period`` iterations and after the last one, and keeps the best weights.
+class BestCheckpoint(hooks.BestCheckpointer):
+    """Keeps the weights with the highest score and its metrics: ``model_best.pth`` and ``.json``.
 
-    The metrics go into the storage, from where they reach the curves.
+    Unlike detectron2's it continues from the best so far where a run is resumed, keeps weights
+    alone, finds a metric below the names of data sets, and ranks by FALLBACKS.
     """
 
-    def __init__(
-        self,
-        evaluate: Callable[[], Mapping[str, Any]],
-        *,
-        period: int,
-        best: BestCheckpoint,
-        weights: Callable[[], dict[str, Any]],
-    ) -> None:
-        """Args: ``weights`` builds the best checkpoint; ``period`` 0: at the end only."""
-        self.evaluate = evaluate
-        self.period = period
-        self.best = best
-        self.weights = weights
-        self.results: Mapping[str, Any] = {}
+    def __init__(self, eval_period: int, checkpointer: SafeCheckpointer, metric: str) -> None:
+        super().__init__(eval_period, checkpointer, metric)
+        self.folder = Path(checkpointer.save_dir)
+        self.ranking = tuple(dict.fromkeys((metric, *FALLBACKS)))
+        self.best: tuple[float, ...] | None = None
+        self._warned = False
 
-    def after_step(self) -> None:
-        """Evaluate when it is time; the last evaluation is left to ``after_train``."""
-        done = self.trainer.iter + 1
-        if self.period and done % self.period == 0 and done < self.trainer.max_iter:
-            self._evaluate(done)
+    def before_train(self) -> None:
+        """Continue from ``model_best.json`` where it was written before the run starts."""
+        record, start = self.folder / "model_best.json", self.trainer.start_iter
+        if start and record.is_file():
+            saved = json.loads(record.read_text(encoding="utf-8"))
+            if saved["iteration"] <= start:
+                self.best = self.score(saved["metrics"])
 
-    def after_train(self) -> None:
-        """Evaluate the final weights."""
-        self._evaluate(self.trainer.max_iter)
+    def score(self, metrics: Mapping[str, float | None]) -> tuple[float, ...]:
+        """The values that two checkpoints are compared by, one after the other."""
+        values = (find_metric(metrics, name) for name in self.ranking)
+        return tuple(-math.inf if value is None else value for value in values)
 
-    def _evaluate(self, iteration: int) -> None:
-        self.results = self.evaluate()
-        if not self.results:
+    def _best_checking(self) -> None:
+        """Compare the newest scores; called after each evaluation."""
+        if not comm.is_main_process():
             return
-        metrics = {name: float(value) for name, value in flatten_results_dict(self.results).items()}
-        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        self.trainer.storage.put_scalars(**finite, smoothing_hint=False)  # NaN is not JSON
-        if comm.is_main_process():
-            self.best.offer(metrics, iteration, self.weights)
+        iteration = min(self.trainer.iter + 1, self.trainer.max_iter)  # steps done
+        metrics = flatten_results_dict(self.trainer.results)
+        if not metrics:
+            return
+        score, ranked_by = self.score(metrics), self._first_present(metrics)
+        if ranked_by is None or (self.best is not None and score <= self.best):
+            return
+        self.best = score
+        path = self.folder / "model_best.pth"
+        model = self._checkpointer.model.state_dict()
+        save_checkpoint(path, {"model": model, "iteration": iteration - 1})
+        record = {"iteration": iteration, "ranked_by": ranked_by, "metrics": metrics}
+        with atomic(path.with_suffix(".json")) as temporary:
+            temporary.write_text(to_json(record) + "\n", encoding="utf-8")
+        logger.info(
+            "Best so far, after %d iterations: %s; saved %s",
+            iteration,
+            ", ".join(
+                f"{name} {value:.3f}"
+                for name, value in zip(self.ranking, score, strict=True)
+                if math.isfinite(value)
+            ),
+            path,
+        )
+
+    def _first_present(self, metrics: Mapping[str, float]) -> str | None:
+        present = [name for name in self.ranking if find_metric(metrics, name) is not None]
+        if self.ranking[0] not in present and not self._warned:
+            self._warned = True
+            names = sorted(name for name, value in metrics.items() if math.isfinite(value))
+            logger.warning(
+                "TEST.BEST_METRIC %r is missing or not a number; %s. The results have: %s",
+                self.ranking[0],
+                f"ranked by {present[0]} instead" if present else "no best checkpoint is kept",
+                ", ".join(names[:20]) or "nothing finite",
+            )
+        return present[0] if present else None
+
+
+def find_metric(metrics: Mapping[str, float | None], name: str) -> float | None:
+    """A metric by its name, with or without the data set in front.
+
+    Returns:
+        Its value, the mean where several data sets have it; None where it is missing or not
+        a finite number.
+    """
+    found = [value for key, value in metrics.items() if key == name or key.endswith(f"/{name}")]
+    if not found or any(value is None or not math.isfinite(value) for value in found):
+        return None
+    return sum(found) / len(found)
+
+
+class RunWriter(hooks.PeriodicWriter):
+    """PeriodicWriter that builds its writers when the run starts and it is known from where."""
+
+    def __init__(self, period: int) -> None:
+        super().__init__([], period)
+
+    def before_train(self) -> None:
+        """Build the writers."""
+        self._writers: Sequence[Any] = self.trainer.build_writers()
 
 
 def continue_metrics(path: Path, start_iter: int) -> None:
     """Prepare ``metrics.json`` for a run that starts or resumes at ``start_iter``.
 
-    Resuming takes out the lines written after the checkpoint, so that no iteration is there twice.
-    A new run sets the file of an old one aside under ``metrics.old.json``. Half a line at the end
-    (a killed run) is taken out too.
+    Resuming removes the lines written after the checkpoint, so that no iteration is there twice. A
+    new run sets the file of an old one aside under ``metrics.old.json``. Half a line at the end (a
+    killed run) is removed too.
     """
     if not path.is_file():
         return
@@ -181,4 +305,5 @@ def continue_metrics(path: Path, start_iter: int) -> None:
         # The evaluation at the end of n steps is noted at n, a step at its own number from 0.
         if record["iteration"] < start_iter + ("total_loss" not in record):
             kept.append(line + "\n")
-    write_text(path, "".join(kept))
+    with atomic(path) as temporary:
+        temporary.write_text("".join(kept), encoding="utf-8")

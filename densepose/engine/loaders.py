@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import itertools
 import logging
 import os
-from collections.abc import Callable
-from typing import Any
+import pickle
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader, build_detection_train_loader
+from detectron2.data import DatasetFromList, MapDataset, build_detection_test_loader
+from detectron2.data.samplers import (
+    RepeatFactorTrainingSampler,
+    TrainingSampler,
+)
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 
@@ -19,9 +29,19 @@ from densepose.data.mapper import DensePoseMapper
 from densepose.data.training_records import training_records
 from densepose.evaluation.predictions import prediction_paths, read_prediction
 
-from .worker_messages import OneMessage
+from .seeding import seeded
 
 logger = logging.getLogger(__name__)
+
+SMALL_BYTES = 2**18  # a tensor up to this size travels faster from a data worker when it is copied
+
+
+class Draw(NamedTuple):
+    """One record drawn from the training data."""
+
+    seed: int  # of the run
+    number: int  # of the draw, counted over all processes
+    index: int  # of the record
 
 
 class ImageError(RuntimeError):
@@ -69,13 +89,110 @@ def num_workers(wanted: int, processes: int | None = None) -> int:
     return min(wanted, max(1, cores // processes))
 
 
-def build_train_loader(cfg: CfgNode) -> DataLoader:
-    """Endless shuffled batches of this process's share of SOLVER.IMS_PER_BATCH images."""
-    return build_detection_train_loader(
-        cfg,
-        dataset=training_records(cfg),
-        mapper=OneMessage(NamedErrors(DensePoseMapper(cfg, is_train=True))),
+class ResumableBatches(Sampler[list[Draw]]):
+    """Endless batches of draws, grouped as detectron2 does, which can begin at any batch.
+
+    The order follows from the seed alone.
+    """
+
+    def __init__(
+        self,
+        build_sampler: Callable[[int], Iterable[int]],
+        groups: Sequence[int],
+        batch_size: int,
+        *,
+        seed: int,
+    ) -> None:
+        """Args: ``build_sampler``: seed -> indices of records, endless; ``groups``: of a record."""
+        self.build_sampler = build_sampler
+        self.groups = groups
+        self.batch_size = batch_size
+        self.seed = seed
+        self.first_batch = 0
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """Batches of images of one group, from ``first_batch`` on."""
+        return itertools.islice(self._all(), self.first_batch, None)
+
+    def _all(self) -> Iterator[list[Draw]]:
+        waiting = defaultdict(list)
+        rank, world = comm.get_rank(), comm.get_world_size()
+        for number, index in enumerate(self.build_sampler(self.seed)):
+            batch = waiting[self.groups[index]]
+            batch.append(Draw(self.seed, number * world + rank, index))
+            if len(batch) == self.batch_size:
+                yield batch.copy()
+                batch.clear()
+
+
+class _SeededRecords(Dataset[Any]):
+    """Maps the record of a draw with random numbers that follow from the draw."""
+
+    def __init__(
+        self, records: list[dict[str, Any]], mapper: Callable[[dict[str, Any]], Any]
+    ) -> None:
+        # detectron2's list is serialised, so that workers share its memory.
+        self.mapped = MapDataset(DatasetFromList(records, copy=False), mapper)
+
+    def __len__(self) -> int:
+        return len(self.mapped)
+
+    def __getitem__(self, draw: Draw) -> Any:
+        with seeded(draw.seed, draw.number):
+            return self.mapped[draw.index]
+
+
+def build_train_loader(
+    cfg: CfgNode,
+    mapper: Callable[[dict[str, Any]], Any] | None = None,
+    records: list[dict[str, Any]] | None = None,
+) -> DataLoader:
+    """Endless shuffled batches of this process's shard of SOLVER.IMS_PER_BATCH images.
+
+    The keys of DATALOADER act as in detectron2.
+
+    Args:
+        cfg: the config.
+        mapper: record -> network input; ``DensePoseMapper`` by default.
+        records: detectron2's dataset dicts; those of DATASETS.TRAIN by default.
+
+    Raises:
+        ValueError: the batch cannot be divided among the processes, or an unknown sampler.
+    """
+    batch, world = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
+    if batch < world or batch % world:
+        raise ValueError(
+            f"SOLVER.IMS_PER_BATCH {batch} cannot be divided among {world} processes; use"
+            f" {batch // world * world or world}"
+        )
+    records = training_records(cfg) if records is None else records
+    grouping = cfg.DATALOADER.ASPECT_RATIO_GROUPING
+    return DataLoader(
+        _SeededRecords(records, NamedErrors(mapper or DensePoseMapper(cfg, is_train=True))),
+        batch_sampler=ResumableBatches(
+            functools.partial(_build_sampler, cfg, records),
+            [int(grouping and record["width"] > record["height"]) for record in records],
+            batch // world,
+            seed=cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed(),
+        ),
         num_workers=num_workers(cfg.DATALOADER.NUM_WORKERS),
+        collate_fn=in_one_message,
+    )
+
+
+def _build_sampler(cfg: CfgNode, records: list[dict[str, Any]], seed: int) -> Iterable[int]:
+    """The sampler of DATALOADER.SAMPLER_TRAIN."""
+    name, loader = cfg.DATALOADER.SAMPLER_TRAIN, cfg.DATALOADER
+    if name == "TrainingSampler":
+        return TrainingSampler(len(records), seed=seed)
+    if name == "RepeatFactorTrainingSampler":
+        factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
+            records, loader.REPEAT_THRESHOLD, sqrt=loader.REPEAT_SQRT
+        )
+        return RepeatFactorTrainingSampler(factors, seed=seed)
+    raise ValueError(
+        f"DATALOADER.SAMPLER_TRAIN={name!r} is unknown; use 'TrainingSampler' or"
+        " 'RepeatFactorTrainingSampler'"
     )
 
 
@@ -89,9 +206,44 @@ def build_test_loader(cfg: CfgNode, name: str) -> DataLoader:
     return build_detection_test_loader(
         cfg,
         name,
-        mapper=OneMessage(NamedErrors(mapper)),
+        mapper=NamedErrors(mapper),
         num_workers=num_workers(cfg.DATALOADER.NUM_WORKERS),
+        collate_fn=in_one_message,
     )
+
+
+def in_one_message(batch: list[Any]) -> Any:
+    """The batch; in a data worker, what arrives as the batch with its small tensors by value.
+
+    torch sends each tensor through a shared memory of its own, which for a record of 15 small
+    tensors costs the training process more time than copying them does.
+    """
+    return batch if get_worker_info() is None else _Message(batch)
+
+
+class _Message:
+    """Pickled and unpickled, this is its content again."""
+
+    def __init__(self, content: Any) -> None:
+        self.content = content
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
+        stream = io.BytesIO()
+        _Pickler(stream, pickle.HIGHEST_PROTOCOL).dump(self.content)
+        return pickle.loads, (stream.getvalue(),)
+
+
+class _Pickler(ForkingPickler):
+    """Writes small CPU tensors by value, larger ones as torch does."""
+
+    def reducer_override(self, value: Any) -> Any:
+        """How a small tensor is rebuilt; everything else as usual."""
+        if type(value) is not torch.Tensor or value.requires_grad or value.nbytes > SMALL_BYTES:
+            return NotImplemented
+        try:
+            return torch.from_numpy, (value.numpy(),)
+        except (TypeError, RuntimeError):  # bfloat16, quantised, sparse, on a GPU
+            return NotImplemented
 
 
 class GivenPeople:

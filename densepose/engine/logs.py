@@ -19,6 +19,7 @@ from pathlib import Path
 from rich.console import Console
 
 LOGGERS = ("densepose", "detectron2", "fvcore")
+SHOWN = ("densepose", "detectron2.utils.events")  # the latter is about the progress of training
 FILE_ONLY = {"file_only": True}  # logger.info(..., extra=FILE_ONLY): not for the terminal
 FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -58,7 +59,7 @@ class TerminalHandler(_OurHandler, logging.Handler):
     """Prints messages above a running progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one message; ``extra=FILE_ONLY`` and detectron2's own progress are left out."""
+        """Print one message; ``extra=FILE_ONLY`` and most news of detectron2 are for the file."""
         if getattr(record, "file_only", False):
             return
         if record.levelno < logging.WARNING and not self._is_news(record.name):
@@ -75,7 +76,7 @@ class TerminalHandler(_OurHandler, logging.Handler):
 
     @staticmethod
     def _is_news(logger_name: str) -> bool:
-        return logger_name.startswith("densepose") and not logger_name.startswith(tuple(_hidden))
+        return logger_name.startswith(SHOWN) and not logger_name.startswith(tuple(_hidden))
 
 
 @contextmanager

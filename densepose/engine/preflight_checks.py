@@ -1,15 +1,15 @@
-"""Everything a run will need, checked before its first iteration, all problems told at once."""
+"""What a run will need, checked before its first iteration; all problems in one message."""
 
 from __future__ import annotations
 
 import difflib
-import re
 import shutil
-import uuid
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
+from torch import nn
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -25,8 +25,7 @@ from .bootstrap import source_problems
 from .evaluation import annotation_problems, augmentation_problems
 
 FIRST_IMAGES = 3  # images opened per data set
-WHOLE_JSON = 64 * 2**20  # bytes; a larger annotation file is only looked at from both ends
-LOOK_AT = 2**20  # bytes read from each end
+LARGEST_JSON = 64 * 2**20  # bytes; a larger file of training annotations is not read here
 SPARE_BYTES = 2**28  # for predictions, curves and logs
 # What a checkpoint holds beside the weights, in copies of the weights.
 OPTIMIZER_COPIES = {"SGD": 1, "ADAMW": 2}
@@ -36,7 +35,7 @@ class PreflightError(ValueError):
     """A run cannot succeed; the message lists every problem that was found."""
 
 
-def preflight(cfg: CfgNode, mode: str, *, num_parameters: int | None = None) -> None:
+def preflight(cfg: CfgNode, mode: str) -> None:
     """Raise if the run described by ``cfg`` would fail later for a reason that can be known now.
 
     Takes a few seconds at most, but for the distances on an evaluation surface, which are computed
@@ -45,13 +44,11 @@ def preflight(cfg: CfgNode, mode: str, *, num_parameters: int | None = None) -> 
     Args:
         cfg: a config from ``setup``.
         mode: ``train`` or ``eval``.
-        num_parameters: of the model, to tell the size of the checkpoints; not checked when left
-            out.
 
     Raises:
         PreflightError: with all problems.
     """
-    problems = list(find_problems(cfg, mode, num_parameters)) if comm.is_main_process() else []
+    problems = list(find_problems(cfg, mode)) if comm.is_main_process() else []
     problems = comm.all_gather(problems)[0]
     if problems:
         one = len(problems) == 1
@@ -61,7 +58,7 @@ def preflight(cfg: CfgNode, mode: str, *, num_parameters: int | None = None) -> 
         )
 
 
-def find_problems(cfg: CfgNode, mode: str, num_parameters: int | None = None) -> Iterator[str]:
+def find_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
     """The problems that ``preflight`` raises, one sentence each."""
     training = list(cfg.DATASETS.TRAIN) if mode == "train" else []
     testing = list(cfg.DATASETS.TEST)
@@ -70,7 +67,7 @@ def find_problems(cfg: CfgNode, mode: str, num_parameters: int | None = None) ->
     if mode == "eval" and not testing:
         yield "DATASETS.TEST is empty: name a data set to evaluate on"
     for name in dict.fromkeys([*training, *testing]):
-        yield from _data_problems(name)
+        yield from _data_problems(name, testing)
     yield from _surface_problems(cfg)
     yield from _flip_problems(cfg, training)
     yield from annotation_problems(cfg)
@@ -85,10 +82,10 @@ def find_problems(cfg: CfgNode, mode: str, num_parameters: int | None = None) ->
         key = "MODEL.FINE_TUNE.BACKBONE_WEIGHTS"
         yield from _weights_problems(key, cfg.MODEL.FINE_TUNE.BACKBONE_WEIGHTS, cfg.MODEL.ZOO_DIR)
     yield from _batch_problems(cfg, mode)
-    yield from _folder_problems(cfg, mode, num_parameters)
+    yield from _folder_problems(cfg)
 
 
-def _data_problems(name: str) -> Iterator[str]:
+def _data_problems(name: str, testing: Sequence[str]) -> Iterator[str]:
     try:
         require_registered([name])
     except KeyError as error:
@@ -104,45 +101,19 @@ def _data_problems(name: str) -> Iterator[str]:
             f" {status.image_root} are expected{mend}"
         )
         return
+    if status.json_path.stat().st_size > LARGEST_JSON and name not in testing:
+        return  # read right afterwards, when the loader is built
     try:
         has_truth = MetadataCatalog.get(name).get("has_truth", True)
-        names = first_file_names(status.json_path, has_truth=has_truth)
+        content = read_annotation_file(status.json_path, has_truth=has_truth)
     except ValueError as error:
         yield f"data set {name!r}: {error}"
         return
+    names = [image["file_name"] for image in content["images"][:FIRST_IMAGES]]
     for file_name in names:
         problem = image_problem(status.image_root / file_name)
         if problem:
             yield f"data set {name!r}: {problem}"
-
-
-def first_file_names(path: Path, *, has_truth: bool = True) -> list[str]:
-    """Names of the first images in a COCO file.
-
-    A file up to 64 MB is read in full. Of a larger one the first and the last megabyte are looked
-    at, which shows an error page, a cut-off download and most mix-ups in no time.
-
-    Raises:
-        ValueError: the file is no COCO annotation file, or it is cut short.
-    """
-    size = path.stat().st_size
-    if size <= WHOLE_JSON:
-        images = read_annotation_file(path, has_truth=has_truth)["images"]
-        if not images:
-            raise ValueError(f"{path} lists no images")
-        names = [image.get("file_name") for image in images[:FIRST_IMAGES]]
-        return [name for name in names if isinstance(name, str)]
-    with path.open("rb") as file:
-        head = file.read(LOOK_AT).decode("utf-8", errors="replace")
-        file.seek(max(0, size - LOOK_AT))
-        tail = file.read().decode("utf-8", errors="replace")
-    if not head.lstrip().startswith("{"):
-        raise ValueError(f"{path} is no annotation file: it starts with {head.lstrip()[:40]!r}")
-    if not tail.rstrip().endswith("}"):
-        raise ValueError(
-            f"{path} is cut short, it ends with {tail.rstrip()[-40:]!r}; fetch it again"
-        )
-    return re.findall(r'"file_name"\s*:\s*"([^"\\]+)"', head)[:FIRST_IMAGES]
 
 
 def image_problem(path: Path) -> str | None:
@@ -215,22 +186,28 @@ def _batch_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
         )
 
 
-def _folder_problems(cfg: CfgNode, mode: str, num_parameters: int | None) -> Iterator[str]:
+def _folder_problems(cfg: CfgNode) -> Iterator[str]:
     folder = Path(cfg.OUTPUT_DIR)
-    trial = folder / f".trial-{uuid.uuid4().hex}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        trial.write_bytes(b"")
-        trial.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         yield f"OUTPUT_DIR {folder} cannot be written ({error})"
-        return
-    needed = checkpoint_bytes(cfg, num_parameters) if mode == "train" and num_parameters else 0
-    free = shutil.disk_usage(folder).free
+
+
+def check_disk(cfg: CfgNode, model: nn.Module) -> None:
+    """Refuse a run whose checkpoints will not fit on the disk of OUTPUT_DIR; all processes raise.
+
+    Raises:
+        PreflightError: with the space that is needed.
+    """
+    needed = checkpoint_bytes(cfg, sum(weight.numel() for weight in model.parameters()))
+    free = comm.all_gather(shutil.disk_usage(cfg.OUTPUT_DIR).free)[0]
     if free < needed + SPARE_BYTES:
-        yield (
-            f"OUTPUT_DIR {folder} has {free / 2**30:.1f} GB free, the run needs about"
-            f" {(needed + SPARE_BYTES) / 2**30:.1f} GB; free some, or lower"
+        raise PreflightError(
+            f"OUTPUT_DIR {cfg.OUTPUT_DIR} has {free / 2**30:.1f} GB free, the checkpoints of the"
+            f" run need about {(needed + SPARE_BYTES) / 2**30:.1f} GB; free some, or limit them by"
             " SOLVER.CHECKPOINTS_TO_KEEP"
         )
 

@@ -16,7 +16,6 @@ import torch
 import detectron2
 from detectron2.config import CfgNode
 from detectron2.utils import comm
-from detectron2.utils.env import seed_all_rng
 
 import densepose
 from densepose.config import check_config, find_config, load_config
@@ -25,6 +24,7 @@ from densepose.data.registration import register_builtin, register_from_config
 from .checkpoint import write_text
 from .logs import FILE_ONLY, setup_logging
 from .scaling import scale_config
+from .seeding import prepare_torch
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def setup(args: Namespace) -> CfgNode:
     check_config(cfg)
     if not args.eval_only:
         cfg = scale_config(cfg, given=opts[::2])
-    seed_process(cfg)
+    prepare_torch(cfg)
     logger.info("Config:\n%s", cfg.dump(), extra=FILE_ONLY)
     if writable and comm.is_main_process():
         write_text(folder / "config.yaml", cfg.dump())
@@ -89,24 +89,6 @@ def choose_device(cfg: CfgNode) -> CfgNode:
     cfg.MODEL.DEVICE = device
     cfg.freeze()
     return cfg
-
-
-def seed_process(cfg: CfgNode, *, start_iter: int = 0) -> None:
-    """Seed Python, NumPy and torch of this process from SEED (negative: differently each time).
-
-    Args:
-        cfg: with SEED, CUDNN_BENCHMARK and DETERMINISTIC.
-        start_iter: first iteration; a resumed run must not draw the images of its beginning once
-            more.
-    """
-    seed = cfg.SEED
-    seed_all_rng(None if seed < 0 else seed + comm.get_rank() + start_iter)
-    torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK and not cfg.DETERMINISTIC
-    torch.use_deterministic_algorithms(cfg.DETERMINISTIC, warn_only=True)
-    if cfg.DETERMINISTIC:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        if seed < 0:
-            logger.warning("DETERMINISTIC is on but SEED is %d: set a SEED of 0 or more", seed)
 
 
 def _make_folder(folder: Path) -> bool:

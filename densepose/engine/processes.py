@@ -1,30 +1,29 @@
-"""One process or many: detectron2's command line, torchrun, and data-parallel training on CPU.
-
-Processes of one machine meet through a file, so no port has to be free. Several machines need
-``--dist-url``.
-"""
+"""One process or many: detectron2's ``launch``, torchrun, and data-parallel training on CPU."""
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
+import sys
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import distributed, multiprocessing
 
+from detectron2.engine.launch import DEFAULT_TIMEOUT
+from detectron2.engine.launch import launch as launch_processes
 from detectron2.utils import comm
 
 logger = logging.getLogger(__name__)
 
-# A step or an exchange of results that takes longer than this has hung. Evaluation on the main
-# process is waited for in another way (engine/evaluation.py) and may take longer.
-TIMEOUT = timedelta(minutes=30)
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+FAILURES = "densepose_failures"  # counts the processes that failed, in the store of the group
 
 
 def launch(main: Callable[[Namespace], int], args: Namespace) -> int:
@@ -41,24 +40,23 @@ def launch(main: Callable[[Namespace], int], args: Namespace) -> int:
     Raises:
         ValueError: the arguments ask for what this machine does not have.
     """
+    if args.num_cpu_processes > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for new processes, and this one below torchrun
     if all(name in os.environ for name in TORCHRUN_VARIABLES):
         return _run_below_torchrun(main, args)
     per_machine = _processes_per_machine(args)
-    world = per_machine * args.num_machines
-    if world == 1:
+    if per_machine * args.num_machines == 1:
         return main(args)
-    with tempfile.TemporaryDirectory(prefix="densepose-") as folder:
-        url = _meeting_point(args, Path(folder))
-        context = multiprocessing.start_processes(
-            _worker,
-            args=(main, args, per_machine, url),
-            nprocs=per_machine,
-            join=False,
-            start_method="spawn",
-        )
+    with tempfile.TemporaryDirectory(prefix="densepose-") as folder, _signals_forwarded():
         try:
-            while not context.join():
-                pass
+            launch_processes(
+                _worker,
+                per_machine,
+                num_machines=args.num_machines,
+                machine_rank=args.machine_rank,
+                dist_url=_meeting_point(args, Path(folder)),
+                args=(main, args),
+            )
         except multiprocessing.ProcessExitedException as error:
             if error.signal_name:
                 logger.error(
@@ -68,6 +66,20 @@ def launch(main: Callable[[Namespace], int], args: Namespace) -> int:
                 )
             return abs(error.exit_code)
     return 0
+
+
+def failed_first() -> bool:
+    """Whether no other process of the run failed before this one; the first one reports why.
+
+    To be called once, by a process that fails. An error often breaks the connections of the others,
+    whose errors about it explain nothing.
+    """
+    if comm.get_world_size() == 1:
+        return True
+    try:
+        return distributed.distributed_c10d._get_default_store().add(FAILURES, 1) == 1
+    except (RuntimeError, ValueError):  # its process is gone: it failed, or was killed
+        return False
 
 
 def _processes_per_machine(args: Namespace) -> int:
@@ -84,7 +96,7 @@ def _processes_per_machine(args: Namespace) -> int:
 
 def _meeting_point(args: Namespace, folder: Path) -> str:
     if args.num_machines == 1 and args.dist_url == "auto":
-        return (folder / "rendezvous").as_uri()
+        return (folder / "rendezvous").as_uri()  # a file: no port has to be free
     if args.dist_url == "auto":
         raise ValueError(
             f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, the same on"
@@ -93,61 +105,44 @@ def _meeting_point(args: Namespace, folder: Path) -> str:
     return args.dist_url
 
 
-def _worker(
-    local_rank: int, main: Callable[[Namespace], int], args: Namespace, per_machine: int, url: str
-) -> None:
+def _worker(main: Callable[[Namespace], int], args: Namespace) -> None:
     """One process of this machine; ends the process with the status of ``main``."""
-    use_gpu = args.num_cpu_processes <= 1
-    _join_group(
-        backend="nccl" if use_gpu else "gloo",
-        init_method=url,
-        rank=args.machine_rank * per_machine + local_rank,
-        world_size=per_machine * args.num_machines,
-        local_rank=local_rank,
-        per_machine=per_machine,
-    )
+    torch.set_num_threads(max(1, torch.get_num_threads() // comm.get_local_size()))
+    sys.exit(_run_in_group(main, args))
+
+
+def _run_in_group(main: Callable[[Namespace], int], args: Namespace) -> int:
     status = main(args)
-    if status == 0:
+    if status == 0:  # else others may hang in an exchange, which would never let go of the group
         comm.synchronize()
         distributed.destroy_process_group()
-    raise SystemExit(status)
-
-
-def _run_below_torchrun(main: Callable[[Namespace], int], args: Namespace) -> int:
-    use_gpu = torch.cuda.is_available() and args.num_cpu_processes <= 1
-    world = int(os.environ["WORLD_SIZE"])
-    _join_group(
-        backend="nccl" if use_gpu else "gloo",
-        init_method="env://",
-        rank=int(os.environ["RANK"]),
-        world_size=world,
-        local_rank=int(os.environ["LOCAL_RANK"]),
-        per_machine=int(os.environ.get("LOCAL_WORLD_SIZE", world)),
-    )
-    # main() asks for the device: CPU processes must not take the GPU that happens to be there.
-    args.num_cpu_processes = args.num_cpu_processes if use_gpu else world
-    status = main(args)
-    if status == 0:
-        comm.synchronize()
-    distributed.destroy_process_group()
     return status
 
 
-def _join_group(
-    *,
-    backend: str,
-    init_method: str,
-    rank: int,
-    world_size: int,
-    local_rank: int,
-    per_machine: int,
-) -> None:
-    if backend == "nccl":
+def _run_below_torchrun(main: Callable[[Namespace], int], args: Namespace) -> int:
+    use_gpu = torch.cuda.is_available()
+    local_rank, world = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
+    if use_gpu:
         torch.cuda.set_device(local_rank)
-    else:
-        torch.set_num_threads(max(1, torch.get_num_threads() // per_machine))
     distributed.init_process_group(
-        backend, init_method=init_method, rank=rank, world_size=world_size, timeout=TIMEOUT
+        "nccl" if use_gpu else "gloo", init_method="env://", timeout=DEFAULT_TIMEOUT
     )
-    comm.create_local_process_group(per_machine)
+    comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", world)))
     comm.synchronize()
+    return _run_in_group(main, args)
+
+
+@contextmanager
+def _signals_forwarded() -> Iterator[None]:
+    """Let the processes of this machine save and end when this one is asked to end."""
+
+    def forward(number: int, frame: Any) -> None:
+        for process in multiprocessing.active_children():
+            process.terminate()
+
+    usual = {n: signal.signal(n, forward) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)

@@ -1,24 +1,26 @@
-"""The whole of ``train_net.py``: set up, check, then train or evaluate."""
+"""What ``densepose train`` and ``tools/train_net.py`` do: set up, check, then train or evaluate."""
 
 from __future__ import annotations
 
 import logging
+import traceback
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from detectron2.config import CfgNode
+from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
+from densepose.ops.accelerate import accelerate
+
 from .checkpoint import SafeCheckpointer, load_for_inference
-from .evaluation import AUGMENTED_FOLDER, METRICS, evaluate
+from .evaluation import AUGMENTED_FOLDER, METRICS
 from .loaders import ImageError
 from .logs import FILE_ONLY, error_console, remove_handlers
-from .model import build_run_model
-from .preflight_checks import preflight
+from .preflight_checks import check_disk, preflight
 from .prepare import setup
+from .processes import failed_first
 from .trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -26,58 +28,63 @@ logger = logging.getLogger(__name__)
 USER_ERRORS = (ValueError, KeyError, OSError, FloatingPointError, ImageError)
 
 
-def main(args: Namespace) -> dict[str, Any]:
+def main(args: Namespace, trainer_class: type[Trainer] = Trainer) -> dict[str, Any]:
     """Train, or with ``eval_only`` evaluate, in this process; ``launch`` starts several.
 
     Args:
         args: the arguments of ``densepose train``.
+        trainer_class: a subclass of ``Trainer`` in its place.
 
     Returns:
         The results of the (last) evaluation; empty in all processes but the main one.
     """
     cfg = setup(args)
-    mode = "eval" if args.eval_only else "train"
-    model = build_run_model(cfg, for_inference=args.eval_only)
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    preflight(cfg, mode, num_parameters=num_parameters)
-    logger.info("Checks passed; the model has %.1f million weights", num_parameters / 1e6)
+    preflight(cfg, "eval" if args.eval_only else "train")
+    logger.info("Checks passed")
     if args.eval_only:
-        return _evaluate_only(cfg, model, resume=args.resume)
-    trainer = Trainer(cfg, model=model)
-    trainer.resume_or_load(resume=args.resume)
-    results = trainer.train()
+        results = _evaluate_only(cfg, trainer_class, resume=args.resume)
+    else:
+        trainer = trainer_class(cfg)
+        check_disk(cfg, trainer.bare_model)
+        trainer.resume_or_load(resume=args.resume)
+        results = trainer.train()
     if comm.is_main_process():
-        logger.info("Done: %s", _where(cfg, trained=True))
+        logger.info("Done: %s", _places(cfg, trained=not args.eval_only))
     return dict(results)
 
 
-def run_process(args: Namespace) -> int:
+def run_process(args: Namespace, trainer_class: type[Trainer] = Trainer) -> int:
     """``main`` with an exit status in place of exceptions that come from a user's input.
 
     Their message is shown without a traceback, which goes to the log file; any other exception is a
-    fault of the program and passes through.
+    fault of the program and passes through. Of several processes that fail the first one reports.
     """
     try:
-        main(args)
+        main(args, trainer_class)
     except KeyboardInterrupt as interrupt:
-        _tell(f"{interrupt or 'interrupted'}; --resume goes on from the last checkpoint")
+        if failed_first():
+            _report(f"{interrupt or 'interrupted'}; --resume continues from the last checkpoint")
         return 130
     except USER_ERRORS as error:
         if logger.hasHandlers():  # no log file is open yet while the config is read
             logger.error("Traceback:", exc_info=True, extra=FILE_ONLY)
-        # What is wrong with a config or a file is the same in all processes: one of them tells.
-        only_here = isinstance(error, (ImageError, FloatingPointError))
-        if comm.is_main_process() or only_here:
+        if failed_first():
             if getattr(args, "debug", False):
                 error_console.print_exception()
-            _tell(error_text(error))
+            _report(error_text(error))
+        return 1
+    except Exception:
+        if comm.get_world_size() == 1:
+            raise
+        if failed_first():  # the others' errors are most likely about the connection to this one
+            traceback.print_exc()
         return 1
     finally:
         remove_handlers()
     return 0
 
 
-def _tell(message: str) -> None:
+def _report(message: str) -> None:
     error_console.print(f"densepose: {message}", style="red", markup=False, soft_wrap=True)
 
 
@@ -87,7 +94,10 @@ def error_text(error: Exception) -> str:
     return text.rsplit(f"{ImageError.__name__}: ", 1)[-1].strip()
 
 
-def _evaluate_only(cfg: CfgNode, model: nn.Module, *, resume: bool) -> dict[str, Any]:
+def _evaluate_only(cfg: CfgNode, trainer_class: type[Trainer], *, resume: bool) -> dict[str, Any]:
+    model = trainer_class.build_model(cfg)
+    if cfg.MODEL.CPU_OPS == "auto":
+        accelerate(model, for_inference=True)
     weights = SafeCheckpointer(model, cfg.OUTPUT_DIR).get_checkpoint_file() if resume else ""
     weights = weights or cfg.MODEL.WEIGHTS
     if weights:
@@ -98,20 +108,18 @@ def _evaluate_only(cfg: CfgNode, model: nn.Module, *, resume: bool) -> dict[str,
             + (f" and {cfg.OUTPUT_DIR} has no checkpoint" if resume else "")
             + "; give MODEL.WEIGHTS FILE, or --resume for the last checkpoint of OUTPUT_DIR"
         )
-    results = evaluate(cfg, model)
+    results = trainer_class.test(cfg, model)
     if comm.is_main_process():
-        logger.info("Done: %s", _where(cfg, trained=False))
+        verify_results(cfg, results)
     return results
 
 
-def _where(cfg: CfgNode, *, trained: bool) -> str:
+def _places(cfg: CfgNode, *, trained: bool) -> str:
     folder = Path(cfg.OUTPUT_DIR)
     places = []
     if trained:
         names = ("model_final.pth", "model_best.pth", "metrics.json")
         places.append(f"{folder} ({', '.join(n for n in names if (folder / n).is_file())})")
-    if cfg.DATASETS.TEST:
-        places.append(f"scores in {folder / 'inference' / METRICS}")
-    if cfg.DATASETS.TEST and cfg.TEST.AUG.ENABLED:
-        places.append(f"with several views in {folder / AUGMENTED_FOLDER / METRICS}")
+    scores = [folder / part / METRICS for part in ("inference", AUGMENTED_FOLDER)]
+    places += [f"scores in {path}" for path in scores if path.is_file()]
     return ", ".join(places)

@@ -1,12 +1,14 @@
-"""Optimizer, gradient clipping and learning rate of a training run.
+"""Optimizer, rates of layers, gradient clipping and schedule of a training run.
 
-detectron2's own parameter groups and schedules are used; added are AdamW, clipping by the norm of
-all gradients together, and a schedule that follows the clock.
+detectron2's own parameter groups, clipping and schedules are used; added are AdamW, rates that
+differ from layer to layer, clipping by the norm of all gradients together, and a schedule that
+follows the clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from fvcore.common.param_scheduler import (
@@ -18,11 +20,20 @@ from torch import Tensor, nn
 
 from detectron2.config import CfgNode
 from detectron2.solver import LRMultiplier, build_lr_scheduler
-from detectron2.solver.build import get_default_optimizer_params
+from detectron2.solver.build import (
+    _generate_optimizer_class_with_gradient_clipping,
+    get_default_optimizer_params,
+    maybe_add_gradient_clipping,
+)
 
-from .layer_rates import rate_factor
+from .load_report import check_prefixes, is_below
 
-# Warm-up of a run with a time limit ends after this share of the time even if its iterations are
+BOTTOM_UP = "backbone.bottom_up."
+# The number of a stage in names of ResNets (res2), HRNets (stage2, layer1, transition1) and timm's
+# models (blocks.0, stages_0, layers.0).
+_STAGE = re.compile(r"(?:^|\.)(?:res|stages?|layers?|blocks|transition)[._]?(\d+)(?:\.|$)")
+STEM = -1
+# Warm-up of a run with a time limit ends after this fraction of the time even if its iterations are
 # not done.
 LONGEST_WARMUP = 0.1
 
@@ -30,7 +41,7 @@ LONGEST_WARMUP = 0.1
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """SGD or AdamW (SOLVER.OPTIMIZER) with detectron2's groups for norms and biases.
 
-    The rates of layers may differ, see ``layer_rates``.
+    The rates of layers may differ, see ``rate_factor``.
 
     Raises:
         ValueError: an unknown optimizer, or impossible factors of rates.
@@ -46,40 +57,113 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         lr_factor_func=rate_factor(cfg, [name for name, _ in model.named_parameters()]),
     )
     rates = {"lr": solver.BASE_LR, "weight_decay": solver.WEIGHT_DECAY}
-    if solver.OPTIMIZER.upper() == "SGD":
-        return torch.optim.SGD(params, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV, **rates)
-    if solver.OPTIMIZER.upper() == "ADAMW":
-        return torch.optim.AdamW(params, **rates)
-    raise ValueError(f"SOLVER.OPTIMIZER={solver.OPTIMIZER!r} is unknown; use 'SGD' or 'ADAMW'")
+    kind = solver.OPTIMIZER.upper()
+    if kind == "SGD":
+        optimizer = torch.optim.SGD(
+            params, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV, **rates
+        )
+    elif kind == "ADAMW":
+        optimizer = torch.optim.AdamW(params, **rates)
+    else:
+        raise ValueError(f"SOLVER.OPTIMIZER={solver.OPTIMIZER!r} is unknown; use 'SGD' or 'ADAMW'")
+    return add_clipping(cfg, optimizer)
 
 
-def build_clipper(cfg: CfgNode) -> Callable[[Iterable[Tensor]], object] | None:
-    """The function that clips the gradients of parameters in place; None where clipping is off.
+def add_clipping(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """The optimizer, which clips gradients in its ``step`` where SOLVER.CLIP_GRADIENTS is on.
 
-    SOLVER.CLIP_GRADIENTS.CLIP_TYPE is detectron2's ``value`` (each element) or ``norm`` (each
-    parameter by itself), or ``full_model`` (the norm of all gradients together).
+    CLIP_TYPE is detectron2's ``value`` (each element) or ``norm`` (each parameter by itself), or
+    ``full_model`` (the norm of all gradients together).
+
+    Raises:
+        ValueError: an unknown type.
     """
     clip = cfg.SOLVER.CLIP_GRADIENTS
-    if not clip.ENABLED:
-        return None
+    if not clip.ENABLED or clip.CLIP_TYPE in ("value", "norm"):
+        return maybe_add_gradient_clipping(cfg, optimizer)
+    if clip.CLIP_TYPE != "full_model":
+        raise ValueError(
+            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE={clip.CLIP_TYPE!r} is unknown; use one of value,"
+            " norm, full_model"
+        )
 
-    def by_value(parameters: Iterable[Tensor]) -> None:
-        nn.utils.clip_grad_value_(parameters, clip.CLIP_VALUE)
-
-    def by_norm(parameters: Iterable[Tensor]) -> None:
-        for parameter in parameters:
-            nn.utils.clip_grad_norm_(parameter, clip.CLIP_VALUE, clip.NORM_TYPE)
-
-    def by_full_norm(parameters: Iterable[Tensor]) -> None:
+    def clip_all(parameters: Iterable[Tensor]) -> None:
         nn.utils.clip_grad_norm_(parameters, clip.CLIP_VALUE, clip.NORM_TYPE)
 
-    clippers = {"value": by_value, "norm": by_norm, "full_model": by_full_norm}
-    if clip.CLIP_TYPE not in clippers:
-        raise ValueError(
-            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE={clip.CLIP_TYPE!r} is unknown; use one of"
-            f" {', '.join(clippers)}"
-        )
-    return clippers[clip.CLIP_TYPE]
+    optimizer.__class__ = _generate_optimizer_class_with_gradient_clipping(
+        type(optimizer), global_clipper=clip_all
+    )
+    return optimizer
+
+
+def rate_factor(cfg: CfgNode, names: Iterable[str]) -> Callable[[str], float]:
+    """The function that gives the learning rate of a parameter as a multiple of SOLVER.BASE_LR.
+
+    It is the factor of the longest fitting prefix in SOLVER.LR_FACTORS, and in the backbone times
+    SOLVER.BACKBONE_LR_FACTOR and times SOLVER.LAYER_LR_DECAY ** k in the k-th stage from the top;
+    for a bias also times SOLVER.BIAS_LR_FACTOR.
+
+    Args:
+        cfg: the config.
+        names: of all parameters of the model, frozen ones too.
+
+    Raises:
+        ValueError: a factor is not positive, a prefix names nothing, a pair is no pair, or the
+            decay is not in (0, 1].
+    """
+    solver = cfg.SOLVER
+    names = list(names)
+    factors = _checked_factors(solver.LR_FACTORS, names)
+    decay = _checked_decay(solver.LAYER_LR_DECAY)
+    height = stage_heights(names)
+
+    def factor(name: str) -> float:
+        fitting = [prefix for prefix in factors if is_below(name, prefix)]
+        found = factors[max(fitting, key=len)] if fitting else 1.0
+        if name.startswith(BOTTOM_UP):
+            found *= solver.BACKBONE_LR_FACTOR * decay ** height[name]
+        return found * solver.BIAS_LR_FACTOR if name.endswith(".bias") else found
+
+    return factor
+
+
+def stage_heights(names: Iterable[str]) -> dict[str, int]:
+    """For each parameter of the backbone, how far from the top its stage is; 1 is the last stage.
+
+    What belongs to no numbered stage is the stem, which lies below all.
+    """
+    stage = {
+        name: _stage(name.removeprefix(BOTTOM_UP)) for name in names if name.startswith(BOTTOM_UP)
+    }
+    order = sorted(set(stage.values()), reverse=True)
+    return {name: order.index(number) + 1 for name, number in stage.items()}
+
+
+def _stage(name: str) -> int:
+    found = _STAGE.search(name)
+    return int(found[1]) if found else STEM
+
+
+def _checked_factors(pairs: Sequence[Sequence[object]], names: Sequence[str]) -> dict[str, float]:
+    key, factors = "SOLVER.LR_FACTORS", {}
+    for pair in pairs:
+        if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise ValueError(f"{key}: expected [prefix, factor] pairs, got {pair!r}")
+        prefix, value = pair
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
+            raise ValueError(
+                f"{key}: the factor of {prefix!r} is {value!r}, expected a number above 0; to keep"
+                " weights as they are name them in MODEL.FINE_TUNE.FREEZE"
+            )
+        factors[prefix] = float(value)
+    check_prefixes(key, factors, names)
+    return factors
+
+
+def _checked_decay(decay: float) -> float:
+    if not 0 < decay <= 1:
+        raise ValueError(f"SOLVER.LAYER_LR_DECAY={decay} must lie above 0 and not above 1")
+    return decay
 
 
 class ClockSchedule(ParamScheduler):
@@ -97,9 +181,9 @@ class ClockSchedule(ParamScheduler):
         max_iter: int,
         warmup_iters: int,
         warmup_factor: float,
-        time_used: Callable[[], float],
+        time_used: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """Args: ``decay``: progress in [0, 1] -> factor; ``time_used``: share of time gone by."""
+        """Args: ``decay``: progress in [0, 1] -> factor; ``time_used``: fraction of the time."""
         self.decay = decay
         self.max_iter = max_iter
         self.warmup_iters = warmup_iters
@@ -107,7 +191,7 @@ class ClockSchedule(ParamScheduler):
         self.time_used = time_used
 
     def __call__(self, where: float) -> float:
-        """Factor of the learning rate after the share ``where`` of the iterations."""
+        """Factor of the learning rate after the fraction ``where`` of the iterations."""
         time_used = min(self.time_used(), 1.0)
         warm = time_used / LONGEST_WARMUP
         if self.warmup_iters:
@@ -119,15 +203,21 @@ class ClockSchedule(ParamScheduler):
         return factor * self.decay(min(max(where, time_used), 1 - 1e-9))
 
 
-def build_scheduler(
-    cfg: CfgNode, optimizer: torch.optim.Optimizer, time_used: Callable[[], float]
-) -> LRMultiplier:
+class ClockMultiplier(LRMultiplier):
+    """LRMultiplier of a ClockSchedule; ``schedule.time_used`` is set by the trainer."""
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, schedule: ClockSchedule, max_iter: int
+    ) -> None:
+        self.schedule = schedule
+        super().__init__(optimizer, schedule, max_iter=max_iter)
+
+
+def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRMultiplier:
     """detectron2's schedule, or the one that follows the clock where SOLVER.MAX_MINUTES is set.
 
-    Args:
-        cfg: the config, already scaled to the batch size.
-        optimizer: whose rates are set.
-        time_used: share of SOLVER.MAX_MINUTES that has gone by; only called when there is a limit.
+    Raises:
+        ValueError: the schedule cannot follow the clock.
     """
     solver = cfg.SOLVER
     if not solver.MAX_MINUTES:
@@ -137,9 +227,8 @@ def build_scheduler(
         max_iter=solver.MAX_ITER,
         warmup_iters=solver.WARMUP_ITERS,
         warmup_factor=solver.WARMUP_FACTOR,
-        time_used=time_used,
     )
-    return LRMultiplier(optimizer, schedule, max_iter=solver.MAX_ITER)
+    return ClockMultiplier(optimizer, schedule, solver.MAX_ITER)
 
 
 def _decay(cfg: CfgNode) -> ParamScheduler:

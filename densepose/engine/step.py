@@ -1,15 +1,20 @@
 """One step of training: losses, gradients, update of the weights.
 
-On several processes gradients are averaged over the processes by DistributedDataParallel; the
-losses that are reported are the means of the processes' losses.
+On several processes DistributedDataParallel averages the gradients. Everything else that the
+processes have to agree on (mean losses, skipped steps, the clock, signals) travels in one gathered
+vector, which is also the only thing that a step reads from the device.
 """
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+import logging
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,127 +22,233 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from detectron2.config import CfgNode
+from detectron2.engine import SimpleTrainer
+from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils import comm
+from detectron2.utils.events import get_event_storage
 
-from .nonfinite import nonfinite_names
-from .solver import build_clipper
+from densepose.files import atomic
+
+from .seeding import set_seed
+
+logger = logging.getLogger(__name__)
 
 Batch = Sequence[Mapping[str, Any]]
-GRADIENT = "grad_norm"
+GRADIENT = "grad_norm"  # of all gradients together, before clipping
+PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-@dataclass(frozen=True)
-class StepOutcome:
-    """Losses by name and the norm of all gradients before clipping."""
+class StepTrainer(SimpleTrainer):
+    """detectron2's SimpleTrainer and AMPTrainer in one, which can skip steps that are not finite.
 
-    own: dict[str, float]  # of this process
-    mean: dict[str, float]  # over all processes, the same in all of them
-    updated: bool  # False: something was not finite, the weights are as before
-
-    @property
-    def total_loss(self) -> float:
-        """Sum of the mean losses."""
-        return sum(value for name, value in self.mean.items() if name != GRADIENT)
-
-
-class OptimizationStep:
-    """Computes losses of a batch and updates the weights, in the precision asked for."""
+    Attributes:
+        seed: of the run; each step seeds the random numbers from it, the rank and the iteration.
+        own: numbers of this process that hooks want known to all, under the same names in all
+            processes.
+        agreed: after a step, the largest of each of them over the processes.
+    """
 
     def __init__(
         self,
         model: nn.Module,
+        data_loader: Iterable[Batch],
         optimizer: torch.optim.Optimizer,
         *,
-        clip: Callable[[Iterable[Tensor]], object] | None = None,
         precision: torch.dtype | None = None,
+        seed: int = 0,
+        skips: int = 0,
+        snapshots: Path = Path(),
+        config: str = "",
     ) -> None:
-        """Prepare steps of a model.
+        """Prepare to train.
 
         Args:
-            model: batch -> losses by name; in several processes wrapped by ``parallel``.
-            optimizer: of its weights.
-            clip: changes gradients in place before the update.
-            precision: float16 (with scaled losses, GPU) or bfloat16; None computes in float32.
+            model: batch -> losses by name; in several processes wrapped by DistributedDataParallel.
+            data_loader: endless batches.
+            optimizer: of the model's weights.
+            precision: of autocast, float16 (with scaled losses) or bfloat16; None: float32.
+            seed: of the run.
+            skips: steps with a NaN or infinite loss that may be skipped before the run stops.
+            snapshots: folder where such a step is described.
+            config: the config as YAML, for that description.
         """
-        self.model = model
-        self.optimizer = optimizer
-        self.clip = clip
-        self.precision = precision
+        super().__init__(model, data_loader, optimizer)
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == torch.float16)
+        self.precision = precision
+        self.grad_scaler = torch.amp.GradScaler(
+            self.device.type, enabled=precision == torch.float16
+        )
+        self.seed, self.skips = seed, skips
+        self.snapshots, self.config = snapshots, config
+        self.own: dict[str, float] = {}
+        self.agreed: dict[str, float] = {}
 
-    @classmethod
-    def from_config(
-        cls, cfg: CfgNode, model: nn.Module, optimizer: torch.optim.Optimizer
-    ) -> OptimizationStep:
-        """Clipping and precision as the config says."""
-        half = torch.float16 if cfg.MODEL.DEVICE.startswith("cuda") else torch.bfloat16
-        precision = half if cfg.SOLVER.AMP.ENABLED else None
-        return cls(model, optimizer, clip=build_clipper(cfg), precision=precision)
+    def run_step(self) -> None:
+        """Train on one batch.
 
-    def __call__(self, batch: Batch) -> StepOutcome:
-        """Do one step; the weights stay as they are where a loss or a gradient is not finite."""
+        Raises:
+            FloatingPointError: a loss or a gradient is NaN or infinite, and no step may be skipped
+                any more.
+        """
+        start = time.perf_counter()
+        batch = next(self._data_loader_iter)
+        self.own["data_time"] = time.perf_counter() - start
+        set_seed(self.seed, comm.get_rank(), self.iter, device=self.device)
         with self._autocast():
             losses = self.model(batch)
+            losses = {"total_loss": losses} if isinstance(losses, Tensor) else losses
             total = sum(losses.values())
         self.optimizer.zero_grad()
-        self.scaler.scale(total).backward()
-        self.scaler.unscale_(self.optimizer)
+        self.grad_scaler.scale(total).backward()
+        self.grad_scaler.unscale_(self.optimizer)
+        self.after_backward()
         norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        own, mean = _read(losses, norm)
-        # With fp16 the scaler looks after gradients that overflow: it skips and scales less.
-        watched = {k: v for k, v in mean.items() if k != GRADIENT or not self.scaler.is_enabled()}
-        if nonfinite_names(watched):
-            self.optimizer.zero_grad()
-            if self.scaler.is_enabled():  # it wants an update after each unscale_
-                self.scaler.update(self.scaler.get_scale() / 2)
-            return StepOutcome(own, mean, updated=False)
-        if self.clip is not None:
-            self.clip(self.parameters)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return StepOutcome(own, mean, updated=True)
+        own, mean = self._gather(losses, norm)
+        # Float16 gradients may overflow: then the scaler skips the step and scales less.
+        gradient = mean.pop(GRADIENT)
+        good_losses = all(math.isfinite(value) for value in mean.values())
+        if good_losses and math.isfinite(gradient):
+            self.optimizer.step()
+            mean[GRADIENT] = gradient
+        if self.grad_scaler.is_enabled():
+            self.grad_scaler.update()
+        if good_losses and (GRADIENT in mean or self.grad_scaler.is_enabled()):
+            self._write(mean)
+        else:
+            self._skip_or_stop(batch, own)
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the optimizer and of the scaling of losses."""
-        return {"optimizer": self.optimizer.state_dict(), "grad_scaler": self.scaler.state_dict()}
+        """As detectron2's trainers, ``grad_scaler`` only where losses are scaled."""
+        scaler = self.grad_scaler.state_dict()
+        return {**super().state_dict(), **({"grad_scaler": scaler} if scaler else {})}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Inverse of ``state_dict``; also takes what detectron2's trainers save."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        if state.get("grad_scaler") and self.scaler.is_enabled():
-            self.scaler.load_state_dict(state["grad_scaler"])
+        super().load_state_dict(state_dict)
+        if self.grad_scaler.is_enabled() and state_dict.get("grad_scaler"):
+            self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         if self.precision is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.precision)
 
+    def _gather(
+        self, losses: Mapping[str, Tensor], norm: Tensor
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Losses and norm of the gradients: of this process, and their means over all.
+
+        Also brings ``agreed`` up to date. The one place of a step that waits for the device.
+        """
+        names, own_names = [*sorted(losses), GRADIENT], sorted(self.own)
+        values = torch.stack([losses[n].detach().float() for n in names[:-1]] + [norm.float()])
+        world, rank = comm.get_world_size(), comm.get_rank()
+        if world == 1:
+            rows = [[*values.tolist(), *(self.own[name] for name in own_names)]]
+        else:
+            numbers = torch.tensor([self.own[name] for name in own_names], dtype=torch.float32)
+            row = torch.cat([values, numbers.to(values.device, non_blocking=True)])
+            gathered = row.new_empty(world, len(row))
+            distributed.all_gather(list(gathered), row)
+            rows = gathered.tolist()
+        columns = list(zip(*rows, strict=True))
+        self.agreed = dict(zip(own_names, map(max, columns[len(names) :]), strict=True))
+        mean = [sum(column) / world for column in columns[: len(names)]]
+        own = rows[rank][: len(names)]
+        return dict(zip(names, own, strict=True)), dict(zip(names, mean, strict=True))
+
+    def _write(self, mean: Mapping[str, float]) -> None:
+        losses = {name: value for name, value in mean.items() if name != GRADIENT}
+        metrics = {**mean, "total_loss": sum(losses.values())}
+        storage = get_event_storage()
+        storage.put_scalars(cur_iter=self.iter, **metrics, data_time=self.agreed["data_time"])
+        storage.put_scalar("rank_data_time", self.own["data_time"], cur_iter=self.iter)
+
+    def _skip_or_stop(self, batch: Batch, losses: Mapping[str, float]) -> None:
+        message = nonfinite_message(self.iter, losses, batch)
+        path = write_snapshot(
+            self.snapshots,
+            self.iter,
+            losses,
+            batch,
+            rate=self.optimizer.param_groups[0]["lr"],
+            config=self.config,
+        )
+        if self.skips <= 0:
+            raise FloatingPointError(
+                f"{message}. Details: {path}. A lower SOLVER.BASE_LR, a longer"
+                " SOLVER.WARMUP_ITERS or SOLVER.CLIP_GRADIENTS.ENABLED True usually helps;"
+                " SOLVER.SKIP_NONFINITE_STEPS N allows N such steps"
+            )
+        self.skips -= 1
+        logger.warning("Step skipped, %d more may be: %s. Details: %s", self.skips, message, path)
+
 
 def parallel(model: nn.Module) -> nn.Module:
-    """The model as it is, or in several processes wrapped so that gradients are averaged."""
-    if comm.get_world_size() == 1:
-        return model
+    """The model, in several processes wrapped so that gradients are averaged."""
     device = next(model.parameters()).device
-    ids = [device.index] if device.type == "cuda" else None
     # Frozen statistics never change. The flag was renamed in a later torch.
     names = inspect.signature(DistributedDataParallel).parameters
     flag = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
-    return DistributedDataParallel(model, device_ids=ids, **{flag: False})
+    ids = [device.index] if device.type == "cuda" else None
+    return create_ddp_model(model, device_ids=ids, **{flag: False})
 
 
-def _read(losses: Mapping[str, Tensor], norm: Tensor) -> tuple[dict[str, float], dict[str, float]]:
-    """Losses and norm of the gradients: of this process, and their means over all processes.
+def autocast_precision(cfg: CfgNode, device: torch.device) -> torch.dtype | None:
+    """SOLVER.AMP.PRECISION; where it is "" float16 on GPUs and bfloat16 on the CPU; None: off."""
+    if not cfg.SOLVER.AMP.ENABLED:
+        return None
+    default = "float16" if device.type == "cuda" else "bfloat16"
+    return PRECISIONS[cfg.SOLVER.AMP.PRECISION or default]
 
-    The one place of a step that waits for the device.
+
+def nonfinite_message(iteration: int, values: Mapping[str, float], batch: Batch) -> str:
+    """What became NaN or infinite, where, and on which images of this process.
+
+    Args:
+        iteration: counted from 0.
+        values: losses and ``grad_norm`` of this process.
+        batch: mapped records, each with ``image_id`` and ``file_name``.
     """
-    names = [*sorted(losses), GRADIENT]
-    values = torch.stack([losses[name].detach().float() for name in names[:-1]] + [norm.float()])
-    mean = values
-    if comm.get_world_size() > 1:
-        mean = values.clone()
-        distributed.all_reduce(mean)
-        mean /= comm.get_world_size()
-    own = dict(zip(names, values.tolist(), strict=True))
-    return own, dict(zip(names, mean.tolist(), strict=True))
+    bad = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
+    what = ", ".join(bad) if bad else "a loss of another process"
+    images = ", ".join(
+        f"{record.get('image_id', '?')} ({record.get('file_name', '?')})" for record in batch
+    )
+    return f"iteration {iteration}: {what}; images of the batch: {images}"
+
+
+def write_snapshot(
+    folder: Path,
+    iteration: int,
+    values: Mapping[str, float],
+    batch: Batch,
+    *,
+    rate: float,
+    config: str,
+) -> Path:
+    """Write what is needed to investigate to ``nonfinite_<iteration>_rank<n>.json``.
+
+    NaN is written as a word, so that any JSON reader takes the file.
+    """
+    path = folder / f"nonfinite_{iteration:07d}_rank{comm.get_rank()}.json"
+    images = [
+        {
+            "image_id": record.get("image_id"),
+            "file_name": record.get("file_name"),
+            "size": list(record["image"].shape) if "image" in record else None,
+            "instances": len(record["instances"]) if "instances" in record else None,
+        }
+        for record in batch
+    ]
+    content = {
+        "iteration": iteration,
+        "losses": {n: v if math.isfinite(v) else str(v) for n, v in values.items()},
+        "learning_rate": rate,
+        "images": images,
+        "config": config.splitlines(),
+    }
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return path

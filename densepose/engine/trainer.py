@@ -1,223 +1,329 @@
-"""The training loop."""
+"""The training loop: detectron2's DefaultTrainer with what it lacks."""
 
 from __future__ import annotations
 
-import contextlib
+import inspect
 import logging
-import time
+import math
+import sys
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from fvcore.nn.precise_bn import get_bn_modules
 from torch import nn
+from torch.utils.data import DataLoader
 
 from detectron2.config import CfgNode
-from detectron2.engine import TrainerBase, hooks
+from detectron2.engine import DefaultTrainer, HookBase, hooks
+from detectron2.evaluation import DatasetEvaluator, verify_results
 from detectron2.utils import comm
-from detectron2.utils.events import EventStorage, JSONWriter, TensorboardXWriter
+from detectron2.utils.events import (
+    CommonMetricPrinter,
+    EventStorage,
+    EventWriter,
+    JSONWriter,
+    TensorboardXWriter,
+    get_event_storage,
+    has_event_storage,
+)
 
-from .best import BestCheckpoint
 from .bootstrap import build_training_batches
 from .checkpoint import SafeCheckpointer
-from .clock import TrainingClock
-from .ema import WeightAverage
-from .evaluation import evaluate
-from .hooks import AverageHook, CheckpointHook, EvaluationHook, InterruptHook, continue_metrics
+from .evaluation import build_evaluator, evaluate
+from .hooks import (
+    AfterBackward,
+    BestCheckpoint,
+    Checkpoints,
+    RunWriter,
+    StopOnSignal,
+    TrainingClock,
+    WeightAverage,
+    continue_metrics,
+)
+from .loaders import ResumableBatches, build_test_loader
+from .logs import setup_logging
 from .model import build_run_model
-from .nonfinite import nonfinite_message, write_snapshot
-from .prepare import seed_process
-from .progress import ProgressHook
-from .solver import build_optimizer, build_scheduler
-from .step import Batch, OptimizationStep, parallel
+from .progress import duration_text
+from .solver import ClockMultiplier, build_optimizer, build_scheduler
+from .step import StepTrainer, autocast_precision, parallel
 
 logger = logging.getLogger(__name__)
 
 
-class Trainer(TrainerBase):
+class Trainer(DefaultTrainer):
     """Model, optimizer, data and hooks of one run, built from a config.
 
-    ``Trainer(cfg)``, then ``resume_or_load()``, then ``train()``. In several processes the
-    gradients are averaged over the processes (DistributedDataParallel), and a logged loss is the
-    mean of the processes' losses.
+    ``Trainer(cfg)``, then ``resume_or_load(resume=...)``, then ``train()``. What it is made of is
+    overridden in a subclass as detectron2's documentation teaches: ``build_model``,
+    ``build_train_loader``, ``build_evaluator``, ``build_hooks``, ``test`` and so on.
+
+    A resumed run gives the losses of an uninterrupted one: data order and random numbers follow
+    from the seed of the run and the iteration (see ``seeding``). This holds for the train loader of
+    this package without BOOTSTRAP_DATASETS; another loader starts from its beginning.
     """
 
-    def __init__(
-        self,
-        cfg: CfgNode,
-        *,
-        model: nn.Module | None = None,
-        data_loader: Iterable[Batch] | None = None,
-    ) -> None:
-        """Args: ``model`` and ``data_loader`` replace the ones the config describes."""
-        super().__init__()
-        self.output_dir = Path(cfg.OUTPUT_DIR)
-        self.config_text = cfg.dump()
-        self.bare_model = build_run_model(cfg) if model is None else model
-        self.optimizer = build_optimizer(cfg, self.bare_model)
-        self.model = parallel(self.bare_model)
-        self.model.train()
-        self.step = OptimizationStep.from_config(cfg, self.model, self.optimizer)
-        self.skips_left = cfg.SOLVER.SKIP_NONFINITE_STEPS
+    def __init__(self, cfg: CfgNode) -> None:
+        """Args: ``cfg`` as ``setup`` returns it."""
+        # Not DefaultTrainer's own: it would build a trainer and a checkpointer of other classes.
+        super(DefaultTrainer, self).__init__()
+        if not logging.getLogger("densepose").isEnabledFor(logging.INFO):
+            setup_logging(None, rank=comm.get_rank())  # a script that did not call ``setup``
+        cfg = DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+        self.cfg = cfg
+        self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
+        self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
+        self.results: Mapping[str, Any] = {}
+        self.bare_model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, self.bare_model)
+        data_loader = self.build_train_loader(cfg)
+        device = next(self.bare_model.parameters()).device
+        self._trainer = StepTrainer(
+            parallel(self.bare_model),
+            data_loader,
+            optimizer,
+            precision=autocast_precision(cfg, device),
+            skips=cfg.SOLVER.SKIP_NONFINITE_STEPS,
+            snapshots=Path(cfg.OUTPUT_DIR),
+            config=cfg.dump(),
+        )
+        self._trainer.register_hooks([AfterBackward(weakref.proxy(self))])
+        self.clock = TrainingClock(60 * cfg.SOLVER.MAX_MINUTES)
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        if isinstance(self.scheduler, ClockMultiplier):
+            self.scheduler.schedule.time_used = self.clock.fraction_used
         ema = cfg.SOLVER.EMA
         self.average = WeightAverage(self.bare_model, ema.DECAY) if ema.ENABLED else None
-        self.clock = TrainingClock(60 * cfg.SOLVER.MAX_MINUTES)
-        self.scheduler = build_scheduler(cfg, self.optimizer, self.clock.share_used)
-        self.max_iter = cfg.SOLVER.MAX_ITER
         self.checkpointer = SafeCheckpointer.from_config(
-            cfg, self.bare_model, trainer=weakref.proxy(self)
+            cfg, self.evaluated_model, trainer=weakref.proxy(self)
         )
-        self._data_loader = data_loader
-        self._cfg = cfg  # for the pieces that are built when the run starts
-        self.register_hooks([self.clock, hooks.IterationTimer(), hooks.LRScheduler()])
-        if self.average is not None:
-            self.register_hooks([AverageHook(self.average, self.bare_model)])
+        self.register_hooks(self.build_hooks())
 
-    def resume_or_load(self, *, resume: bool) -> None:
+    @property
+    def steps(self) -> StepTrainer:
+        """The inner trainer, which does the steps."""
+        return self._trainer
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """What is evaluated and saved: the moving average of the weights where there is one."""
+        return self.bare_model if self.average is None else self.average.average.module
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        """The model of the config on its device, see ``build_run_model``.
+
+        SOLVER.CHANNELS_LAST and SOLVER.COMPILE change how it is computed, not what.
+        """
+        model = build_run_model(cfg)
+        if cfg.SOLVER.CHANNELS_LAST:
+            model.to(memory_format=torch.channels_last)
+        if cfg.SOLVER.COMPILE:
+            # In place, so that names of weights stay. Sizes of images change from batch to batch.
+            getattr(model, "backbone", model).compile(backend=cfg.SOLVER.COMPILE, dynamic=True)
+        return model
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        """SGD or AdamW, see ``solver``."""
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
+        """detectron2's schedule, or one that follows the clock where SOLVER.MAX_MINUTES is set."""
+        return build_scheduler(cfg, optimizer)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Any:
+        """Endless batches of this process's shard of SOLVER.IMS_PER_BATCH images."""
+        return build_training_batches(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> DataLoader:
+        """This process's shard of one data set, one image at a time, in order."""
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(
+        cls, cfg: CfgNode, dataset_name: str, output_folder: str | None = None
+    ) -> DatasetEvaluator:
+        """The evaluator of one data set; results go below OUTPUT_DIR/inference by default."""
+        folder = output_folder or str(Path(cfg.OUTPUT_DIR) / "inference" / dataset_name)
+        return build_evaluator(cfg, dataset_name, folder)
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """detectron2's hooks and this package's, in the order in which they run.
+
+        The last one writes curves: hooks whose numbers it should write are inserted before it.
+        """
+        cfg, main = self.cfg, comm.is_main_process()
+        keep = cfg.SOLVER.CHECKPOINTS_TO_KEEP or None
+        period = cfg.SOLVER.CHECKPOINT_PERIOD or sys.maxsize  # fvcore's knows no 0 for never
+        return [
+            self.clock,
+            hooks.IterationTimer(),
+            hooks.LRScheduler(),
+            self._build_precise_bn(),
+            self.average,
+            Checkpoints(self.checkpointer, period, max_to_keep=keep) if main else None,
+            StopOnSignal(self.checkpointer),
+            hooks.EvalHook(cfg.TEST.EVAL_PERIOD, self._evaluate),
+            BestCheckpoint(cfg.TEST.EVAL_PERIOD, self.checkpointer, cfg.TEST.BEST_METRIC),
+            RunWriter(cfg.LOG_PERIOD) if main else None,
+        ]
+
+    def _build_precise_bn(self) -> HookBase | None:
+        cfg = self.cfg.clone()
+        if not (cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(self.model)):
+            return None
+        if self.average is not None:
+            raise ValueError(
+                "TEST.PRECISE_BN.ENABLED computes statistics of the trained weights, but"
+                " SOLVER.EMA.ENABLED evaluates their average; set one of them to False"
+            )
+        cfg.defrost()
+        cfg.DATALOADER.NUM_WORKERS = 0
+        loader = self.build_train_loader(cfg)  # its own, so that training is not disturbed
+        iterations = cfg.TEST.PRECISE_BN.NUM_ITER
+        return hooks.PreciseBN(cfg.TEST.EVAL_PERIOD, self.model, loader, iterations)
+
+    def build_writers(self) -> list[EventWriter]:
+        """Log lines, ``metrics.json`` and TensorBoard; called when the run starts."""
+        folder = Path(self.cfg.OUTPUT_DIR)
+        folder.mkdir(parents=True, exist_ok=True)
+        continue_metrics(folder / "metrics.json", self.start_iter)
+        return [
+            ProgressPrinter(self),
+            JSONWriter(str(folder / "metrics.json")),
+            TensorboardXWriter(
+                str(folder), purge_step=self.start_iter + 1 if self.start_iter else None
+            ),
+        ]
+
+    def resume_or_load(self, resume: bool = True) -> None:
         """Continue from the last valid checkpoint of OUTPUT_DIR, or load MODEL.WEIGHTS.
 
         Raises:
             ValueError: the weights do not fit at all, or all checkpoints are damaged.
             FileNotFoundError: MODEL.WEIGHTS does not exist.
         """
-        extra = self.checkpointer.resume_or_load(self._cfg.MODEL.WEIGHTS, resume=resume)
-        if resume and self.checkpointer.has_checkpoint():
-            self.start_iter = self.iter = self.iter + 1
+        resuming = resume and self.checkpointer.has_checkpoint()
         if self.average is not None:
-            average = extra.get("average", self.bare_model.state_dict())
-            self.average.load(average, extra.get("average_updates", 0))
+            self.average.updates = -1  # no state of the average was loaded
+        self.checkpointer.resume_or_load(self.cfg.MODEL.WEIGHTS, resume=resume)
+        if self.average is not None and self.average.updates < 0:
+            self.average.restart()
+        if resuming:
+            self.start_iter = self.iter + 1
 
     def train(self) -> Mapping[str, Any]:
         """Run to ``max_iter`` or the time limit; returns the results of the last evaluation."""
-        self._prepare_run()
+        if self.clock.fraction_used() >= 1:
+            self.max_iter = self.start_iter
+        if self.start_iter >= self.max_iter:
+            done = self.max_iter
+            logger.info("The run is complete after %d iterations: nothing is left to train", done)
+        self._trainer.seed = self.seed
+        sampler = getattr(self.data_loader, "batch_sampler", None)
+        if isinstance(sampler, ResumableBatches):
+            sampler.seed, sampler.first_batch = self.seed, self.start_iter
+        self._loop()
+        if self.cfg.TEST.EXPECTED_RESULTS and comm.is_main_process():
+            verify_results(self.cfg, self.results)
+        return self.results
+
+    def _loop(self) -> None:
+        """As detectron2's, but the end may come closer, and an error evaluates nothing."""
+        self.iter = self.start_iter
         with EventStorage(self.start_iter) as self.storage:
             try:
                 self.before_train()
-                self.iter = self.start_iter
                 while self.iter < self.max_iter:
                     self.before_step()
                     self.run_step()
                     self.after_step()
                     self.iter += 1
             except BaseException:
-                self._close()
+                self.max_iter = sys.maxsize  # the end is not reached: nothing is evaluated
                 raise
-            self.after_train()
-        return self.evaluation.results
-
-    def run_step(self) -> None:
-        """One batch: losses, gradients, update of the weights.
-
-        Raises:
-            FloatingPointError: a loss or a gradient is NaN or infinite, and no step may be skipped
-                any more.
-        """
-        start = time.perf_counter()
-        batch = next(self._batches)
-        data_time = time.perf_counter() - start
-        outcome = self.step(batch)
-        if outcome.updated:
-            self.storage.put_scalars(
-                total_loss=outcome.total_loss, data_time=data_time, **outcome.mean
-            )
-        else:
-            self._skip_or_stop(batch, outcome.own)
+            finally:
+                self.after_train()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the weights that resuming needs: tensors and plain values."""
-        own = {"skips_left": self.skips_left}
-        return {**super().state_dict(), "_trainer": self.step.state_dict(), **own}
+        """detectron2's, and the seed."""
+        return {**super().state_dict(), "seed": self.seed}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Inverse of ``state_dict``."""
+        """Inverse of ``state_dict``; also takes that of detectron2's DefaultTrainer."""
         super().load_state_dict(state_dict)
-        self.step.load_state_dict(state_dict["_trainer"])
-        self.skips_left = state_dict.get("skips_left", self.skips_left)
+        self.seed = state_dict.get("seed", self.seed)
 
-    def weights_checkpoint(self) -> dict[str, Any]:
-        """The weights to use (their average where there is one), without what resuming needs."""
-        model = self.bare_model.state_dict() if self.average is None else self.average.average
-        return {"model": model, "iteration": self.iter, "config": self.config_text}
+    @classmethod
+    def test(
+        cls,
+        cfg: CfgNode,
+        model: nn.Module,
+        evaluators: DatasetEvaluator | Sequence[DatasetEvaluator] | None = None,
+    ) -> dict[str, Any]:
+        """Score a model on DATASETS.TEST, see ``evaluate``.
 
-    def full_checkpoint(self) -> dict[str, Any]:
-        """Everything that resuming needs."""
-        content = {**self.weights_checkpoint(), "trainer": self.state_dict()}
-        if self.average is not None:
-            content["train_model"] = self.bare_model.state_dict()
-            content["average_updates"] = self.average.updates
-        return content
-
-    def _prepare_run(self) -> None:
-        """Build what depends on where the run starts: order of the data, curves, best so far."""
-        cfg = self._cfg
-        if self.start_iter >= self.max_iter:
-            logger.info(
-                "The run is complete after %d iterations: nothing is left to train", self.max_iter
+        Args:
+            cfg: from ``setup``.
+            model: with the weights to evaluate.
+            evaluators: one for each data set; by default ``build_evaluator`` builds them.
+        """
+        if evaluators is not None:
+            several = isinstance(evaluators, Sequence)
+            given = dict(
+                zip(cfg.DATASETS.TEST, evaluators if several else [evaluators], strict=True)
             )
-        if self.start_iter:
-            seed_process(cfg, start_iter=self.start_iter)
-        loader = build_training_batches(cfg) if self._data_loader is None else self._data_loader
-        self._batches = iter(loader)
-        self.evaluation = EvaluationHook(
-            self._evaluate,
-            period=cfg.TEST.EVAL_PERIOD,
-            best=BestCheckpoint(self.output_dir, cfg.TEST.BEST_METRIC, start_iter=self.start_iter),
-            weights=self.weights_checkpoint,
-        )
-        checkpoints = CheckpointHook(
-            self.output_dir,
-            self.full_checkpoint,
-            period=cfg.SOLVER.CHECKPOINT_PERIOD,
-            keep=cfg.SOLVER.CHECKPOINTS_TO_KEEP,
-        )
-        progress = ProgressHook(
-            images_per_step=cfg.SOLVER.IMS_PER_BATCH,
-            period=cfg.LOG_PERIOD,
-            time_left=self.clock.seconds_left,
-        )
-        interrupt = InterruptHook(checkpoints)
-        self.register_hooks([checkpoints, interrupt, progress, self.evaluation])
-        self._closing = [interrupt, progress]
-        if comm.is_main_process():
-            self.output_dir.mkdir(parents=True, exist_ok=True)
-            curves = self.output_dir / "metrics.json"
-            continue_metrics(curves, self.start_iter)
-            board = TensorboardXWriter(
-                str(self.output_dir), purge_step=self.start_iter + 1 if self.start_iter else None
-            )
-            writer = hooks.PeriodicWriter([JSONWriter(str(curves)), board], period=cfg.LOG_PERIOD)
-            self.register_hooks([writer])
-            self._closing.append(writer)
+        # detectron2's documentation overrides it with and without a folder.
+        takes_folder = len(inspect.signature(cls.build_evaluator).parameters) > 2
 
-    def _evaluate(self) -> Mapping[str, Any]:
-        averaged = (
-            contextlib.nullcontext()
-            if self.average is None
-            else self.average.applied(self.bare_model)
-        )
-        with averaged:
-            iteration = min(self.iter + 1, self.max_iter)
-            ended = self.iter >= self.max_iter
-            return evaluate(self._cfg, self.bare_model, iteration=iteration, brief=not ended)
+        def build(cfg: CfgNode, name: str, folder: str) -> DatasetEvaluator:
+            if evaluators is not None:
+                return given[name]
+            return cls.build_evaluator(cfg, name, *([folder] if takes_folder else []))
 
-    def _close(self) -> None:
-        """After an error: take the bar away and close the files, without evaluating."""
-        for hook in self._closing:
-            hook.after_train()
+        # Within a run; MAX_ITER is where it ends.
+        done = get_event_storage().iter + 1 if has_event_storage() else math.inf
+        return evaluate(
+            cfg,
+            model,
+            build_evaluator=build,
+            build_test_loader=cls.build_test_loader,
+            iteration=min(done, cfg.SOLVER.MAX_ITER) if has_event_storage() else None,
+            brief=done <= cfg.SOLVER.MAX_ITER,
+        )
 
-    def _skip_or_stop(self, batch: Batch, values: Mapping[str, float]) -> None:
-        message = nonfinite_message(self.iter, values, batch)
-        rate = self.optimizer.param_groups[0]["lr"]
-        path = write_snapshot(
-            self.output_dir, self.iter, values, batch, rate=rate, config=self.config_text
-        )
-        if self.skips_left <= 0:
-            raise FloatingPointError(
-                f"{message}. Details: {path}. A lower SOLVER.BASE_LR, a longer"
-                " SOLVER.WARMUP_ITERS or SOLVER.CLIP_GRADIENTS.ENABLED True usually helps;"
-                " SOLVER.SKIP_NONFINITE_STEPS N allows N such steps"
-            )
-        self.skips_left -= 1
-        logger.warning(
-            "Step skipped, %d more may be: %s. Details: %s", self.skips_left, message, path
-        )
+    def _evaluate(self) -> dict[str, Any]:
+        """Evaluate now; returns the finite scores, which can go into curves."""
+        cfg = self.cfg.clone()
+        cfg.defrost()
+        cfg.SOLVER.MAX_ITER = self.max_iter
+        cfg.freeze()
+        self.results = self.test(cfg, self.evaluated_model)
+        return _finite(self.results)
+
+
+def _finite(results: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {n: _finite(v) if isinstance(v, Mapping) else v for n, v in results.items()}
+    return {n: v for n, v in nested.items() if isinstance(v, Mapping) or math.isfinite(v)}
+
+
+class ProgressPrinter(CommonMetricPrinter):
+    """detectron2's line about losses, speed and time left, which also knows the time limit."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__(trainer.max_iter)
+        self._clock = trainer.clock
+
+    def _get_eta(self, storage: EventStorage) -> str | None:
+        """Time left as text."""
+        eta = super()._get_eta(storage)
+        left = self._clock.seconds_left()
+        if math.isinf(left) or storage.latest().get("eta_seconds", (math.inf,))[0] <= left:
+            return eta
+        return duration_text(left)

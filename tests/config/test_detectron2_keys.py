@@ -110,7 +110,7 @@ def test_every_key_is_read_or_refused(data: CfgNode):
     with keys_read(found):
         built = [build_model(cfg) for cfg in models]
         for cfg in (data, fed):
-            loaders.build_train_loader(cfg)
+            next(iter(loaders.build_train_loader(cfg).batch_sampler))
         loaders.build_test_loader(data, "tiny_keys")
         DensePoseMapper(data, is_train=False)
         for name in ("WarmupMultiStepLR", "WarmupCosineLR", "WarmupStepWithFixedGammaLR"):

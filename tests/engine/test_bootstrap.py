@@ -166,13 +166,13 @@ def test_samples_of_both_kinds_have_the_same_fields(tiny_coco: Tiny, tmp_path: P
 
 
 def test_the_same_seed_gives_the_same_stream(tiny_coco: Tiny, tmp_path: Path):
-    from densepose.engine.prepare import seed_process
+    from densepose.engine.seeding import prepare_torch
 
     cfg = config(tiny_coco, tmp_path)
     (entry,) = bootstrap_entries(cfg)
 
     def first() -> dict[str, Any]:
-        seed_process(cfg)
+        prepare_torch(cfg)
         return next(iter(build_stream(cfg, entry, build_teacher(cfg))))
 
     one, two = first(), first()

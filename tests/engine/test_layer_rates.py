@@ -10,9 +10,8 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling.backbone.resnet import build_resnet_backbone
 
 from densepose.config import get_densepose_cfg
-from densepose.engine.layer_rates import BOTTOM_UP, rate_factor, stage_heights
 from densepose.engine.model import freeze
-from densepose.engine.solver import build_optimizer
+from densepose.engine.solver import BOTTOM_UP, build_optimizer, rate_factor, stage_heights
 
 
 def config(**solver: object) -> CfgNode:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import gc
+import pickle
+from itertools import islice
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pytest
 import torch
 
 from detectron2.config import CfgNode
+from detectron2.data.samplers import TrainingSampler
+from detectron2.data.samplers.grouped_batch_sampler import GroupedBatchSampler
 
 from densepose.config import get_densepose_cfg
 from densepose.data.registration import register_from_config
@@ -14,11 +19,14 @@ from densepose.engine import loaders
 from densepose.engine.loaders import (
     ImageError,
     NamedErrors,
+    ResumableBatches,
     build_test_loader,
     build_train_loader,
+    in_one_message,
     num_workers,
 )
 from densepose.engine.run import error_text
+from densepose.structures.dense_labels import DenseLabels
 from tests.tiny_dataset import write_tiny_densepose_coco
 
 
@@ -42,6 +50,44 @@ def test_batches_have_people_and_the_test_order_is_that_of_the_file(tmp_path: Pa
     assert len(batch) == 2 and all(len(record["instances"]) for record in batch)
     ids = [record["image_id"] for (record,) in build_test_loader(cfg, "tiny_loader")]
     assert ids == [1, 2, 3, 4]
+
+
+def numbers(batches: ResumableBatches, count: int) -> list[list[int]]:
+    return [[draw.index for draw in batch] for batch in islice(batches, count)]
+
+
+def test_batches_are_those_of_detectron2_and_can_begin_at_any(monkeypatch: pytest.MonkeyPatch):
+    wide = [0, 1, 1, 0, 1, 0, 0, 1, 1]
+    batches = ResumableBatches(lambda seed: TrainingSampler(9, seed=seed), wide, 2, seed=5)
+    theirs = GroupedBatchSampler(TrainingSampler(9, seed=5), wide, 2)
+    expected = [list(map(int, batch)) for batch in islice(theirs, 20)]
+    assert numbers(batches, 20) == expected
+    batches.first_batch = 13
+    assert numbers(batches, 7) == expected[13:]
+    batches.seed = 6
+    assert numbers(batches, 7) != expected[13:]
+
+
+def record() -> dict[str, object]:
+    return {
+        "file_name": "3.jpg",
+        "image": torch.full((3, 400, 500), 3, dtype=torch.uint8),
+        "half": torch.tensor([1.5], dtype=torch.bfloat16),
+        "nothing": torch.zeros(0, 2),
+        "labels": DenseLabels.empty(1, 8),
+    }
+
+
+def test_a_message_of_a_worker_arrives_as_its_content(monkeypatch: pytest.MonkeyPatch):
+    sent = record()
+    assert in_one_message([sent])[0] is sent
+    monkeypatch.setattr(loaders, "get_worker_info", lambda: object())
+    (got,) = pickle.loads(bytes(ForkingPickler.dumps(in_one_message([sent]))))
+    assert type(got) is dict and got["file_name"] == "3.jpg"
+    for name in ("image", "half", "nothing"):
+        assert got[name].dtype == sent[name].dtype and torch.equal(got[name], sent[name])
+    assert torch.equal(got["labels"].part, sent["labels"].part)
+    assert got["image"].is_shared() and not got["nothing"].is_shared()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

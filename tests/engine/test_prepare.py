@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -12,14 +10,7 @@ import yaml
 from densepose.config import get_densepose_cfg, load_config
 from densepose.engine import prepare
 from densepose.engine.logs import remove_handlers
-from densepose.engine.prepare import choose_device, seed_process
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.backends.cudnn.benchmark = False
+from densepose.engine.prepare import choose_device
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:3", "auto"])
@@ -64,26 +55,3 @@ def test_a_saved_config_names_the_device_that_was_asked_for(
     assert (saved.MODEL.DEVICE, saved.BOOTSTRAP_MODEL.DEVICE) == ("cuda", "cuda")
     assert yaml.safe_load(saved.dump()) == yaml.safe_load(cfg.dump())
     assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_ITER) == (0.0025, 130_000)
-
-
-def numbers(seed: int, start_iter: int = 0) -> tuple[float, float]:
-    cfg = get_densepose_cfg()
-    cfg.SEED = seed
-    seed_process(cfg, start_iter=start_iter)
-    return float(np.random.rand()), float(torch.rand(1))
-
-
-def test_a_seed_repeats_and_a_resumed_run_draws_other_numbers():
-    assert numbers(3) == numbers(3)
-    assert numbers(3) != numbers(4)
-    assert numbers(3) != numbers(3, start_iter=100)
-    assert numbers(-1) != numbers(-1)
-
-
-def test_deterministic_mode_wants_a_seed(caplog: pytest.LogCaptureFixture):
-    cfg = get_densepose_cfg()
-    cfg.DETERMINISTIC, cfg.CUDNN_BENCHMARK = True, True
-    seed_process(cfg)
-    assert torch.are_deterministic_algorithms_enabled()
-    assert not torch.backends.cudnn.benchmark
-    assert "DETERMINISTIC is on but SEED is -1" in caplog.text

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from densepose.engine.step import OptimizationStep
+from detectron2.utils.events import EventStorage
+
+from densepose.engine.step import StepTrainer, nonfinite_message, write_snapshot
 
 
 class Net(nn.Module):
@@ -16,82 +20,64 @@ class Net(nn.Module):
         super().__init__()
         self.w = nn.Parameter(torch.tensor([1.0, 2.0]))
 
-    def forward(self, batch: list[Tensor]) -> dict[str, Tensor]:
-        return {"loss_b": (self.w * batch[0]).square().sum(), "loss_a": self.w.sum()}
+    def forward(self, batch: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {"loss_b": (self.w * batch[0]["x"]).square().sum(), "loss_a": self.w.sum()}
 
 
-def step(model: nn.Module, **options: object) -> OptimizationStep:
-    return OptimizationStep(model, torch.optim.SGD(model.parameters(), lr=0.1), **options)
+class Root(Net):
+    """A finite loss whose gradient at 0 is infinite."""
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        return {"loss": (self.w - self.w.detach()).sqrt().sum()}
+
+
+def run(model: nn.Module, x: list[float], **options: Any) -> dict[str, float]:
+    """One step; the numbers that it wrote."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    trainer = StepTrainer(model, [[{"x": torch.tensor(x)}]], optimizer, **options)
+    trainer.iter = 0
+    with EventStorage() as storage:
+        trainer.run_step()
+        return {name: value for name, (value, _) in storage.latest().items()}
 
 
 def test_one_step_by_hand():
     model = Net()
-    outcome = step(model)([torch.tensor([1.0, 0.0])])
+    written = run(model, [1.0, 0.0])
     # Gradient of w: (2 * 1 + 1, 1).
-    assert outcome.mean == {"loss_a": 3.0, "loss_b": 1.0, "grad_norm": pytest.approx(math.sqrt(10))}
-    assert (outcome.own, outcome.updated) == (outcome.mean, True)
-    assert outcome.total_loss == 4.0
+    assert written.pop("grad_norm") == pytest.approx(math.sqrt(10))
+    assert written.pop("data_time") == written.pop("rank_data_time") < 1
+    assert written == {"loss_a": 3.0, "loss_b": 1.0, "total_loss": 4.0}
     assert model.w.tolist() == pytest.approx([0.7, 1.9])
 
 
-def test_gradients_are_clipped_after_their_norm_was_read():
-    model = Net()
-    outcome = step(model, clip=lambda params: [p.grad.zero_() for p in params])([torch.ones(2)])
-    assert outcome.mean["grad_norm"] > 1
+@pytest.mark.parametrize(("model", "x"), [(Net(), math.nan), (Net(), math.inf), (Root(), 1.0)])
+def test_nothing_changes_where_a_loss_or_a_gradient_is_not_finite(
+    model: nn.Module, x: float, tmp_path: Path
+):
+    assert run(model, [x, 1.0], skips=1, snapshots=tmp_path) == {}
     assert model.w.tolist() == [1.0, 2.0]
+    with pytest.raises(FloatingPointError, match="iteration 0: (loss_b|grad_norm) = "):
+        run(model, [x, 1.0], snapshots=tmp_path)
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_nothing_changes_where_a_loss_is_not_finite(bad: float):
-    model = Net()
-    taken = step(model)
-    outcome = taken([torch.tensor([bad, 1.0])])
-    assert not outcome.updated and not math.isfinite(outcome.own["loss_b"])
-    assert math.isfinite(outcome.own["loss_a"])
-    assert model.w.tolist() == [1.0, 2.0]
-    assert taken([torch.ones(2)]).updated
-
-
-def test_nothing_changes_where_only_a_gradient_is_not_finite():
-    class Root(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.w = nn.Parameter(torch.zeros(1))
-
-        def forward(self, batch: object) -> dict[str, Tensor]:
-            return {"loss": self.w.sqrt().sum()}
-
+def test_an_overflow_of_scaled_gradients_is_no_fault():
     model = Root()
-    outcome = step(model)(None)
-    assert (outcome.mean["loss"], outcome.updated) == (0.0, False)
-    assert model.w.tolist() == [0.0]
+    written = run(model, [1.0, 1.0], precision=torch.float16)
+    assert written["total_loss"] == 0.0 and "grad_norm" not in written
+    assert model.w.tolist() == [1.0, 2.0]
 
 
-def test_bfloat16_computes_products_in_it_and_keeps_float32_weights():
-    class Linear(nn.Linear):
-        def forward(self, batch: Tensor) -> dict[str, Tensor]:
-            self.seen = super().forward(batch)
-            return {"loss": self.seen.float().square().sum()}
-
-    model = Linear(3, 2)
-    assert step(model, precision=torch.bfloat16)(torch.ones(1, 3)).updated
-    assert model.seen.dtype == torch.bfloat16
-    assert model.weight.dtype == torch.float32
-
-
-def test_state_brings_the_momentum_back():
-    def two_steps(restart: bool) -> list[float]:
-        model = Net()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        taken = OptimizationStep(model, optimizer)
-        taken([torch.ones(2)])
-        if restart:
-            state = taken.state_dict()
-            taken = OptimizationStep(
-                model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-            )
-            taken.load_state_dict(state)
-        taken([torch.ones(2)])
-        return model.w.tolist()
-
-    assert two_steps(restart=True) == two_steps(restart=False)
+def test_message_names_the_losses_and_the_images(tmp_path: Path):
+    values = {"loss_box_reg": 1.0, "loss_densepose_U": math.nan, "grad_norm": math.inf}
+    batch = [
+        {"image_id": 7, "file_name": "a.jpg", "image": torch.zeros(3, 4, 5)},
+        {"image_id": 9, "file_name": "b.jpg"},
+    ]
+    assert nonfinite_message(12, values, batch) == (
+        "iteration 12: loss_densepose_U = nan, grad_norm = inf;"
+        " images of the batch: 7 (a.jpg), 9 (b.jpg)"
+    )
+    assert "a loss of another process" in nonfinite_message(12, {"loss": 1.0}, batch)
+    path = write_snapshot(tmp_path, 12, values, batch, rate=0.1, config="SEED: 1")
+    assert path.name == "nonfinite_0000012_rank0.json" and '"size": [\n    3,' in path.read_text()

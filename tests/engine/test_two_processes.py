@@ -1,7 +1,13 @@
-"""Data-parallel training on CPU is the same as training on the whole batch in one process."""
+"""Data-parallel training on CPU: the same as one process on the whole batch, and its endings."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -10,9 +16,15 @@ import pytest
 import torch
 
 from densepose.engine.processes import launch
-from tests.engine.second_fails import fail_in_second
-from tests.engine.two_processes import train_share
+from tests.engine.processes_of_lines import fail_in_second, train_lines
+from tests.engine.two_processes import train_shard
 from tests.tiny_dataset import write_tiny_densepose_coco
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``launch`` hides GPUs from processes on CPU."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", ""))
 
 
 def arguments(**values: Any) -> Namespace:
@@ -22,6 +34,8 @@ def arguments(**values: Any) -> Namespace:
         "machine_rank": 0,
         "dist_url": "auto",
         "num_cpu_processes": 1,
+        "resume": False,
+        "stop_at": None,
     }
     return Namespace(**{**defaults, **values})
 
@@ -36,13 +50,10 @@ def test_two_processes_train_as_one_on_the_same_global_batch(tmp_path: Path):
     for processes in (1, 2):
         output = tmp_path / f"{processes}"
         output.mkdir()
-        status = launch(
-            train_share, arguments(num_cpu_processes=processes, data=data, output=str(output))
-        )
-        assert status == 0
+        args = arguments(num_cpu_processes=processes, data=data, output=str(output))
+        assert launch(train_shard, args) == 0
         runs[processes] = [torch.load(path) for path in sorted(output.iterdir())]
     (one,), (first, second) = runs[1], runs[2]
-    assert first["own"] != second["own"]  # the shares differ
     assert first["mean"] == second["mean"]
     for step, (alone, shared) in enumerate(zip(one["mean"], first["mean"], strict=True)):
         assert shared == pytest.approx(alone, rel=1e-4), f"step {step}"
@@ -53,8 +64,84 @@ def test_two_processes_train_as_one_on_the_same_global_batch(tmp_path: Path):
     assert (way_of_two - way_of_one).norm() < 1e-2 * way_of_one.norm()
 
 
-def test_a_failing_process_gives_its_exit_status():
-    assert launch(fail_in_second, arguments(num_cpu_processes=2)) == 3
+def train(output: Path, **values: Any) -> tuple[int, list[dict[str, Any]]]:
+    """Exit status of two processes, and what each wrote."""
+    output.mkdir(exist_ok=True)
+    status = launch(train_lines, arguments(num_cpu_processes=2, output=str(output), **values))
+    return status, [torch.load(path) for path in sorted(output.glob("rank*.pt"))]
+
+
+def test_a_signal_to_one_stops_all_and_resuming_gives_the_same_losses(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    status, whole = train(tmp_path / "whole")
+    assert status == 0 and whole[0]["losses"] == whole[1]["losses"]
+    assert all(result["data_time"] > 0.04 for result in whole)  # that of the slower one
+    parts = tmp_path / "parts"
+    capfd.readouterr()
+    status, stopped = train(parts, stop_at=2)
+    message = " ".join(capfd.readouterr().err.split())
+    assert status == 130
+    assert message.count("densepose: stopped by SIGTERM after 4 iterations") == 1
+    assert (parts / "model_0000003.pth").is_file()
+    status, resumed = train(parts, resume=True)
+    assert status == 0 and list(resumed[0]["losses"]) == [4, 5, 6, 7]
+    for rank in (0, 1):
+        assert {**stopped[rank]["losses"], **resumed[rank]["losses"]} == whole[rank]["losses"]
+    # As on two machines without a shared folder: only the first process finds a checkpoint.
+    shutil.copytree(parts, tmp_path / "own" / "rank0")
+    capfd.readouterr()
+    status, _ = train(tmp_path / "own", own_folders=True, resume=True)
+    message = " ".join(capfd.readouterr().err.split())
+    assert status == 1
+    assert message.count("put OUTPUT_DIR on a disk that all machines share") == 1
+
+
+@pytest.mark.parametrize(
+    ("processes", "kind"), [(2, "user"), (2, "fault"), (2, "killed"), (4, "user")]
+)
+def test_one_that_fails_ends_all_with_one_message(
+    processes: int,
+    kind: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+):
+    failed_at = tmp_path / "time"
+    args = arguments(num_cpu_processes=processes, kind=kind, failed_at=str(failed_at))
+    assert launch(fail_in_second, args) == (signal.SIGKILL if kind == "killed" else 1)
+    assert time.time() - float(failed_at.read_text()) < 60
+    err = capfd.readouterr().err
+    assert err.count("densepose: kind user") == (kind == "user")
+    assert err.count("AttributeError: kind fault") == (kind == "fault")
+    assert err.count("Traceback") == (kind == "fault")
+    assert ("process 1 was ended by SIGKILL" in caplog.text) == (kind == "killed")
+
+
+SCRIPT = """
+import sys
+from argparse import Namespace
+from densepose.engine.processes import launch
+from tests.engine.processes_of_lines import fail_in_second
+args = Namespace(num_gpus=1, num_cpu_processes=2, kind="user", failed_at=sys.argv[1])
+sys.exit(launch(fail_in_second, args))
+"""
+
+
+def test_one_that_fails_below_torchrun_ends_all(tmp_path: Path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "script.py"), str(tmp_path / "time")],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert time.time() - float((tmp_path / "time").read_text()) < 60
+    assert done.stderr.count("densepose: kind user") == 1
 
 
 def test_more_gpus_than_there_are_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch):

@@ -18,7 +18,7 @@ from densepose.config import load_config
 from densepose.data.coco import load_densepose_coco
 from densepose.data.mapper import DensePoseMapper
 from densepose.engine.solver import build_optimizer
-from densepose.engine.step import OptimizationStep, parallel
+from densepose.engine.step import StepTrainer, parallel
 from densepose.modeling import register_all
 
 QUICK = Path(__file__).parents[1] / "configs" / "synthetic_cpu.yaml"
@@ -49,26 +49,28 @@ def global_batch(cfg: CfgNode, json_path: Path, images: Path) -> list[dict[str, 
     return [mapper(record) for record in records if len(record["annotations"]) == 1]
 
 
-def train_share(args: Namespace) -> int:
-    """Train on this process's share of the batch; write losses and weights to ``args.output``."""
+def train_shard(args: Namespace) -> int:
+    """Train on this process's shard of the batch; write losses and weights to ``args.output``."""
     register_all()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     cfg = exact_config()
     model = build_model(cfg)
     initial = copy.deepcopy(model.state_dict())
-    optimizer = build_optimizer(cfg, model)
-    step = OptimizationStep.from_config(cfg, parallel(model).train(), optimizer)
     batch = global_batch(cfg, *args.data)
-    share = len(batch) // comm.get_world_size()
-    mine = batch[comm.get_rank() * share :][:share]
-    with EventStorage():
-        outcomes = [step(mine) for _ in range(STEPS)]
-    result = {
-        "mean": [outcome.mean for outcome in outcomes],
-        "own": [outcome.own for outcome in outcomes],
-        "model": model.state_dict(),
-        "initial": initial,
-    }
+    shard = len(batch) // comm.get_world_size()
+    mine = batch[comm.get_rank() * shard :][:shard]
+    trainer = StepTrainer(
+        parallel(model),
+        [mine] * STEPS,
+        build_optimizer(cfg, model),
+    )
+    mean = []
+    with EventStorage() as storage:
+        for trainer.iter in range(STEPS):
+            trainer.run_step()
+            latest = storage.latest()
+            mean.append({name: value for name, (value, _) in latest.items() if "time" not in name})
+    result = {"mean": mean, "model": model.state_dict(), "initial": initial}
     torch.save(result, Path(args.output) / f"rank{comm.get_rank()}.pth")
     return 0
