@@ -217,6 +217,7 @@ class Trainer(DefaultTrainer):
             self.average.restart()
         if resuming:
             self.start_iter = self.iter + 1
+            logger.info("Resuming after %d iterations", self.start_iter)
 
     def train(self) -> Mapping[str, Any]:
         """Run to ``max_iter`` or the time limit; returns the results of the last evaluation."""
