@@ -138,7 +138,7 @@ def test_resuming_goes_on_where_the_last_valid_checkpoint_is(
     assert train_net(monkeypatch, "--config-file", QUICK, "--resume", *words) == 0
     screen = " ".join(capsys.readouterr().out.split())
     assert "model_final.pth: the file is truncated at 1,000 bytes" in screen
-    assert "model_0000001.pth" in screen and "Resuming after 2 iterations" in screen
+    assert "model_0000003.pth" in screen and "Resuming after 4 iterations" in screen
     losses = [line["iteration"] for line in curve(copied) if "total_loss" in line]
     assert losses == list(range(ITERATIONS + 1))
     assert read_checkpoint(final)["iteration"] == ITERATIONS
