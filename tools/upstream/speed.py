@@ -183,54 +183,64 @@ def run(
         raise ValueError(f"--rounds must be 1 or more, got {rounds}; --warm-up 0 or more")
     done = []
     settings = {"quick": quick, "rounds": rounds, "device": device, "half": half}
-    with tempfile.TemporaryDirectory(prefix="densepose_upstream_") as shared:
+    with ExitStack() as all_rows:
+        shared = all_rows.enter_context(tempfile.TemporaryDirectory(prefix="densepose_upstream_"))
+        maker = all_rows.enter_context(process.ours(module="our_speed"))
+        started = _Sides(detectron2, before, all_rows)
         for number, work in enumerate(select(all_work(quick=quick), only, device)):
             folder = f"{shared}/{number}"
             case = replace(work.case, device=device, half=half, folder=folder)
             work = replace(work, case=case)
             if work.kind in ("loading", "evaluation", "surface"):
                 vertices = QUICK_VERTICES if quick else VERTICES_PER_PART
-                with process.ours(module="our_speed") as maker:
-                    maker.call("make_files", kind=work.kind, case=asdict(case), vertices=vertices)
-            with ExitStack() as stack:
-                # Fresh processes: none inherits another row's fragmented heap.
-                contestants = _contestants(work, detectron2, before, stack, progress)
+                maker.call("make_files", kind=work.kind, case=asdict(case), vertices=vertices)
+            with ExitStack() as one_row:
+                if not quick:
+                    # Fresh processes: none inherits another row's fragmented heap.
+                    started = _Sides(detectron2, before, one_row)
+                contestants = _prepared(work, started, progress)
                 done.append(measure(work.name, contestants, warm_up, rounds, progress))
             if output is not None:
                 write(output, done, settings)
     return done
 
 
-def _contestants(
-    work: Work,
-    detectron2: Path | None,
-    before: Path | None,
-    stack: ExitStack,
-    progress: Callable[[str], None],
-) -> list[process.Side]:
-    """Those that take part, prepared; this package first."""
-    arguments = {"kind": work.kind, "case": asdict(work.case)}
+class _Sides(dict[str, process.Side]):
+    """Processes of the contestants, started when they are first asked for."""
+
+    def __init__(self, detectron2: Path | None, before: Path | None, stack: ExitStack) -> None:
+        super().__init__()
+        self.detectron2, self.before, self._stack = detectron2, before, stack
+
+    def __missing__(self, name: str) -> process.Side:
+        if name == "detectron2":
+            side = process.detectron2(self.detectron2, module="detectron2_speed")
+        else:
+            checkout = self.before if name == "before" else process.ROOT
+            side = process.ours(name, checkout, module="our_speed")
+        self[name] = self._stack.enter_context(side)
+        return side
+
+
+def _prepared(work: Work, sides: _Sides, progress: Callable[[str], None]) -> list[process.Side]:
+    """Those that take part in a row; this package first."""
     on_cpu = work.case.device == "cpu"
-    chosen = []
-    if on_cpu:
-        chosen.append((process.ours("accelerated", module="our_speed"), {"plain": False}))
+    chosen: dict[str, dict[str, bool]] = {"accelerated": {"plain": False}} if on_cpu else {}
     # The CPU operators have no part in reading data.
     if not on_cpu or work.kind in ("inference", "training", "conversion"):
-        chosen.append((process.ours("plain torch", module="our_speed"), {"plain": True}))
-    if before is not None:
-        side = process.ours("before", before, module="our_speed")
-        chosen.append((side, {"plain": not on_cpu}))
-    if detectron2 is not None and work.upstream:
-        chosen.append((process.detectron2(detectron2, module="detectron2_speed"), {}))
+        chosen["plain torch"] = {"plain": True}
+    if sides.before is not None:
+        chosen["before"] = {"plain": not on_cpu}
+    if sides.detectron2 is not None and work.upstream:
+        chosen["detectron2"] = {}
     ready = []
-    for side, how in chosen:
-        stack.enter_context(side)
-        progress(f"{work.name}: prepare {side.name}")
+    for name, how in chosen.items():
+        progress(f"{work.name}: prepare {name}")
         try:
-            side.call("prepare", **arguments, **how)
-            ready.append(side)
+            sides[name].call("prepare", kind=work.kind, case=asdict(work.case), **how)
+            ready.append(sides[name])
         except RuntimeError as error:
-            if side.name != "before":
+            if name != "before":
                 raise
             reason = str(error).strip().splitlines()[-1]
             progress(f"{work.name}: 'before' is skipped, it cannot do this: {reason}")
