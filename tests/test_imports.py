@@ -25,7 +25,7 @@ EVERYBODY = ("files.", "structures.body_parts.")  # they import nothing of the p
 MAY_IMPORT = {
     "surface": set(),
     "ops": set(),
-    "structures": {"surface"},
+    "structures": {"surface", "ops"},
     "synthetic": {"surface", "structures"},
     "data": FOUNDATION,
     "modeling": FOUNDATION,

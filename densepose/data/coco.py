@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from detectron2.structures import BoxMode
 
-from .annotation_check import check_records, is_polygon
-from .annotation_forms import VERTEX_KEYS, frame_entries, with_file_names
-from .annotation_report import AnnotationReport
-from .point_check import POINT_KEYS
+from densepose.structures.record_report import FRAME_KEYS, AnnotationReport
+from densepose.structures.records import (
+    POINT_KEYS,
+    VERTEX_KEYS,
+    AnnotationFile,
+    check_records,
+    read_annotation_file,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -83,166 +84,112 @@ def read_densepose_coco(
             " to see what is expected where, or correct IMAGES in DATASETS.REGISTER"
         )
     data = read_annotation_file(json_path, has_truth=has_truth)
-    report, class_of = _check(data, json_path, image_root, dataset_name, class_names)
+    content = check_records(
+        data,
+        str(json_path),
+        image_root=image_root,
+        tolerated=_tolerated(dataset_name, str(json_path)),
+    )
+    report = content.report
     if report.errors and on_bad == "error":
         raise ValueError(report.summary())
     logger.log(logging.WARNING if report.counts else logging.INFO, "%s", report.summary())
-    if report.drop_image.all():
+    if not content.images:
         raise ValueError(f"none of the images can be used; {report.summary()}")
-    names = {int(c["id"]): str(c["name"]) for c in data["categories"]}
+    class_of = _class_numbers(content.categories, class_names, json_path)
     ids = tuple(sorted(class_of, key=class_of.__getitem__))
-    records = _records(data, report, class_of, image_root, has_truth)
-    return LoadedSet(records, tuple(names[number] for number in ids), ids)
+    records = _records(content, class_of, image_root, has_truth)
+    return LoadedSet(records, tuple(content.categories[number] for number in ids), ids)
 
 
-def check_annotations(
-    json_path: str | Path,
-    image_root: str | Path | None,
-    *,
-    class_names: Sequence[str] | None = None,
-) -> AnnotationReport:
+def check_annotations(json_path: str | Path, image_root: str | Path | None) -> AnnotationReport:
     """Check a file without loading it for training; broken rules are reported, not raised.
 
     Args:
         json_path: the annotation file.
-        image_root: folder of its images; None leaves out the look whether they exist.
-        class_names: as for ``load_densepose_coco``.
+        image_root: folder of its images, each of which is opened; None does not look for them.
 
     Raises:
-        FileNotFoundError: the file is missing.
+        FileNotFoundError: the file or the folder is missing.
         ValueError: the file is no DensePose-COCO JSON at all.
     """
+    if image_root is not None and not Path(image_root).is_dir():
+        raise FileNotFoundError(f"{image_root}: no such folder; --images names that of the images")
     data = read_annotation_file(json_path, has_truth=False)
-    return _check(data, json_path, image_root, Path(json_path).name, class_names)[0]
+    return check_records(
+        data,
+        str(json_path),
+        image_root=image_root,
+        open_images=True,
+        tolerated=_tolerated(str(json_path)),
+    ).report
 
 
-def read_annotation_file(path: str | Path, *, has_truth: bool = True) -> dict[str, Any]:
-    """The top level of an annotation file, with ``images``, ``categories`` and ``annotations``.
-
-    Args:
-        path: the file.
-        has_truth: False accepts a file without annotations; the list is empty then.
-
-    Raises:
-        FileNotFoundError: the file is missing.
-        ValueError: it is no JSON, or lacks a list.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: the annotation file is missing; run `densepose doctor` for the command that"
-            " gets it, or correct ANNOTATIONS in DATASETS.REGISTER"
-        )
-    try:
-        data = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path}: expected a JSON file, but it cannot be read ({error}); it has"
-            f" {path.stat().st_size:,} bytes and may be cut off: download or write it again"
-        ) from error
-    needed = ("images", "annotations") if has_truth else ("images",)
-    for key in needed:
-        if not isinstance(data, dict) or not isinstance(data.get(key), list):
-            got = f"keys {sorted(data)}" if isinstance(data, dict) else type(data).__name__
-            raise ValueError(
-                f"{path}: expected a DensePose-COCO file with the lists {' and '.join(needed)}, got"
-                f" {got}; the format is described in datasets/README.md"
-            )
-    person = {"id": 1, "name": "person"}
-    named = {"images": with_file_names(data["images"])}
-    return {"annotations": [], "categories": [person], **data, **named}
+def _tolerated(*names: str) -> frozenset[str]:
+    # Some ids repeat in the released minival and valminusminival files.
+    repeats = any("minival" in name for name in names)
+    return frozenset({"annotation-id-unique"} if repeats else ())
 
 
-def _check(
-    data: dict[str, Any],
-    json_path: str | Path,
-    image_root: str | Path | None,
-    dataset_name: str,
-    class_names: Sequence[str] | None,
-) -> tuple[AnnotationReport, dict[int, int]]:
-    """Check all records; also returns the class number of each category that is read."""
-    categories = sorted((int(c["id"]), str(c["name"])) for c in data["categories"])
-    chosen = list(class_names) if class_names else [name for _, name in categories]
-    unknown = sorted(set(chosen) - {name for _, name in categories})
+def _class_numbers(
+    categories: Mapping[int, str], class_names: Sequence[str] | None, source: str | Path
+) -> dict[int, int]:
+    """Class number of each category that is read."""
+    chosen = list(class_names) if class_names else [categories[n] for n in sorted(categories)]
+    unknown = sorted(set(chosen) - set(categories.values()))
     if unknown:
         raise ValueError(
-            f"{json_path}: no category is called {', '.join(unknown)}; the file has"
-            f" {[name for _, name in categories]}; correct CLASSES in DATASETS.REGISTER"
+            f"{source}: no category is called {', '.join(unknown)}; the file has"
+            f" {[categories[n] for n in sorted(categories)]}; correct CLASSES in DATASETS.REGISTER"
         )
-    class_of = {number: chosen.index(name) for number, name in categories if name in chosen}
-    tolerated = set()
-    if len(class_of) < len(categories):
-        tolerated.add("category-known")
-    # Some ids repeat in the released minival and valminusminival files.
-    if "minival" in dataset_name or "minival" in str(json_path):
-        tolerated.add("annotation-id-unique")
-    report = check_records(
-        data["images"],
-        data["annotations"],
-        source=str(json_path),
-        image_root=image_root,
-        category_ids=tuple(class_of),
-        tolerated=frozenset(tolerated),
-    )
-    return report, class_of
+    named = sorted(categories.items())
+    return {number: chosen.index(name) for number, name in named if name in chosen}
 
 
 def _records(
-    data: dict[str, Any],
-    report: AnnotationReport,
-    class_of: dict[int, int],
-    image_root: str | Path,
-    has_truth: bool,
+    content: AnnotationFile, class_of: dict[int, int], image_root: str | Path, has_truth: bool
 ) -> list[dict[str, Any]]:
-    images = [data["images"][i] for i in np.flatnonzero(~report.drop_image)]
     records = {
         image["id"]: {
             "file_name": str(Path(image_root) / image["file_name"]),
             "height": image["height"],
             "width": image["width"],
             "image_id": image["id"],
-            **frame_entries(image),
+            **{name: image[key] for key, name in FRAME_KEYS.items() if key in image},
         }
-        for image in sorted(images, key=lambda image: image["id"])
+        for image in sorted(content.images, key=lambda image: image["id"])
     }
     if has_truth:
         for record in records.values():
             record["annotations"] = []
-        for i in np.flatnonzero(~report.drop_annotation):
-            source = data["annotations"][i]
-            person = _annotation(source, class_of[source["category_id"]])
-            if not report.drop_points[i]:
-                person |= {key: source[key] for key in POINT_KEYS if key in source}
-            if not report.drop_vertices[i] and "dp_vertex" in source:
-                person |= {key: source[key] for key in ("dp_x", "dp_y", *VERTEX_KEYS)}
-            if not report.drop_masks[i] and source.get("dp_masks"):
-                person["dp_masks"] = source["dp_masks"]
-            if report.drop_keypoints[i]:
-                person.pop("keypoints", None)
-            records[source["image_id"]]["annotations"].append(person)
+        unread = 0
+        for person in content.annotations:
+            if person["category_id"] in class_of:
+                entry = _annotation(person, class_of[person["category_id"]])
+                records[person["image_id"]]["annotations"].append(entry)
+            else:
+                unread += 1
+        if unread:
+            logger.info("%d annotations of other categories are not read", unread)
     return list(records.values())
 
 
 def _annotation(source: dict[str, Any], class_number: int) -> dict[str, Any]:
-    """Box, class, segmentation and keypoints of one annotation."""
+    """One annotation, checked, as detectron2 and the mapper read it."""
+    copied = ("track_id", "segmentation", *POINT_KEYS, "dp_masks")
+    copied += VERTEX_KEYS if "dp_vertex" in source else ()
     person: dict[str, Any] = {
         "id": source["id"],
         "bbox": source["bbox"],
         "bbox_mode": BoxMode.XYWH_ABS,
         "category_id": class_number,
         "iscrowd": source.get("iscrowd", 0),
+        **{key: source[key] for key in copied if key in source},
     }
-    if "track_id" in source:
-        person["track_id"] = source["track_id"]
-    segmentation = source.get("segmentation")
-    if isinstance(segmentation, list):
-        segmentation = [polygon for polygon in segmentation if is_polygon(polygon)]
-    if segmentation:
-        person["segmentation"] = segmentation
-    keypoints = source.get("keypoints")
-    if keypoints:
+    if "keypoints" in source:
         # COCO counts pixels for keypoints; half a pixel more is the position of the pixel's centre.
         person["keypoints"] = [
-            value if index % 3 == 2 else value + 0.5 for index, value in enumerate(keypoints)
+            value if index % 3 == 2 else value + 0.5
+            for index, value in enumerate(source["keypoints"])
         ]
     return person

@@ -22,8 +22,7 @@ from detectron2.structures import BoxMode
 from densepose.ops.run_lengths import paint_masks
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.coordinates import grid_to_image, image_to_grid
-
-from .point_check import POINT_KEYS
+from densepose.structures.records import POINT_KEYS
 
 if TYPE_CHECKING:
     from densepose.surface.symmetry import ChartSymmetry

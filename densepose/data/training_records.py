@@ -9,8 +9,9 @@ from typing import Any
 from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
 
+from densepose.structures.records import POINT_KEYS
+
 from .category_maps import CategoryRule, class_table, relabel, rules_from_config
-from .point_check import POINT_KEYS
 from .registration import require_registered
 
 logger = logging.getLogger(__name__)

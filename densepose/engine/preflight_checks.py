@@ -15,10 +15,10 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
 
-from densepose.data.coco import read_annotation_file
 from densepose.data.flip_symmetry import symmetry_from_config
 from densepose.data.registration import dataset_status, require_registered, smpl_dir
 from densepose.model_zoo.files import check_weights_file, resolve_weights
+from densepose.structures.records import read_annotation_file
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
 from .bootstrap import source_problems

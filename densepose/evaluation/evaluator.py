@@ -17,7 +17,6 @@ from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import EvaluationSurface
 
 from .evaluate import ImageScorer, ScoringRules, opened_truth
-from .masks import people_masks
 from .predictions import PredictionWriter
 from .result import EvaluationResult
 
@@ -81,15 +80,12 @@ class DensePoseEvaluator(DatasetEvaluator):
         self.result: EvaluationResult | None = None
 
     def check(self) -> None:
-        """Read and check the annotations as scoring them will, masks included.
+        """Read and check the annotations as scoring them will.
 
         Raises:
             FileNotFoundError, ValueError: they cannot be used.
         """
-        truth = opened_truth(self._ground_truth, self._rules, **self._truth_options)
-        for image_id in truth.image_ids:
-            people_masks(truth.people([image_id]))
-            truth.ignore_polygons(image_id)
+        opened_truth(self._ground_truth, self._rules, **self._truth_options)
 
     def reset(self) -> None:
         """Read and check the annotations; forget what was scored.

@@ -23,7 +23,7 @@ import numpy as np
 from densepose.structures.body_parts import UV_STEPS
 from densepose.structures.prediction import ImagePrediction
 
-from .ground_truth import GroundTruth, file_name
+from .ground_truth import GroundTruth
 from .predictions import Person, decoded_png, entries_by_image, prediction_of_people
 
 SUFFIXES = (".pkl", ".pickle", ".pth", ".pt")
@@ -233,7 +233,7 @@ class _ImageNames:
         self._source = truth.source
         self._images: dict[str, list[tuple[tuple[str, ...], int]]] = defaultdict(list)
         for image in truth.images:
-            parts = _parts(file_name(image))
+            parts = _parts(image["file_name"])
             if parts:
                 self._images[parts[-1]].append((parts, int(image["id"])))
 

@@ -6,7 +6,6 @@ person.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,14 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from densepose.structures.body_parts import NUM_PARTS
+from densepose.structures.records import POINT_KEYS, check_records, read_annotation_file, top_level
 
 from .ragged import ranges, starts
 
 logger = logging.getLogger(__name__)
 
-POINT_KEYS = ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V")
 Record = Mapping[str, Any]
+# Repeated ids have a meaning of their own, see ``GroundTruth``; nobody in the file gives no scores.
+_TOLERATED = frozenset({"annotation-id-unique", "annotation-any"})
 
 
 @dataclass(frozen=True)
@@ -135,21 +135,26 @@ class GroundTruth:
                 evaluators built on pycocotools. False takes each annotation as it is.
 
         Raises:
-            ValueError: a key, category or image is missing, or an annotation cannot be used.
+            ValueError: a record breaks a rule of ``structures.records`` and would be left out, or
+                a category or image is missing.
         """
-        _check_keys(content, source)
+        checked = check_records(top_level(content, source), source, tolerated=_TOLERATED)
+        if checked.report.errors:
+            raise ValueError(f"truth must not be left out of scores: {checked.report.summary()}")
+        if checked.report.counts:
+            logger.warning("%s", checked.report.summary())
         self.source = source
         asked = category_id if isinstance(category_id, Collection) else (category_id,)
-        self.categories = {int(c["id"]): str(c.get("name", "")) for c in content["categories"]}
+        self.categories = checked.categories
         self.category_ids = tuple(_chosen_category(self.categories, one, source) for one in asked)
         self.category_id = self.category_ids[0]
-        self._images = {int(image["id"]): image for image in content["images"]}
+        self._images = {image["id"]: image for image in checked.images}
         self.image_ids = tuple(sorted(self._images if image_ids is None else set(image_ids)))
         unknown = [image_id for image_id in self.image_ids if image_id not in self._images]
         if unknown:
             raise ValueError(f"{source}: no image {unknown[0]}; {len(unknown)} ids are not in it")
         self._place = {image_id: index for index, image_id in enumerate(self.image_ids)}
-        by_image = self._by_image(content["annotations"], repeat_duplicate_ids)
+        by_image = self._by_image(checked.annotations, repeat_duplicate_ids)
         self._people = _pack_people(
             [by_image[image_id] for image_id in self.image_ids],
             self.image_ids,
@@ -165,19 +170,13 @@ class GroundTruth:
             FileNotFoundError: no such file.
             ValueError: not JSON, not in COCO format, or see the constructor.
         """
-        return cls(read_json(path), str(path), **options)
+        return cls(read_annotation_file(path), str(path), **options)
 
     def _by_image(
         self, annotations: Sequence[Record], repeat_duplicate_ids: bool
     ) -> dict[int, list[Record]]:
-        for record in annotations:
-            if not isinstance(record, Mapping):
-                kind = type(record).__name__
-                raise ValueError(f"{self.source}: annotations must be JSON objects, one is {kind}")
-        ids, image_of, category = (
-            [required(record, key, _name(record, self.source)) for record in annotations]
-            for key in ("id", "image_id", "category_id")
-        )
+        ids = [record["id"] for record in annotations]
+        category = [record["category_id"] for record in annotations]
         chosen = [n for n, one in enumerate(category) if one in self.category_ids]
         if repeat_duplicate_ids:
             last = {annotation_id: number for number, annotation_id in enumerate(ids)}
@@ -191,7 +190,7 @@ class GroundTruth:
             chosen = [last[ids[n]] for n in chosen if category[last[ids[n]]] in self.category_ids]
         by_image: dict[int, list[Record]] = defaultdict(list)
         for number in chosen:
-            by_image[int(image_of[number])].append(annotations[number])
+            by_image[annotations[number]["image_id"]].append(annotations[number])
         return by_image
 
     @property
@@ -205,13 +204,12 @@ class GroundTruth:
     def image_size(self, image_id: int) -> tuple[int, int]:
         """Height and width of an image in pixels."""
         image = self._images[image_id]
-        source = f"{self.source}: image {image_id}"
-        return int(required(image, "height", source)), int(required(image, "width", source))
+        return image["height"], image["width"]
 
     def image_file(self, image_id: int, folder: str | Path) -> Path | None:
         """Where an image lies in a folder: under its whole name, or the last part of it."""
-        name = file_name(self._images[image_id])
-        choices = [Path(folder, *part) for part in ((name,), (Path(name).name,)) if name]
+        name = self._images[image_id]["file_name"]
+        choices = [Path(folder, name), Path(folder, Path(name).name)]
         return next((path for path in choices if path.is_file()), None)
 
     def people(self, image_ids: Sequence[int]) -> PackedPeople:
@@ -251,65 +249,13 @@ class GroundTruth:
         )
 
     def ignore_polygons(self, image_id: int) -> tuple[list[float], ...]:
-        """Where nothing is annotated (PoseTrack): polygons as x, y, x, y, ...
-
-        Raises:
-            ValueError: the lists of x and of y do not belong together.
-        """
+        """Where nothing is annotated (PoseTrack): polygons as x, y, x, y, ..."""
         image = self._images[image_id]
-        xs = image.get("ignore_regions_x") or []
-        ys = image.get("ignore_regions_y") or []
-        if [len(x) for x in xs] != [len(y) for y in ys]:
-            raise ValueError(
-                f"{self.source}: image {image_id}: ignore_regions_x and ignore_regions_y must hold"
-                f" polygons of the same lengths, got {[len(x) for x in xs]} and"
-                f" {[len(y) for y in ys]}"
-            )
+        axes = (image.get(f"ignore_regions_{axis}") or [] for axis in "xy")
         return tuple(
             [float(value) for corner in zip(x, y, strict=True) for value in corner]
-            for x, y in zip(xs, ys, strict=True)
+            for x, y in zip(*axes, strict=True)
         )
-
-
-def read_json(path: str | Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not JSON.
-    """
-    try:
-        return json.loads(Path(path).read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path}: not a JSON file ({error}); copy or make the file again"
-        ) from error
-
-
-def file_name(image: Record) -> str:
-    """Name of an image's file; LVIS names its images by their address."""
-    return str(image.get("file_name") or image.get("coco_url") or "")
-
-
-def required(record: Record, key: str, name: str) -> Any:
-    """One value of a record.
-
-    Raises:
-        ValueError: it is not there.
-    """
-    if key not in record:
-        raise ValueError(f"{name}: no {key!r}; it has {sorted(record)}")
-    return record[key]
-
-
-def _check_keys(content: Any, source: str) -> None:
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{source}: expected a JSON object, got a {type(content).__name__}")
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(content.get(key), Sequence):
-            raise ValueError(
-                f"{source}: no list {key!r} at the top level; expected a file in COCO format"
-            )
 
 
 def _chosen_category(known: Mapping[int, str], category_id: int | None, source: str) -> int:
@@ -331,95 +277,23 @@ def _pack_people(
 ) -> PackedPeople:
     """The annotations of I images, checked and packed."""
     people = tuple(chain.from_iterable(records))
-    image = np.repeat(np.arange(len(records)), [len(of_image) for of_image in records])
-    num_points = np.array([len(r["dp_x"]) if "dp_x" in r else 0 for r in people], np.int64)
-    points = _packed_points([record for record in people if "dp_x" in record], source)
-    owner = np.repeat(np.arange(len(people)), num_points)
-    part = points[:, 2]
-    # Other points have no counterpart on the surface; all evaluators skip them.
-    on_a_part = (part == np.floor(part)) & (part >= 1) & (part <= NUM_PARTS)
-    if not on_a_part.all():
-        _warn_of_skipped_points(on_a_part, image[owner], image_ids, source)
-        points, owner = points[on_a_part], owner[on_a_part]
+    charted = [record for record in people if "dp_I" in record]
+    flat = [list(chain.from_iterable(record[key] for record in charted)) for key in POINT_KEYS]
+    points = np.array(flat, np.float64).T
+    num_points = [len(record.get("dp_I", ())) for record in people]
     return PackedPeople(
         source=source,
         image_ids=tuple(image_ids),
         image_sizes=np.array(image_sizes, np.int64).reshape(-1, 2),
-        image=image,
+        image=np.repeat(np.arange(len(records)), [len(of_image) for of_image in records]),
         annotation_ids=np.array([record["id"] for record in people], np.int64),
-        boxes_xywh_px=_boxes(people, source),
-        areas_px=np.array([required(r, "area", _name(r, source)) for r in people], np.float64),
-        crowd=np.array([bool(record.get("iscrowd")) for record in people], bool),
-        has_points=np.array(["dp_x" in record for record in people], bool),
+        boxes_xywh_px=np.array([r["bbox"] for r in people], np.float64).reshape(-1, 4),
+        areas_px=np.array([record["area"] for record in people], np.float64),
+        crowd=np.array([record["iscrowd"] for record in people], bool),
+        has_points=np.array(["dp_I" in record for record in people], bool),
         points_grid=points[:, :2],
         part=points[:, 2].astype(np.int64),
         uv=points[:, 3:],
-        owner=owner,
+        owner=np.repeat(np.arange(len(people)), np.array(num_points, np.int64)),
         records=people,
     )
-
-
-def _name(record: Record, source: str) -> str:
-    return f"{source}: annotation {record.get('id')}"
-
-
-def _boxes(people: Sequence[Record], source: str) -> np.ndarray:
-    boxes = [required(record, "bbox", _name(record, source)) for record in people]
-    valid = [len(box) == 4 for box in boxes]
-    if all(valid):
-        packed = np.array(boxes, np.float64).reshape(-1, 4)
-        valid = np.isfinite(packed).all(axis=1).tolist()
-    if not all(valid):
-        wrong = valid.index(False)
-        raise ValueError(
-            f"{_name(people[wrong], source)}: bbox must be x, y, width, height in pixels, got"
-            f" {boxes[wrong]}"
-        )
-    return packed
-
-
-def _packed_points(people: Sequence[Record], source: str) -> np.ndarray:
-    """(P, 5) x, y, part, u, v of people with points."""
-    try:
-        lengths = np.array([[len(person[key]) for key in POINT_KEYS] for person in people])
-        columns = [
-            np.array(list(chain.from_iterable(person[key] for person in people)), np.float64)
-            for key in POINT_KEYS
-        ]
-        fits = not len(people) or (lengths == lengths[:, :1]).all()
-        packed = np.stack(columns, axis=1) if fits else None
-    except (KeyError, TypeError, ValueError):
-        packed = None
-    if packed is None or packed.ndim != 2 or not np.isfinite(packed).all():
-        for person in people:
-            _check_points(person, _name(person, source))
-        raise ValueError(f"{source}: the points of {len(people)} people cannot be read")
-    return packed
-
-
-def _check_points(record: Record, name: str) -> None:
-    """Raise for what is wrong with the points of one person, if anything is."""
-    columns = [np.asarray(required(record, key, name), np.float64) for key in POINT_KEYS]
-    if len({column.shape for column in columns}) != 1 or columns[0].ndim != 1:
-        lengths = {
-            key: column.shape[0] if column.ndim == 1 else column.shape
-            for key, column in zip(POINT_KEYS, columns, strict=True)
-        }
-        raise ValueError(f"{name}: the lists of its points must have one length, got {lengths}")
-    if not np.isfinite(columns).all():
-        raise ValueError(f"{name}: a coordinate of its points is not a finite number")
-
-
-def _warn_of_skipped_points(
-    on_a_part: np.ndarray, image: np.ndarray, image_ids: Sequence[int], source: str
-) -> None:
-    for index in np.unique(image[~on_a_part]):
-        of_image = on_a_part[image == index]
-        logger.warning(
-            "%s: image %d: %d of %d annotated points lie on no part (dp_I is not a whole number"
-            " from 1 to 24) and are skipped",
-            source,
-            image_ids[index],
-            int((~of_image).sum()),
-            len(of_image),
-        )

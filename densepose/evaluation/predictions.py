@@ -45,8 +45,9 @@ from PIL import Image, UnidentifiedImageError
 
 from densepose.files import atomic, to_json
 from densepose.structures.prediction import ImagePrediction
+from densepose.structures.records import read_json
 
-from .ground_truth import GroundTruth, read_json
+from .ground_truth import GroundTruth
 
 SCHEMA = 1
 MARKER = "densepose_predictions.json"

@@ -41,20 +41,30 @@ def draw_masks(
     planes = np.zeros((num_people, size[1] * size[0]), np.uint8)
     filled = np.zeros(len(counts), bool)
     order = np.argsort(label, kind="stable")
-    texts = [text.encode() if isinstance(text, str) else text for text in counts]
-    texts = [texts[k] for k in order.tolist()]
-    ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
-    characters = np.frombuffer(b"".join(texts), np.uint8)
+    characters, ends = _joined([counts[k] for k in order.tolist()])
     drawn = np.zeros(len(counts), bool)
     _draw_masks(characters, ends, planes, owner[order], label[order].astype(np.uint8), drawn)
     filled[order] = drawn
     return planes.reshape(num_people, size[1], size[0]), filled
 
 
+def count_pixels(counts: Sequence[str | bytes]) -> np.ndarray:
+    """(K,) int64: pixels that the runs of each string cover; -1 where it is damaged."""
+    pixels = np.zeros(len(counts), np.int64)
+    _count_pixels(*_joined(counts), pixels)
+    return pixels
+
+
+def _joined(counts: Sequence[str | bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Characters of all strings, one after another, and (K + 1,) where each starts."""
+    texts = [t.encode("utf-8", "surrogatepass") if isinstance(t, str) else t for t in counts]
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    return np.frombuffer(b"".join(texts), np.uint8), ends
+
+
 def runs_fill(counts: Sequence[str | bytes], size: tuple[int, int] = GRID_SIZE) -> np.ndarray:
     """(K,) bool: True where a string decodes to runs that cover ``size`` = (H, W) exactly."""
-    ones = np.ones(len(counts), np.int64)
-    return draw_masks(counts, ones, ones - 1, 1, size)[1]
+    return count_pixels(counts) == size[0] * size[1]
 
 
 def paint_masks(
@@ -81,32 +91,53 @@ def paint_masks(
 
 @njit(nogil=True, cache=True)
 def _draw_masks(characters, ends, planes, owner, label, filled):
+    runs = np.empty(len(characters), np.int64)
     for k in range(len(filled)):
-        text = characters[ends[k] : ends[k + 1]]
-        filled[k] = _draw_runs(text, planes[owner[k]], label[k])
+        count = _read_runs(characters[ends[k] : ends[k + 1]], runs)
+        filled[k] = count >= 0 and _draw_runs(runs[:count], planes[owner[k]], label[k])
 
 
 @njit(nogil=True, cache=True)
-def _draw_runs(text, plane, label):
-    """Write a label where one mask is set; whether its runs fill the plane.
+def _count_pixels(characters, ends, pixels):
+    runs = np.empty(len(characters), np.int64)
+    for k in range(len(pixels)):
+        count = _read_runs(characters[ends[k] : ends[k + 1]], runs)
+        pixels[k] = runs[:count].sum() if count >= 0 else -1
+
+
+@njit(nogil=True, cache=True)
+def _draw_runs(runs, plane, label):
+    """Write a label into every other run of a plane (W * H,); whether the runs fill it."""
+    place = 0
+    for number, run in enumerate(runs):
+        if run > len(plane) - place:
+            return False
+        if number % 2 == 1:
+            plane[place : place + run] = label
+        place += run
+    return place == len(plane)
+
+
+@njit(nogil=True, cache=True)
+def _read_runs(text, runs):
+    """Decode one mask; the number of its runs, or -1 where it is damaged.
 
     A run is written in digits of five bits, the lowest first, bit 32 saying that more follow. From
     the fourth run on, the difference to the last but one is stored.
 
     Args:
         text: (L,) uint8, the characters.
-        plane: (W * H,) uint8, column by column.
-        label: what to write.
+        runs: (L,) or more, int64; the first of them are written to.
     """
-    k, place, number, before_last, last = 0, 0, 0, 0, 0
+    k, number = 0, 0
     while k < len(text):
         run, shift, more = 0, 0, True
         while more:
             if k >= len(text) or shift > 5 * _MOST_DIGITS:
-                return False
+                return -1
             digit = np.int64(text[k]) - 48
             if digit < 0 or digit > 63:
-                return False
+                return -1
             run |= (digit & 31) << shift
             shift += 5
             k += 1
@@ -114,12 +145,9 @@ def _draw_runs(text, plane, label):
             if not more and (digit & 16) != 0:
                 run -= 1 << shift
         if number > 2:
-            run += before_last
-        if run < 0 or place + run > len(plane):
-            return False
-        if number % 2 == 1:
-            plane[place : place + run] = label
-        place += run
-        before_last, last = last, run
+            run += runs[number - 2]
+        if run < 0:
+            return -1
+        runs[number] = run
         number += 1
-    return place == len(plane)
+    return number

@@ -9,8 +9,9 @@ import pytest
 
 from detectron2.structures import BoxMode
 
-from densepose.data.annotation_report import RULES
-from densepose.data.coco import check_annotations, load_densepose_coco, read_annotation_file
+from densepose.data.coco import check_annotations, load_densepose_coco
+from densepose.structures.record_report import RULES
+from densepose.structures.records import check_records, read_annotation_file
 
 Tiny = tuple[Path, Path]
 
@@ -75,26 +76,36 @@ def set_image(key: str, value: Any) -> Any:
 
 
 DAMAGES = {
-    "image-keys": (lambda data: data["images"][0].pop("width"), "no width"),
-    "image-id-unique": (set_image("id", 2), "image 2"),
+    "image-keys": (lambda data: data["images"][0].pop("width"), "image 1: width missing"),
+    "image-id-unique": (set_image("id", 2), "image 2: number 2"),
     "image-file": (set_image("file_name", "gone.jpg"), "gone.jpg"),
-    "annotation-keys": (drop("bbox"), "annotation 1 of image 1: no bbox"),
+    "category-keys": (lambda d: d["categories"].append({"id": "x"}), "id is 'x'; Expected int"),
+    "annotation-keys": (set_first("id", None), "annotation number 1: id missing"),
+    "annotation-crowd": (set_first("iscrowd", 2), "iscrowd is 2; Expected int <= 1"),
     "annotation-id-unique": (set_first("id", 1, 1), "annotation 1 of image"),
     "image-known": (set_first("image_id", 77), "got image_id 77"),
     "category-known": (set_first("category_id", 9), "got category_id 9"),
     "box-form": (set_first("bbox", [5, 5, 0, 10]), "got bbox [5, 5, 0, 10]"),
     "box-in-image": (set_first("bbox", [500, 5, 20, 10]), "got bbox [500, 5, 20, 10]"),
-    "points-complete": (drop("dp_I"), "no list dp_I"),
+    "area-form": (set_first("area", -3), "area is -3; Expected float >= 0.0"),
+    "points-complete": (drop("dp_I"), "no dp_I"),
     "points-lengths": (lambda d: d["annotations"][0]["dp_U"].pop(), "lengths [78, 78, 78, 77, 78]"),
-    "points-numbers": (set_point("dp_x", None), "point 3: dp_x = None"),
-    "points-part": (set_point("dp_I", 25), "point 3: dp_I = 25"),
-    "points-uv": (set_point("dp_U", 1.2), "point 3: dp_U = 1.2"),
-    "points-grid": (set_point("dp_y", -0.5), "dp_y = -0.5"),
-    "masks-form": (lambda d: d["annotations"][0]["dp_masks"].pop(), "got 13 entries"),
+    "points-part": (set_point("dp_I", 25), "dp_I is 25 at [3]; Expected float <= 24.0"),
+    "points-uv": (set_point("dp_U", 1.2), "dp_U is 1.2 at [3]; Expected float <= 1.0"),
+    "points-grid": (set_point("dp_y", None), "dp_y is None at [3]; Expected float, got null"),
+    "masks-form": (lambda d: d["annotations"][0]["dp_masks"].pop(), "array of length >= 14"),
     "masks-size": (set_mask(size=[255, 256]), "got [255, 256]"),
-    "masks-runs": (set_mask(counts="PPP"), "the string is damaged"),
-    "segmentation-form": (set_first("segmentation", [[1, 2, 3, 4]]), "got [[1, 2, 3, 4]]"),
-    "keypoints-form": (set_first("keypoints", [1, 2, 2]), "expected 17 x 3 numbers"),
+    "masks-runs": (set_mask(counts="PPP"), "the runs are damaged"),
+    "segmentation-form": (set_first("segmentation", [[1, 2, 3]]), "odd number of values: [1, 2, 3"),
+    "segmentation-size": (
+        set_first("segmentation", {"counts": [12], "size": [3, 4]}),
+        "got [3, 4], expected [120, 160]",
+    ),
+    "segmentation-runs": (
+        set_first("segmentation", {"counts": "PPP", "size": [120, 160]}),
+        "the runs are damaged",
+    ),
+    "keypoints-form": (set_first("keypoints", [1, 2, 2]), "Expected array of length >= 51"),
 }
 
 
@@ -149,7 +160,15 @@ def test_a_sound_file_is_counted_as_by_hand(tiny_coco: Tiny):
     report = check_annotations(*tiny_coco)
     source = json.loads(tiny_coco[0].read_text())["annotations"]
     assert report.num_points == sum(len(p.get("dp_x", [])) for p in source)
-    assert report.num_with_masks == sum("dp_masks" in p for p in source)
+    charted = sum("dp_I" in p for p in source)
+    assert report.served == {
+        "points": charted,
+        "vertices": 0,
+        "part_masks": charted,
+        "segmentation": len(source),
+        "keypoints": len(source),
+        "crowds": 0,
+    }
     assert report.to_dict()["rules"] == {}
 
 
@@ -233,11 +252,7 @@ def test_missing_files_are_named(tiny_coco: Tiny, tmp_path: Path):
 
 
 def test_the_check_changes_no_record(tiny_coco: Tiny):
-    from densepose.data.annotation_check import check_records
-
     data = json.loads(tiny_coco[0].read_text())
     before = copy.deepcopy(data)
-    check_records(
-        data["images"], data["annotations"], source="x", image_root=tiny_coco[1], category_ids=[1]
-    )
+    check_records(data, "x", image_root=tiny_coco[1])
     assert data == before

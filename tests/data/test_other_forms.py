@@ -12,14 +12,13 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from densepose.cli.__main__ import run_verb
-from densepose.data.annotation_forms import broken_ignore_regions, mesh_size, with_file_names
 from densepose.data.builtin_sets import ANIMALS
 from densepose.data.coco import check_annotations, load_densepose_coco
 from densepose.data.mapper import DensePoseMapper
 from densepose.data.person_annotations import pack_annotations
-from densepose.data.point_check import POINT_KEYS
 from densepose.data.registration import register_builtin
 from densepose.data.training_records import training_records
+from densepose.structures.records import POINT_KEYS
 
 from ..other_datasets import FORMS, write_form
 
@@ -45,10 +44,8 @@ def sets(tiny_coco: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_every_form_is_loaded_whole_and_keeps_every_rule(name: str, sets: dict, caplog: Any):
     with caplog.at_level(logging.INFO):
         records = DatasetCatalog.get(name)
-    # Categories without points are not read; that is told, and no error.
-    left_out = 2 if "lvis" in name else 0
-    assert ("every rule is kept" in caplog.text) == (left_out == 0)
-    assert f"category-known: {left_out} x" in caplog.text or not left_out
+    assert "every rule is kept" in caplog.text
+    assert ("2 annotations of other categories are not read" in caplog.text) == ("lvis" in name)
     assert len(records) == 6 and all(Path(r["file_name"]).is_file() for r in records)
     source = {a["id"]: a for a in sets[name]["annotations"]}
     classes = {c["id"]: c["name"] for c in sets[name]["categories"]}
@@ -141,11 +138,11 @@ def set_key(key: str, value: Any) -> Any:
 
 
 VERTEX_DAMAGES = {
-    "vertices-complete": (set_key("dp_vertex", 3), "no list dp_vertex"),
-    "vertices-mesh": (set_key("ref_model", "chimp"), "got ref_model 'chimp'"),
+    "vertices-complete": (lambda d: first_with_vertices(d).pop("ref_model"), "no ref_model"),
+    "vertices-mesh": (set_key("ref_model", "chimp"), "ref_model is 'chimp'"),
     "vertices-lengths": (set_key("dp_vertex", [1, 2]), "lengths [3, 3, 2]"),
     "vertices-range": (set_key("dp_vertex", [0, 5029, 1]), "got 5029 on chimp_5029"),
-    "points-grid": (set_key("dp_x", [0, 300, 1]), "dp_x, dp_y = 300,"),
+    "points-grid": (set_key("dp_x", [0, 300, 1]), "dp_x is 300 at [1]"),
 }
 
 
@@ -164,7 +161,7 @@ def test_broken_vertices_cost_the_vertices(rule: str, sets: dict, tmp_path: Path
     assert sum("dp_vertex" in p for p in people.values()) == 6
 
 
-@pytest.mark.parametrize("value", [[0.5] * 3, [-1, 0, 0], [None, 0, 0], ["a", 0, 0]])
+@pytest.mark.parametrize("value", [3, [0.5] * 3, [-1, 0, 0], [None, 0, 0], ["a", 0, 0]])
 def test_vertices_are_whole_numbers(value: list, sets: dict, tmp_path: Path):
     path = damage(sets, "densepose_chimps_cse_train", tmp_path, set_key("dp_vertex", value))
     assert check_annotations(path, None).counts == {"vertices-range": 1}
@@ -172,7 +169,7 @@ def test_vertices_are_whole_numbers(value: list, sets: dict, tmp_path: Path):
 
 def test_broken_vertices_leave_the_charts_alone(sets: dict, tmp_path: Path):
     name = "densepose_coco_2014_train_cse"
-    path = damage(sets, name, tmp_path, set_key("ref_model", None))
+    path = damage(sets, name, tmp_path, set_key("ref_model", "smpl"))
     assert check_annotations(path, None).counts == {"vertices-mesh": 1}
     records = load_densepose_coco(path, MetadataCatalog.get(name).image_root, "damaged")
     people = [p for r in records for p in r["annotations"]]
@@ -182,16 +179,14 @@ def test_broken_vertices_leave_the_charts_alone(sets: dict, tmp_path: Path):
 @pytest.mark.parametrize(
     ("xs", "ys", "told"),
     [
-        ([[1, 2, 3]], [[1, 2]], "[3] values x, [2] values y"),
+        ([[1, 2, 3]], [[1, 2, 3, 4]], "[3] values x, [4] values y"),
         ([[1, 2, 3]], [], "[3] values x, [] values y"),
-        ([[1, 2]], [[1, 2]], "a polygon of 2 points"),
-        ([1, 2, 3], [1, 2, 3], "no lists of lists"),
-        ([[1, 2, None]], [[1, 2, 3]], "no finite number"),
+        ([[1, 2]], [[1, 2]], "array of length >= 3"),
+        ([1, 2, 3], [1, 2, 3], "Expected array, got int"),
+        ([[1, 2, None]], [[1, 2, 3]], "Expected float, got null"),
     ],
 )
 def test_broken_regions_to_ignore_are_named(xs: Any, ys: Any, told: str, sets: dict, tmp_path):
-    assert told in broken_ignore_regions({"ignore_regions_x": xs, "ignore_regions_y": ys})
-
     def change(data: dict) -> None:
         data["images"][0] |= {"ignore_regions_x": xs, "ignore_regions_y": ys}
 
@@ -205,11 +200,3 @@ def test_images_without_any_name_are_told(sets: dict, tmp_path: Path):
 
     path = damage(sets, "densepose_lvis_v1_ds2_train_v1", tmp_path, change)
     assert check_annotations(path, None).counts == {"image-keys": 1}
-
-
-def test_names_by_hand():
-    url = "http://images.cocodataset.org/val2017/000000155379.jpg"
-    named = with_file_names([{"coco_url": url}, {"coco_url": url, "file_name": "a.jpg"}, 7])
-    assert [x["file_name"] for x in named[:2]] == ["val2017/000000155379.jpg", "a.jpg"]
-    assert named[2] == 7
-    assert [mesh_size(x) for x in ("smpl_27554", "cat", None, "x_²")] == [27554, None, None, None]
