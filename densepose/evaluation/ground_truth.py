@@ -278,6 +278,12 @@ def _pack_people(
     """The annotations of I images, checked and packed."""
     people = tuple(chain.from_iterable(records))
     charted = [record for record in people if "dp_I" in record]
+    bare = next((r for r in people if "dp_vertex" in r and "dp_I" not in r), None)
+    if bare is not None:
+        raise ValueError(
+            f"{source}: annotation {bare['id']} has points on vertices of a mesh (dp_vertex) alone;"
+            " scores need points on charts: dp_I, dp_U and dp_V"
+        )
     flat = [list(chain.from_iterable(record[key] for record in charted)) for key in POINT_KEYS]
     points = np.array(flat, np.float64).T
     num_points = [len(record.get("dp_I", ())) for record in people]

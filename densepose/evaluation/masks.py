@@ -14,15 +14,14 @@ import numpy as np
 from numba import njit
 from pycocotools import mask as coco_mask
 
-from densepose.ops.run_lengths import draw_masks, runs_fill
-from densepose.structures.body_parts import ANNOTATION_GRID, NUM_REGIONS
+from densepose.ops.run_lengths import draw_masks
+from densepose.structures.body_parts import ANNOTATION_GRID
 
 from .ground_truth import PackedPeople, Record
 from .pairs import ImagePairs, PackedDetections
 from .ragged import starts
 
 _GRID = int(ANNOTATION_GRID)
-_NOT_FILLED = "the runs of a mask do not fill it"
 # Fractions of an annotated box, and of the pixels a detection labels, from which on it is ignored.
 IGNORED_BOX_FRACTION = 0.7
 IGNORED_MASK_FRACTION = 0.9
@@ -87,30 +86,22 @@ def people_masks(people: PackedPeople) -> Masks:
     The union is zoomed to the box by linear interpolation with the corners of the two grids on one
     another, and cut above one half: the result of ``scipy.ndimage.zoom(..., order=1)``, which the
     released evaluators use, to the pixel.
-
-    Raises:
-        ValueError: a mask does not have the size it must have, or cannot be decoded.
     """
     boxes, sizes = people.boxes_xywh_px, people.image_sizes[people.image]
     zoomed = np.maximum(np.rint(boxes[:, 3:1:-1]), 1).astype(np.int64)
     window = windows_in_image(boxes, zoomed, sizes)
     planes = [np.zeros(0, np.uint8)] * len(people)
-    texts: list[bytes] = []
+    texts: list[str] = []
     owner: list[int] = []
     for g, record in enumerate(people.records):
-        try:
-            if "dp_masks" in record:
-                of_person = _region_texts(record["dp_masks"])
-                texts += of_person
-                owner += [g] * len(of_person)
-            else:
-                planes[g], window[g] = _drawn(record, sizes[g].tolist())
-        except (TypeError, KeyError, ValueError, IndexError, AttributeError) as error:
-            raise ValueError(_unreadable(people, g, error)) from error
+        if "dp_masks" in record:
+            of_person = _region_texts(record["dp_masks"])
+            texts += of_person
+            owner += [g] * len(of_person)
+        else:
+            planes[g], window[g] = _drawn(record, sizes[g].tolist())
     drawn, place = np.unique(np.array(owner, np.int64), return_inverse=True)
-    grids, filled = draw_masks(texts, np.ones(len(texts), np.int64), place, len(drawn))
-    if not filled.all():
-        raise ValueError(_unreadable(people, owner[int(filled.argmin())], _NOT_FILLED))
+    grids, _ = draw_masks(texts, np.ones(len(texts), np.int64), place, len(drawn))
     for grid, g in zip(grids, drawn.tolist(), strict=True):
         shown = tuple(window[g].tolist())
         planes[g] = np.zeros(shown[2] * shown[3], np.uint8)
@@ -163,38 +154,22 @@ def mask_areas(masks: Masks) -> np.ndarray:
 def segmentation_runs(record: Record, image_size: Sequence[int]) -> dict[str, Any] | None:
     """``segmentation`` as one compressed run-length mask of the image; None if it has none.
 
-    Nothing unchecked reaches pycocotools, which crashes on runs that do not fill their image and on
-    coordinates that are not finite.
-
     Args:
-        record: an annotation; polygons, or run lengths compressed or not.
+        record: an annotation that ``structures.records`` has checked. Nothing unchecked may reach
+            pycocotools, which crashes on runs that do not fill their image.
         image_size: height and width in px.
-
-    Raises:
-        ValueError, TypeError, KeyError: it cannot be decoded, or is of another size.
     """
     given, size = record.get("segmentation"), list(image_size)
     if not given:
         return None
     if isinstance(given, Mapping):
-        text = _compressed(given, size, "segmentation is")
-        if not runs_fill([text], tuple(size)).all():
-            raise ValueError(_NOT_FILLED)
-        return {"size": size, "counts": text}
+        return {"size": size, "counts": given["counts"].encode("ascii")}
     return _polygon_runs(given, size)
 
 
 def _polygon_runs(polygons: Sequence[Sequence[float]], size: list[int]) -> dict[str, Any]:
     """The union of polygons x, y, x, y, ... as one compressed mask."""
-    for polygon in polygons:
-        corners = np.asarray(polygon, np.float64)
-        valid = corners.ndim == 1 and len(corners) >= 4 and len(corners) % 2 == 0
-        # pycocotools walks along every pixel of an edge.
-        if not valid or not (np.abs(corners) < 1e3 * (1 + max(size))).all():
-            raise ValueError(
-                f"a polygon must be x, y of all corners, in px, near the image; got {polygon[:8]}"
-            )
-    return coco_mask.merge(coco_mask.frPyObjects([list(p) for p in polygons], *size))
+    return coco_mask.merge(coco_mask.frPyObjects([list(polygon) for polygon in polygons], *size))
 
 
 def encode_labels(label: np.ndarray, window: np.void, image_size: Sequence[int]) -> dict[str, Any]:
@@ -212,17 +187,11 @@ def encode_labels(label: np.ndarray, window: np.void, image_size: Sequence[int])
     return coco_mask.encode(image)
 
 
-def _unreadable(people: PackedPeople, index: int, error: object) -> str:
-    name = f"{people.source}: annotation {people.annotation_ids[index]}"
-    return f"{name}: its masks cannot be read: {error}"
-
-
-def _region_texts(given: Any) -> list[bytes]:
+def _region_texts(given: Any) -> list[str]:
     """The run lengths of ``dp_masks``; empty entries are regions that are not seen."""
-    # A single mask in place of the list (DensePose-Chimps) is the union itself. A list holds one
-    # mask for each region; anything beyond is not read.
-    masks = [given] if isinstance(given, Mapping) else given[:NUM_REGIONS]
-    return [_compressed(mask, [_GRID, _GRID], "dp_masks are") for mask in masks if mask]
+    # A single mask in place of the list (DensePose-Chimps) is the union itself.
+    masks = [given] if isinstance(given, Mapping) else given
+    return [mask["counts"] for mask in masks if mask]
 
 
 def _drawn(record: Record, image_size: list[int]) -> tuple[np.ndarray, tuple[int, ...]]:
@@ -233,18 +202,6 @@ def _drawn(record: Record, image_size: list[int]) -> tuple[np.ndarray, tuple[int
     left, top, columns, rows = coco_mask.toBbox(runs).astype(int).tolist()
     plane = coco_mask.decode(runs)[top : top + rows, left : left + columns]
     return plane.ravel(), (top, left, rows, columns, 0, 0)
-
-
-def _compressed(mask: Mapping[str, Any], size: list[int], name: str) -> bytes:
-    """The counts of a run-length mask in COCO's compressed form."""
-    counts = mask["counts"]
-    if list(mask["size"]) != size:
-        raise ValueError(f"{name} of {mask['size']} pixels, must be {size[0]} x {size[1]}")
-    if isinstance(counts, (str, bytes)):
-        return counts.encode("ascii") if isinstance(counts, str) else counts
-    if min(counts, default=0) < 0 or sum(counts) != size[0] * size[1]:
-        raise ValueError(_NOT_FILLED)
-    return coco_mask.frPyObjects(dict(mask), *size)["counts"]
 
 
 @njit(nogil=True, cache=True)

@@ -20,8 +20,9 @@ import json
 import os
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -211,7 +212,7 @@ class _Reader:
         images = {number: image for number, image in known.items() if image is not None}
         if image_root is not None:
             self.image_files(images, Path(image_root), open_images)
-        sizes = {n: (image["height"], image["width"]) for n, image in images.items()}
+        sizes = {n: _sides(image) for n, image in images.items()}
         seen: set[int] = set()
         people = []
         for number, record in enumerate(self.content.get("annotations", ()), start=1):
@@ -264,7 +265,8 @@ class _Reader:
                 self.report.add("image-id-unique", f"{name}: number {number} has the id of another")
                 continue
             sound = self.fields(image, _IMAGE[1:], name) and self.path(image, name)
-            self.regions(image, name)
+            if sound:
+                self.regions(image, name)
             known[image["id"]] = image if sound else None
         return known
 
@@ -287,10 +289,12 @@ class _Reader:
         sound = self.fields(image, _REGIONS_TO_IGNORE, name)
         if sound:
             lengths = [[len(polygon) for polygon in image[key]] for key in keys]
-            sound = lengths[0] == lengths[1]
+            far = _far_polygon(chain(*(image[key] for key in keys)), _sides(image))
+            sound = lengths[0] == lengths[1] and not far
             if not sound:
-                text = f"{name}: {lengths[0]} values x, {lengths[1]} values y"
-                self.report.add("image-ignore-regions", text)
+                text = f"{lengths[0]} values x, {lengths[1]} values y"
+                text = f"a polygon far from the image: {reprlib.repr(far)}" if far else text
+                self.report.add("image-ignore-regions", f"{name}: {text}")
         if not sound:
             _drop(image, keys)
 
@@ -425,8 +429,7 @@ class _Reader:
             person["segmentation"] = dict(given)
             return self.mask(person, person["segmentation"], size, "segmentation", name)
         odd = next((p for p in given if len(p) % 2), None)
-        bound = _POLYGON_MARGIN * (1 + max(size))
-        far = next((p for p in given if p and max(max(p), -min(p)) >= bound), None)
+        far = _far_polygon(given, size)
         if odd or far:
             what = "of an odd number of values" if odd else "far from the image"
             shown = reprlib.repr(odd or far)
@@ -509,6 +512,16 @@ def _expectation(value: Any, error: ValueError) -> str:
         value = value[int(index)] if index else value[key]
     where = f" at {place.rstrip('`')}" if place else ""
     return f"is {reprlib.repr(value)}{where}; {expected.replace('`', '')}"
+
+
+def _sides(image: Mapping[str, Any]) -> tuple[int, int]:
+    return image["height"], image["width"]
+
+
+def _far_polygon(polygons: Iterable[list[float]], size: tuple[int, int]) -> list[float] | None:
+    """The first polygon that is so far from an image that drawing it would take all memory."""
+    bound = _POLYGON_MARGIN * (1 + max(size))
+    return next((p for p in polygons if p and max(max(p), -min(p)) >= bound), None)
 
 
 def _names_in(folder: Path) -> frozenset[str]:

@@ -98,7 +98,7 @@ def test_broken_annotations_and_images(cfg: CfgNode, surfaces: list[str], tmp_pa
     image.unlink()
     assert "000000000002.jpg does not exist" in problems(cfg)
     annotations.write_text(annotations.read_text()[:-30])
-    assert "annotations.json" in problems(cfg) and "may be cut off" in problems(cfg)
+    assert "annotations.json" in problems(cfg) and "it is cut off" in problems(cfg)
     annotations.write_text(json.dumps({"images": []}))
     assert "expected a DensePose-COCO file with the lists" in problems(cfg)
 
@@ -109,13 +109,12 @@ def test_annotations_that_the_evaluation_would_refuse(
     path = tmp_path / "tiny" / "annotations.json"
     content = json.loads(path.read_text())
     first, second = content["annotations"][:2]
-    area = first.pop("area")
+    first["dp_U"] = [200 * u for u in first["dp_U"]]
+    second["dp_masks"][0] = {"size": [256, 256], "counts": "b'PP1'"}
     path.write_text(json.dumps(content))
-    assert f"annotation {first['id']}: no 'area'" in problems(cfg)
-    first["area"] = area
-    second["dp_masks"] = [{"size": [256, 256], "counts": "b'PP1'"}]
-    path.write_text(json.dumps(content))
-    assert f"annotation {second['id']}: its masks cannot be read" in problems(cfg)
+    text = problems(cfg)
+    assert f"annotation {first['id']} of image {first['image_id']}: dp_U is" in text
+    assert f"annotation {second['id']} of image {second['image_id']}: the runs are damaged" in text
     cfg.DATASETS.TEST = ()
     preflight(cfg, "train")
 

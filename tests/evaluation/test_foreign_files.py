@@ -131,7 +131,8 @@ def test_images_are_found_by_the_end_of_their_path(tmp_path):
         "images": [
             {"id": number, "height": 360, "width": 480, "file_name": f"{folder}/000001.jpg"}
             for number, folder in ((1, "sea"), (2, "city"))
-        ]
+        ],
+        "annotations": [],
     }
     truth = GroundTruth(content, "truth.json")
     entry = {

@@ -16,7 +16,6 @@ from densepose.evaluation.masks import (
     mask_overlap,
     people_masks,
     people_to_keep,
-    segmentation_runs,
     windows_in_image,
 )
 from densepose.evaluation.pairs import ImagePairs
@@ -190,62 +189,12 @@ def test_a_person_without_dp_masks_has_its_segmentation():
     size = (20, 30)
     filled = np.zeros(size, bool)
     filled[5:9, 7:12] = True
-    listed = {"size": list(size), "counts": coco_runs(filled)}
     polygon = [[7, 5, 12, 5, 12, 9, 7, 9]]
-    given = (runs_of(filled), listed, polygon)
+    given = (runs_of(filled), polygon)
     masks = masks_of(*({"segmentation": each} for each in given), size=size)
     for index in range(len(given)):
         np.testing.assert_array_equal(picture(masks, index, size), filled)
     assert mask_areas(masks_of({"segmentation": []}, {}, size=size)).tolist() == [0, 0]
-
-
-def coco_runs(mask: np.ndarray) -> list[int]:
-    flat = mask.T.ravel().astype(int)
-    changes = np.flatnonzero(np.diff(flat)) + 1
-    return np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
-
-
-def of_grid(counts: str | None) -> dict:
-    mask = {"size": [256, 256]} | ({} if counts is None else {"counts": counts})
-    return {"dp_masks": [mask]}
-
-
-@pytest.mark.parametrize(
-    ("record", "message"),
-    [
-        ({"dp_masks": [{"size": [64, 64], "counts": "PP1"}]}, "must be 256 x 256"),
-        ({"segmentation": {"size": [8, 8], "counts": "P2"}}, r"of \[8, 8\] .* must be 20 x 30"),
-        (of_grid(None), "'counts'"),
-        (of_grid("PP1"), "the runs of a mask do not fill it"),
-        (of_grid("ooooooooooooooooooooo"), "the runs of a mask do not fill it"),
-        (of_grid("\x01\x02"), "the runs of a mask do not fill it"),
-        ({"dp_masks": [3]}, "int"),
-    ],
-)
-def test_rejects_masks_of_the_wrong_form_and_names_the_annotation(record, message):
-    with pytest.raises(
-        ValueError, match=f"truth.json: annotation 2: its masks cannot be read: .*{message}"
-    ):
-        masks_of({}, record, size=(20, 30))
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"size": [20, 30], "counts": "b'PP1'"},
-        {"size": [20, 30], "counts": [700, -100]},
-        {"size": [20, 30], "counts": [10]},
-        [[1.0, 2.0, float("nan"), 4.0, 5.0, 6.0]],
-        [[1.0, 2.0, 1e9, 4.0, 5.0, 6.0]],
-        [[1.0, 2.0, 3.0]],
-        "abc",
-    ],
-)
-def test_nothing_unchecked_reaches_pycocotools(given):
-    with pytest.raises((ValueError, TypeError)):
-        segmentation_runs({"segmentation": given}, (20, 30))
-    with pytest.raises(ValueError, match=r"truth.json: annotation 1: its masks cannot be read"):
-        masks_of({"segmentation": given}, size=(20, 30))
 
 
 def test_labels_are_encoded_at_their_place():
