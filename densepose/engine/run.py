@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import traceback
 from argparse import Namespace
 from pathlib import Path
@@ -26,6 +27,8 @@ from .trainer import Trainer
 logger = logging.getLogger(__name__)
 
 USER_ERRORS = (ValueError, KeyError, OSError, FloatingPointError, ImageError)
+# What gloo and NCCL say in the processes that lost another one.
+LOST_CONNECTION = re.compile("Connection (closed|reset) by|remote process exited")
 
 
 def main(args: Namespace, trainer_class: type[Trainer] = Trainer) -> dict[str, Any]:
@@ -73,11 +76,14 @@ def run_process(args: Namespace, trainer_class: type[Trainer] = Trainer) -> int:
                 error_console.print_exception()
             _report(error_text(error))
         return 1
-    except Exception:
+    except Exception as error:
         if comm.get_world_size() == 1:
             raise
         if failed_first():  # the others' errors are most likely about the connection to this one
-            traceback.print_exc()
+            if LOST_CONNECTION.search(str(error)):  # to one that was killed and could not report
+                _report("another process of the run was ended; its output or its launcher says why")
+            else:
+                traceback.print_exc()
         return 1
     finally:
         remove_handlers()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from densepose.engine import run
 from densepose.engine.processes import launch
 from tests.engine.processes_of_lines import fail_in_second, train_lines
 from tests.engine.two_processes import train_shard
@@ -116,6 +117,20 @@ def test_one_that_fails_ends_all_with_one_message(
     assert err.count("AttributeError: kind fault") == (kind == "fault")
     assert err.count("Traceback") == (kind == "fault")
     assert ("process 1 was ended by SIGKILL" in caplog.text) == (kind == "killed")
+
+
+def test_the_loss_of_a_killed_process_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    def main(*args: Any) -> None:
+        raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:5")
+
+    monkeypatch.setattr(run, "main", main)
+    monkeypatch.setattr(run, "failed_first", lambda: True)
+    monkeypatch.setattr(run.comm, "get_world_size", lambda: 2)
+    assert run.run_process(arguments()) == 1
+    err = capfd.readouterr().err
+    assert "densepose: another process of the run was ended" in err and "Traceback" not in err
 
 
 SCRIPT = """
