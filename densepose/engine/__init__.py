@@ -19,16 +19,7 @@ _HOMES = {
     "run_process": "run",
     "setup": "prepare",
 }
-__all__ = [  # noqa: F822 - found by __getattr__
-    "PreflightError",
-    "Trainer",
-    "evaluate",
-    "launch",
-    "main",
-    "preflight",
-    "run_process",
-    "setup",
-]
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
+
+from densepose.files import did_you_mean
 
 # Set from the config and not learned, so a file may lack them.
 NEVER_MISSED = ("pixel_mean", "pixel_std", "num_batches_tracked")
@@ -216,6 +217,5 @@ def check_prefixes(key: str, prefixes: Iterable[str], names: Iterable[str]) -> N
             continue
         parts = (name.split(".") for name in names)
         known = sorted({".".join(p[:end]) for p in parts for end in range(1, len(p) + 1)})
-        near = difflib.get_close_matches(prefix, known, n=3, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = did_you_mean(prefix, known, count=3, cutoff=0.4)
         raise ValueError(f"{key}: no parameter of the model is called {prefix!r}{hint}")

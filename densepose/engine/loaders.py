@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import functools
-import io
 import itertools
 import logging
 import os
-import pickle
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList, MapDataset, build_detection_test_loader
-from detectron2.data.samplers import (
-    RepeatFactorTrainingSampler,
-    TrainingSampler,
-)
+from detectron2.data.build import trivial_batch_collator
+from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 
@@ -32,8 +27,6 @@ from densepose.evaluation.predictions import prediction_paths, read_prediction
 from .seeding import seeded
 
 logger = logging.getLogger(__name__)
-
-SMALL_BYTES = 2**18  # a tensor up to this size travels faster from a data worker when it is copied
 
 
 class Draw(NamedTuple):
@@ -103,7 +96,7 @@ class ResumableBatches(Sampler[list[Draw]]):
         *,
         seed: int,
     ) -> None:
-        """Args: ``build_sampler``: seed -> indices of records, endless; ``groups``: of a record."""
+        """Args: ``build_sampler``: seed -> endless indices; ``groups``: that of each record."""
         self.build_sampler = build_sampler
         self.groups = groups
         self.batch_size = batch_size
@@ -176,7 +169,7 @@ def build_train_loader(
             seed=cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed(),
         ),
         num_workers=num_workers(cfg.DATALOADER.NUM_WORKERS),
-        collate_fn=in_one_message,
+        collate_fn=trivial_batch_collator,
     )
 
 
@@ -208,42 +201,7 @@ def build_test_loader(cfg: CfgNode, name: str) -> DataLoader:
         name,
         mapper=NamedErrors(mapper),
         num_workers=num_workers(cfg.DATALOADER.NUM_WORKERS),
-        collate_fn=in_one_message,
     )
-
-
-def in_one_message(batch: list[Any]) -> Any:
-    """The batch; in a data worker, what arrives as the batch with its small tensors by value.
-
-    torch sends each tensor through a shared memory of its own, which for a record of 15 small
-    tensors costs the training process more time than copying them does.
-    """
-    return batch if get_worker_info() is None else _Message(batch)
-
-
-class _Message:
-    """Pickled and unpickled, this is its content again."""
-
-    def __init__(self, content: Any) -> None:
-        self.content = content
-
-    def __reduce__(self) -> tuple[Callable[[bytes], Any], tuple[bytes]]:
-        stream = io.BytesIO()
-        _Pickler(stream, pickle.HIGHEST_PROTOCOL).dump(self.content)
-        return pickle.loads, (stream.getvalue(),)
-
-
-class _Pickler(ForkingPickler):
-    """Writes small CPU tensors by value, larger ones as torch does."""
-
-    def reducer_override(self, value: Any) -> Any:
-        """How a small tensor is rebuilt; everything else as usual."""
-        if type(value) is not torch.Tensor or value.requires_grad or value.nbytes > SMALL_BYTES:
-            return NotImplemented
-        try:
-            return torch.from_numpy, (value.numpy(),)
-        except (TypeError, RuntimeError):  # bfloat16, quantised, sparse, on a GPU
-            return NotImplemented
 
 
 class GivenPeople:

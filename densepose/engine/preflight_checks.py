@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from detectron2.utils import comm
 
 from densepose.data.flip_symmetry import symmetry_from_config
 from densepose.data.registration import dataset_status, require_registered, smpl_dir
+from densepose.files import did_you_mean
 from densepose.model_zoo.files import check_weights_file, resolve_weights
 from densepose.structures.records import read_annotation_file
 from densepose.surface.evaluation_surface import load_evaluation_surface
@@ -81,7 +81,6 @@ def find_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
     if mode == "train":
         key = "MODEL.FINE_TUNE.BACKBONE_WEIGHTS"
         yield from _weights_problems(key, cfg.MODEL.FINE_TUNE.BACKBONE_WEIGHTS, cfg.MODEL.ZOO_DIR)
-    yield from _batch_problems(cfg, mode)
     yield from _folder_problems(cfg)
 
 
@@ -163,27 +162,14 @@ def _weights_problems(key: str, weights: str, zoo_dir: str) -> Iterator[str]:
         yield f"{key} {weights} cannot be fetched ({error}); give the path of a file"
         return
     if not path.is_file():
-        near = difflib.get_close_matches(path.name, _file_names(path.parent), n=2)
-        hint = f"; its folder has {' and '.join(near)}" if near else ""
-        yield f"{key} {weights} does not exist{hint}"
+        yield f"{key} {weights} does not exist" + did_you_mean(
+            path.name, (file.name for file in path.parent.glob("*"))
+        )
         return
     try:
         check_weights_file(path)
     except ValueError as error:
         yield f"{key} {error}"
-
-
-def _file_names(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
-
-
-def _batch_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
-    world, batch = comm.get_world_size(), cfg.SOLVER.IMS_PER_BATCH
-    if mode == "train" and batch % world:
-        fitting = batch // world * world or world
-        yield (
-            f"SOLVER.IMS_PER_BATCH {batch} cannot be divided among {world} processes; use {fitting}"
-        )
 
 
 def _folder_problems(cfg: CfgNode) -> Iterator[str]:

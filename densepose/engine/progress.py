@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from typing import TypeVar
 
 import rich.progress
@@ -17,13 +18,6 @@ logger = logging.getLogger(__name__)
 
 PLAIN_SECONDS = 30.0  # between two plain lines
 T = TypeVar("T")
-
-
-def duration_text(seconds: float) -> str:
-    """65 -> '1:05', 3725 -> '1:02:05'."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def track(items: Iterable[T], *, total: int, label: str) -> Iterator[T]:
@@ -39,5 +33,5 @@ def track(items: Iterable[T], *, total: int, label: str) -> Iterator[T]:
             now = time.perf_counter()
             if now - shown > PLAIN_SECONDS:
                 shown, speed = now, done / (now - start)
-                left = duration_text((total - done) / speed)
+                left = timedelta(seconds=round((total - done) / speed))
                 logger.info("%s %d/%d  %.1f/s  ETA %s", label, done, total, speed, left)

@@ -8,6 +8,7 @@ import math
 import sys
 import weakref
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,6 @@ from .hooks import (
 from .loaders import ResumableBatches, build_test_loader
 from .logs import setup_logging
 from .model import build_run_model
-from .progress import duration_text
 from .solver import ClockMultiplier, build_optimizer, build_scheduler
 from .step import StepTrainer, autocast_precision, parallel
 
@@ -327,4 +327,4 @@ class ProgressPrinter(CommonMetricPrinter):
         left = self._clock.seconds_left()
         if math.isinf(left) or storage.latest().get("eta_seconds", (math.inf,))[0] <= left:
             return eta
-        return duration_text(left)
+        return str(timedelta(seconds=int(left)))  # as detectron2 writes it

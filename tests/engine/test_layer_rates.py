@@ -115,7 +115,7 @@ def test_stages_of_an_hrnet():
             {"LR_FACTORS": [["roi_heads", 0]]},
             "'roi_heads' is 0, expected a number above 0; to keep",
         ),
-        ({"LR_FACTORS": [["roi_head", 3.0]]}, "LR_FACTORS: .*'roi_head'; did you mean roi_heads"),
+        ({"LR_FACTORS": [["roi_head", 3.0]]}, "LR_FACTORS: .*'roi_head', did you mean 'roi_heads"),
     ],
 )
 def test_impossible_rates_are_refused(keys: dict[str, object], message: str):

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import gc
-import pickle
 from itertools import islice
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pytest
@@ -22,11 +20,9 @@ from densepose.engine.loaders import (
     ResumableBatches,
     build_test_loader,
     build_train_loader,
-    in_one_message,
     num_workers,
 )
 from densepose.engine.run import error_text
-from densepose.structures.dense_labels import DenseLabels
 from tests.tiny_dataset import write_tiny_densepose_coco
 
 
@@ -68,26 +64,14 @@ def test_batches_are_those_of_detectron2_and_can_begin_at_any(monkeypatch: pytes
     assert numbers(batches, 7) != expected[13:]
 
 
-def record() -> dict[str, object]:
-    return {
-        "file_name": "3.jpg",
-        "image": torch.full((3, 400, 500), 3, dtype=torch.uint8),
-        "half": torch.tensor([1.5], dtype=torch.bfloat16),
-        "nothing": torch.zeros(0, 2),
-        "labels": DenseLabels.empty(1, 8),
-    }
-
-
-def test_a_message_of_a_worker_arrives_as_its_content(monkeypatch: pytest.MonkeyPatch):
-    sent = record()
-    assert in_one_message([sent])[0] is sent
-    monkeypatch.setattr(loaders, "get_worker_info", lambda: object())
-    (got,) = pickle.loads(bytes(ForkingPickler.dumps(in_one_message([sent]))))
-    assert type(got) is dict and got["file_name"] == "3.jpg"
-    for name in ("image", "half", "nothing"):
-        assert got[name].dtype == sent[name].dtype and torch.equal(got[name], sent[name])
-    assert torch.equal(got["labels"].part, sent["labels"].part)
-    assert got["image"].is_shared() and not got["nothing"].is_shared()
+def test_the_batch_must_be_divisible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loaders.comm, "get_world_size", lambda: 3)
+    cfg = tiny_config(tmp_path)
+    for batch, fitting in ((16, 15), (2, 3)):
+        cfg.SOLVER.IMS_PER_BATCH = batch
+        message = f"IMS_PER_BATCH {batch} cannot be divided among 3 processes; use {fitting}"
+        with pytest.raises(ValueError, match=message):
+            build_train_loader(cfg)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -106,11 +106,11 @@ def test_a_file_without_a_backbone_is_no_backbone(cfg: CfgNode, tmp_path: Path):
 def test_a_prefix_that_names_nothing_is_answered_with_the_nearest(cfg: CfgNode):
     cfg.MODEL.FINE_TUNE.EXCLUDE = ["roi_heads.heads"]
     with pytest.raises(
-        ValueError, match=r"EXCLUDE: .* 'roi_heads.heads'; did you mean roi_heads.head"
+        ValueError, match=r"EXCLUDE: .* 'roi_heads.heads', did you mean 'roi_heads.head"
     ):
         load_starting_weights(cfg, Net())
     with pytest.raises(
-        ValueError, match=r"FINE_TUNE.FREEZE: .*'backbone.bottom'; did you mean back"
+        ValueError, match=r"FINE_TUNE.FREEZE: .*'backbone.bottom', did you mean 'back"
     ):
         freeze(Net(), ["backbone.bottom"])
 

@@ -3,14 +3,7 @@ from __future__ import annotations
 import pytest
 
 from densepose.engine import progress
-from densepose.engine.progress import duration_text, track
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(5, "0:05"), (65.4, "1:05"), (3725, "1:02:05"), (360000, "100:00:00")]
-)
-def test_durations(seconds: float, text: str):
-    assert duration_text(seconds) == text
+from densepose.engine.progress import track
 
 
 def test_track_passes_everything_on_and_logs_now_and_then(
