@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from rich.console import Console
 
 from densepose.cli import evaluate, make_data, train
+from densepose.cli.parser import VerbParser
 from densepose.config import find_config
 from densepose.surface.geodesics import template_geodesics
 
@@ -85,7 +87,7 @@ def run_demo(settings: DemoSettings) -> Path | None:
         if not _is_trained(settings.model) and _run_verb(train, command) != 0:
             return None
     with times.stage("page", "page"):
-        return write_page(settings, times.seconds, "densepose train " + " ".join(command))
+        return write_page(settings, times.seconds, "densepose train " + shlex.join(command))
 
 
 def _is_trained(folder: Path) -> bool:
@@ -154,10 +156,9 @@ def _data_arguments(settings: DemoSettings) -> list[str]:
     return _pairs({key: str(value) for key, value in values.items()})
 
 
-def _run_verb(verb: object, arguments: list[str]) -> int:
-    parser = ArgumentParser()
-    verb.add_arguments(parser)
-    return verb.run(parser.parse_args(arguments))
+def _run_verb(verb: ModuleType, arguments: list[str]) -> int:
+    name = verb.__name__.rpartition(".")[2].replace("_", "-")
+    return verb.run(VerbParser(name, verb).parse_args(arguments))
 
 
 class StageTimes:
