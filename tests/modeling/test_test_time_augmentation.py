@@ -14,7 +14,7 @@ from detectron2.structures import Boxes, Instances
 
 from densepose.config import load_config
 from densepose.modeling import register_all
-from densepose.modeling.test_time_augmentation import DensePoseGeneralizedRCNNWithTTA
+from densepose.modeling.test_time_augmentation import DensePoseGeneralizedRCNNWithTTA, mirrored
 from densepose.surface.symmetry import template_symmetry
 
 from .test_mirrored_output import table_symmetry
@@ -81,8 +81,6 @@ def test_two_equal_views_have_the_mean_of_one(model: nn.Module):
 @pytest.mark.parametrize("symmetry", [template_symmetry(), table_symmetry()])
 def test_the_mean_over_a_mirrored_image_and_itself_is_symmetric(model: nn.Module, symmetry: object):
     """Seen from both sides, an image and its mirror image give mirrored results."""
-    from densepose.modeling.mirrored_output import mirrored
-
     cfg = config(FLIP=True)
     straight = look(model, cfg, symmetry)
     turned = look(model, cfg, symmetry, image=image()["image"].flip(2))
@@ -110,13 +108,6 @@ def test_boxes_of_all_sizes_are_merged(model: nn.Module):
     assert got.image_size == (48, 64)
     assert (got.pred_boxes.tensor[:, 2:] <= torch.tensor([64.0, 48.0])).all()
     assert (got.scores.diff() <= 0).all()
-
-
-def test_heads_are_on_again_afterwards_even_after_an_error(model: nn.Module):
-    views = DensePoseGeneralizedRCNNWithTTA(config(), model, None)
-    with pytest.raises(Exception, match="."), torch.no_grad():
-        views([{"image": torch.zeros(1, 96, 128)}])
-    assert model.roi_heads.mask_on and model.roi_heads.densepose_on
 
 
 def test_an_image_without_anybody(model: nn.Module):

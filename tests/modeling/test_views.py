@@ -8,7 +8,7 @@ import torch
 
 from detectron2.structures import Boxes
 
-from densepose.modeling.views import View, ViewMaker, turned_back
+from densepose.modeling.test_time_augmentation import View, ViewMaker, turned_back
 
 ANNOTATED = (60, 90)  # height, width
 
