@@ -89,7 +89,7 @@ ALLOWED: dict[str, Rule] = {
     f"{HEAD}.UV_CONFIDENCE.TYPE": one_of("iid_iso", "indep_aniso"),
     f"{HEAD}.UV_CONFIDENCE.EPSILON": POSITIVE,
     f"{HEAD}.SEGM_CONFIDENCE.EPSILON": POSITIVE,
-    f"{CASCADE}.NUM_STAGES": one_of(1, 2),
+    f"{CASCADE}.TEST_STAGE": one_of(0, 1, 2),
     f"{CASCADE}.TASKS": list_of("densepose", "mask", "keypoints"),
     f"{CASCADE}.CONV_KERNEL": ODD,
     f"{CASCADE}.CONV_DILATION": between(1),
@@ -276,11 +276,6 @@ CONFLICTS: tuple[Conflict, ...] = (
         "DensePoseFCN has no mask or keypoint branch; set both to False",
     ),
     # Cascade: it has to know where a head's features end and its output layers begin.
-    Conflict(
-        ("MODEL.ROI_HEADS.NAME", f"{CASCADE}.TEST_STAGE", f"{CASCADE}.NUM_STAGES"),
-        lambda heads, stage, count: heads == CASCADING and not 0 <= stage <= count,
-        "TEST_STAGE must be one of the stages, or 0 for the last",
-    ),
     Conflict(
         ("MODEL.ROI_HEADS.NAME", f"{CASCADE}.TASKS")
         + ("MODEL.DENSEPOSE_ON", "MODEL.MASK_ON", "MODEL.KEYPOINT_ON"),

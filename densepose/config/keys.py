@@ -14,9 +14,10 @@ from detectron2.config import CfgNode, get_cfg
 
 # Keys of earlier versions: key -> (the only value it may still have, what to do instead). An old
 # config with that value loads, with a warning; one with another value is refused.
-# Those of the cascade made no difference that could be measured: docs/cascade.md.
+# Those of the cascade below NUM_STAGES made no difference that was measured: docs/cascade.md.
 _CASCADE = "MODEL.ROI_CASCADE"
 REMOVED: dict[str, tuple[Any, str]] = {
+    f"{_CASCADE}.NUM_STAGES": (2, "one stage is MODEL.ROI_HEADS.NAME DensePoseROIHeads"),
     f"{_CASCADE}.SHARED_PROJECTIONS": (True, "a tensor is projected once for all sums"),
     f"{_CASCADE}.OUTPUT_CELLS": ("mean", "the cells of outputs are averaged"),
     f"{_CASCADE}.ACTIVATION": ("sum_and_conv", "a ReLU stands behind the sum and the convolution"),
@@ -155,7 +156,6 @@ def _add_cascade_keys(cfg: CfgNode) -> None:
     Not in detectron2; Figure 8 of the DensePose paper. What the figure does not say is a key.
     """
     cfg.MODEL.ROI_CASCADE = cascade = CfgNode()
-    cascade.NUM_STAGES = 2  # 1: no cascade | 2: as in the paper
     # Branches that give to and take from the sum, if they are on (DENSEPOSE_ON, MASK_ON,
     # KEYPOINT_ON); the others stay as they are.
     cascade.TASKS = ["densepose", "mask", "keypoints"]

@@ -1,6 +1,7 @@
 """ROI heads whose branches refine one another in a cascade.
 
-Shapes: K foreground proposals of one image, T branches.
+Shapes: N boxes of all images together, R = side of the head features, K foreground proposals of one
+image, T branches.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -20,32 +22,156 @@ from detectron2.modeling.roi_heads import (
     MaskRCNNConvUpsampleHead,
     select_foreground_proposals,
 )
+from detectron2.modeling.roi_heads.mask_head import mask_rcnn_inference, mask_rcnn_loss
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import get_event_storage
 
 from densepose.structures.chart_output import ChartOutput
 
 from .cascade import BranchShape, CascadeStage
-from .cascade_branches import BRANCHES
-from .matches import MATCH, first_of_each
+from .keypoints import attach_keypoints, keypoint_losses
+from .matches import MATCH, first_of_each, has_visible_keypoint
 from .registry import DENSEPOSE_PREDICTOR_REGISTRY
-from .roi_heads import DensePoseROIHeads
+from .roi_heads import DensePoseROIHeads, attach_densepose
 
 Outputs = dict[str, Tensor | ChartOutput]  # by branch
+
+
+# The branches as the cascade sees them. They hold no layers: these stay in the ROI heads, so that
+# names of parameters are those of a model without a cascade. ``layers`` are those of the first
+# stage (the head's own) or of the second.
+
+
+class DensePoseBranch:
+    """Coarse segmentation, parts, U and V."""
+
+    name = "densepose"
+
+    def __init__(self, heads: DensePoseROIHeads) -> None:
+        self.heads = heads
+
+    @property
+    def layers(self) -> nn.Module:
+        """The output layers of the first stage."""
+        return self.heads.densepose_predictor
+
+    def features(self, levels: Mapping[str, Tensor], boxes: list[Boxes]) -> Tensor:
+        """Head features (N, channels, R, R) of the boxes of all images."""
+        return self.heads.densepose_features(levels, boxes)
+
+    def output(self, layers: nn.Module, features: Tensor) -> ChartOutput:
+        """Head features to the branch's output before any up-sampling."""
+        return layers(features)
+
+    def maps(self, output: ChartOutput) -> Tensor:
+        """The output as (N, channels, S, S), without confidences and what is derived from parts."""
+        own = [output.coarse_logits] if self.heads.densepose_predictor.has_coarse else []
+        return torch.cat([*own, output.part_logits, output.u, output.v], dim=1)
+
+    def rows(self, foreground: Instances) -> Tensor:
+        """Indices of the foreground proposals of one image that train the branch."""
+        return self.heads.densepose_rows(foreground)
+
+    def losses(self, matched: list[Instances], output: ChartOutput) -> dict[str, Tensor]:
+        """Losses of the matched proposals of all images, under the names of a single stage."""
+        return self.heads.densepose_losses(matched, output)
+
+    def attach(self, instances: list[Instances], output: ChartOutput) -> None:
+        """Give the detections of all images their predictions."""
+        attach_densepose(output, instances)
+
+    @staticmethod
+    def last_layer(layers: nn.Module) -> nn.Module:
+        """The part of ``layers`` that is linear and has no layer behind it."""
+        return layers
+
+
+class MaskBranch:
+    """Instance masks: logits of twice the side of the features. Methods as of DensePoseBranch."""
+
+    name = "mask"
+    first_output_layer = "deconv"
+
+    def __init__(self, heads: DensePoseROIHeads) -> None:
+        self.heads = heads
+        self.head = getattr(heads, f"{self.name}_head")
+
+    @property
+    def layers(self) -> nn.Module:
+        return self.head
+
+    def features(self, levels: Mapping[str, Tensor], boxes: list[Boxes]) -> Tensor:
+        names = getattr(self.heads, f"{self.name}_in_features")
+        maps = getattr(self.heads, f"{self.name}_pooler")([levels[name] for name in names], boxes)
+        return self._split(self.head)[0](maps)
+
+    def output(self, layers: nn.Module, features: Tensor) -> Tensor:
+        return self._split(layers)[1](features)
+
+    def _split(self, head: nn.Module) -> tuple[nn.Sequential, nn.Sequential]:
+        """Layers of detectron2's head before its output layers, and these."""
+        names = [name for name, _ in head.named_children()]
+        first = names.index(self.first_output_layer)
+        return nn.Sequential(*list(head)[:first]), nn.Sequential(*list(head)[first:])
+
+    def maps(self, output: Tensor) -> Tensor:
+        return output
+
+    def rows(self, foreground: Instances) -> Tensor:
+        return torch.arange(len(foreground), device=foreground.proposal_boxes.device)
+
+    def losses(self, matched: list[Instances], output: Tensor) -> dict[str, Tensor]:
+        loss = mask_rcnn_loss(output.float(), matched, self.head.vis_period)
+        return {"loss_mask": loss * self.head.loss_weight}
+
+    def attach(self, instances: list[Instances], output: Tensor) -> None:
+        mask_rcnn_inference(output, instances)
+
+    @staticmethod
+    def last_layer(layers: nn.Module) -> nn.Module:
+        return layers.predictor
+
+
+class KeypointBranch(MaskBranch):
+    """Keypoint heatmaps: logits of twice the side of the features, up-sampled once more."""
+
+    name = "keypoint"
+    first_output_layer = "score_lowres"
+
+    def rows(self, foreground: Instances) -> Tensor:
+        return has_visible_keypoint(foreground).nonzero()[:, 0]
+
+    def losses(self, matched: list[Instances], output: Tensor) -> dict[str, Tensor]:
+        return keypoint_losses(self.head, self._heatmaps(output), matched)
+
+    def attach(self, instances: list[Instances], output: Tensor) -> None:
+        attach_keypoints(self._heatmaps(output), instances)
+
+    def _heatmaps(self, logits: Tensor) -> Tensor:
+        scale = self.head.up_scale
+        return F.interpolate(logits, scale_factor=scale, mode="bilinear", align_corners=False)
+
+    @staticmethod
+    def last_layer(layers: nn.Module) -> nn.Module:
+        return layers.score_lowres
+
+
+# By the names in MODEL.ROI_CASCADE.TASKS and in parameters.
+BRANCHES = {"densepose": DensePoseBranch, "mask": MaskBranch, "keypoints": KeypointBranch}
 
 
 class CascadeDensePoseROIHeads(DensePoseROIHeads):
     """A second stage behind the DensePose, mask and keypoint branches, see ``cascade.py``.
 
-    Losses of the first stage keep their names, those of the second end in ``_stage2``. Without a
-    cascade this is DensePoseROIHeads; with one, its weights start the first stage.
+    Losses of the first stage keep their names, those of the second end in ``_stage2``. Weights of
+    DensePoseROIHeads start the first stage.
     """
 
     @configurable
     def __init__(
         self,
         *,
-        cascade_stage: CascadeStage | None = None,
+        cascade_stage: CascadeStage,
         refined: str = "add",
         test_stage: int = 0,
         cascade_rois_per_person: int = 0,
@@ -54,8 +180,7 @@ class CascadeDensePoseROIHeads(DensePoseROIHeads):
         """Keep the parts.
 
         Args:
-            cascade_stage: the second stage; ``None``: there is one stage only. Its ``mixing``
-                names the branches that cascade.
+            cascade_stage: the second stage; its ``mixing`` names the branches that cascade.
             refined: "add": an output layer gives what is added to the output of the first stage,
                 and is 0 in the beginning; "replace": it gives the refined output.
             test_stage: the stage whose outputs are the detections'; 0: the last.
@@ -67,11 +192,7 @@ class CascadeDensePoseROIHeads(DensePoseROIHeads):
         self.test_stage = test_stage
         self.cascade_rois_per_person = cascade_rois_per_person
         self.refined = refined
-        if cascade_stage is None:
-            self.cascade = None
-            return
         self.cascade = nn.ModuleDict({"stage2": cascade_stage})  # the name in checkpoints
-        self._branches()  # refuses heads that cannot be split
         if refined == "add":
             for name, layers in cascade_stage.output_layers.items():
                 for parameter in BRANCHES[name].last_layer(layers).parameters():
@@ -82,8 +203,6 @@ class CascadeDensePoseROIHeads(DensePoseROIHeads):
         """Arguments of ``__init__`` from the config and the pyramid's shapes."""
         arguments = super().from_config(cfg, input_shape)
         config = cfg.MODEL.ROI_CASCADE
-        if config.NUM_STAGES == 1:
-            return arguments
         shapes = _branch_shapes(cfg, arguments)
         names = [name for name in BRANCHES if name in shapes and name in config.TASKS]
         channels = config.CHANNELS or cfg.MODEL.ROI_DENSEPOSE_HEAD.CONV_HEAD_DIM
@@ -103,8 +222,6 @@ class CascadeDensePoseROIHeads(DensePoseROIHeads):
         self, features: Mapping[str, Tensor], sampled: list[Instances]
     ) -> dict[str, Tensor]:
         """Losses of both stages of the branches that cascade, and of a DensePose branch beside."""
-        if self.cascade is None:
-            return super().losses_of_matches(features, sampled)
         beside = not self._cascades("densepose")
         losses = super().losses_of_matches(features, sampled) if beside else {}
         proposals = self._shared_proposals(sampled)
@@ -136,7 +253,7 @@ class CascadeDensePoseROIHeads(DensePoseROIHeads):
         return instances
 
     def _cascades(self, name: str) -> bool:
-        return self.cascade is not None and name in self.cascade["stage2"].mixing
+        return name in self.cascade["stage2"].mixing
 
     def _branches(self) -> dict[str, Any]:
         return {name: kind(self) for name, kind in BRANCHES.items() if self._cascades(name)}

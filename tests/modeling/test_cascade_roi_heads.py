@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from detectron2.utils.events import EventStorage
 
 from densepose.engine.load_report import compare_weights
-from densepose.modeling.cascade_branches import output_layer_index
 from densepose.modeling.cascade_roi_heads import taken_together
 from densepose.structures.chart_output import ChartOutput
 
@@ -126,19 +124,6 @@ def test_names_of_the_first_stage_are_those_of_a_model_without_cascade():
     assert report.new and all(name.startswith("roi_heads.cascade.stage2.") for name in report.new)
 
 
-def test_one_stage_is_the_model_without_cascade():
-    plain, one = quick_model("multitask_cpu"), cascade_model(NUM_STAGES=1)
-    one.load_state_dict(plain.state_dict())
-    assert_same_predictions(predictions(plain), predictions(one))
-    torch.manual_seed(5)
-    want = train_step(plain, people(2), people(1))
-    torch.manual_seed(5)
-    got = train_step(one, people(2), people(1))
-    assert want.keys() == got.keys()
-    for name, value in want.items():
-        torch.testing.assert_close(got[name], value)
-
-
 def test_the_first_stage_of_a_cascade_predicts_as_the_model_without():
     plain, two = quick_model("multitask_cpu"), cascade_model(TEST_STAGE=1)
     two.load_state_dict(plain.state_dict(), strict=False)
@@ -184,14 +169,6 @@ def test_losses_of_the_second_stage_train_the_first_outputs():
         model.roi_heads.densepose_head.body_conv_fcn1,
     ):
         assert layer.weight.grad.any()
-
-
-@pytest.mark.parametrize(
-    "head", [nn.Conv2d(1, 1, 1), nn.Sequential(nn.Conv2d(1, 1, 1))], ids=["no sequence", "no layer"]
-)
-def test_a_head_that_cannot_be_split_is_refused(head: nn.Module):
-    with pytest.raises(ValueError, match="splits a head in front of its layer 'deconv'"):
-        output_layer_index(head, "deconv")
 
 
 def test_no_detection_gives_empty_predictions():
