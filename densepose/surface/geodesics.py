@@ -18,10 +18,8 @@ from __future__ import annotations
 
 import logging
 import math
-import mmap
 import os
 from dataclasses import dataclass, fields
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -253,28 +251,8 @@ class GeodesicDistances:
         high, low = np.maximum(a, b), np.minimum(a, b)
         apart = high != low
         distance = np.zeros(a.shape, np.float32)
-        distance[apart] = _read_scattered(self.triangle, packed_index(high[apart], low[apart]))
+        distance[apart] = self.triangle[packed_index(high[apart], low[apart])]
         return distance
-
-
-def _read_scattered(array: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Elements of a 1-D array: (K,) places -> (K,) values, as ``array[index]``.
-
-    Those of a memory map are read from its file, about as fast. Each access through the map would
-    keep 64 KiB resident: after some ten thousand, the whole table counts as memory of the process.
-    """
-    # A slice of a map keeps the offset of the whole.
-    whole = isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
-    if not (whole and hasattr(os, "pread")):
-        return np.asarray(array[index])
-    order = np.argsort(index)
-    places = (array.offset + index[order] * array.itemsize).tolist()
-    with open(array.filename, "rb", buffering=0) as file:
-        elements = map(os.pread, repeat(file.fileno()), repeat(array.itemsize), places)
-        content = b"".join(elements)
-    values = np.empty(len(index), array.dtype)
-    values[order] = np.frombuffer(content, array.dtype)
-    return values
 
 
 def checked_vertices(vertex: np.ndarray, num_vertices: int) -> np.ndarray:

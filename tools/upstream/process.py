@@ -1,8 +1,9 @@
 """The one protocol between the harness and the processes that compute: calls as lines of JSON.
 
 ``{"call": name, "arguments": {...}}`` is answered with ``{"value": ..., "cpu_seconds": of all
-threads, "peak_mib": memory added at the peak}`` or ``{"error": traceback}``. Tensors travel in
-safetensors files. What libraries print goes to standard error.
+threads, "before_mib": anonymous memory at the start, "gpu_peak_mib": null without a GPU}`` or
+``{"error": traceback}``. Tensors travel in safetensors files. What libraries print goes to standard
+error.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -27,6 +29,7 @@ import torch
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PROJECT = Path("projects") / "DensePose"
+_SAMPLE_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Answer:
 
     value: Any
     cpu_seconds: float
-    peak_mib: float
+    peak_mib: float  # anonymous memory added at the peak; on a GPU all that tensors took
 
 
 class Side:
@@ -71,12 +74,14 @@ class Side:
         Raises:
             RuntimeError: the function failed, or the process ended; with what it wrote.
         """
-        try:
-            self._process.stdin.write(json.dumps({"call": function, "arguments": arguments}) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
+        request = json.dumps({"call": function, "arguments": arguments}) + "\n"
+        with _MemoryPeak(self._process.pid) as memory:
+            try:
+                self._process.stdin.write(request)
+                self._process.stdin.flush()
+                line = self._process.stdout.readline()
+            except BrokenPipeError:
+                line = ""
         if not line:
             status = self._process.wait()
             self._errors.seek(0)
@@ -85,7 +90,10 @@ class Side:
         answer = json.loads(line)
         if "error" in answer:
             raise RuntimeError(f"{self.name} failed in {function}:\n{answer['error']}")
-        return Answer(**answer)
+        peak_mib = answer["gpu_peak_mib"]
+        if peak_mib is None:
+            peak_mib = memory.peak_mib - answer["before_mib"]
+        return Answer(answer["value"], answer["cpu_seconds"], max(peak_mib, 0.0))
 
     def __enter__(self) -> Side:
         return self
@@ -138,43 +146,51 @@ def serve(functions: Mapping[str, Callable[..., Any]]) -> None:
     os.dup2(2, 1)
     for line in sys.stdin:
         request = json.loads(line)
-        before, busy = _reset_peak(), time.process_time()
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.reset_peak_memory_stats()
+        before, busy = anonymous_mib(os.getpid()), time.process_time()
         try:
             value = functions[request["call"]](**request["arguments"])
             answer = {"value": value, "cpu_seconds": time.process_time() - busy}
-            answer["peak_mib"] = _peak_mib() - before
+            gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_initialized() else None
+            answer |= {"before_mib": before, "gpu_peak_mib": gpu}
         except Exception:
             answer = {"error": traceback.format_exc()}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 
 
-def _reset_peak() -> float:
-    """Let the peak of this process count from now on.
+class _MemoryPeak(threading.Thread):
+    """The largest anonymous memory of a process that works, sampled from outside of it.
 
-    Returns:
-        Present memory in MiB; 0 on a GPU, where all that tensors take counts.
+    Pages of a file that is mapped into memory do not count: processes have them in common, and
+    the system takes them back when it needs memory. Linux keeps no peak of the others.
     """
-    gc.collect()
-    if torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats()
-        return 0.0
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.peak_mib = 0.0
+        self._pid = pid
+        self._finished = threading.Event()
+
+    def run(self) -> None:
+        while not self._finished.wait(_SAMPLE_SECONDS):
+            self.peak_mib = max(self.peak_mib, anonymous_mib(self._pid))
+
+    def __enter__(self) -> _MemoryPeak:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._finished.set()
+        self.join()
+
+
+def anonymous_mib(pid: int) -> float:
+    """Memory of a process without pages of files, in MiB; NaN where there is no /proc."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return float("nan")  # not Linux: the peak is not measured
-    return _memory_mib("VmRSS")
-
-
-def _peak_mib() -> float:
-    if torch.cuda.is_initialized():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return _memory_mib("VmHWM")
-
-
-def _memory_mib(field: str) -> float:
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) / 1024
+    except (OSError, TypeError):  # not Linux, or the process has ended
         return float("nan")
-    return int(re.search(rf"{field}:\s+(\d+)", status)[1]) / 1024
