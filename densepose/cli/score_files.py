@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from densepose.evaluation.result import EvaluationResult
 
 SCORES, TABLE, CURVE, WORST = "scores.json", "table.md", "rcp.png", "worst_people.jpg"
+_RULES = ("quirks", "oracle", "protocol", "min_threshold", "max_detections", "paper_kappa")
 _NUM_WORST = 20
 _GREY = 200
 
@@ -121,13 +122,8 @@ def _evaluate(args: Namespace) -> EvaluationResult:
             args.predictions,
             surface,
             on_progress=on_progress,
-            quirks=args.quirks,
-            oracle=args.oracle,
-            protocol=args.protocol,
-            min_threshold=args.min_threshold,
-            max_detections=args.max_detections,
-            paper_kappa=args.paper_kappa,
             detection_scores=not args.no_detection_scores,
+            **{name: getattr(args, name) for name in _RULES},
         )
 
 

@@ -35,12 +35,6 @@ METRICS = (
 KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 # COCO knows how precisely its own 17 keypoints can be annotated.
 NUM_KEYPOINTS = 17
-_KIND_OF_TABLE = {
-    "bbox": "bbox",
-    "segm": "segm",
-    "mask_branch": "segm",
-    "keypoints": "keypoints",
-}
 _PERSON = 1  # category id inside this file
 Entry = dict[str, Any]
 
@@ -105,7 +99,7 @@ class CocoScores:
         return {table: self._table(table, truth.image_ids) for table in self._outcomes}
 
     def _score(self, table: str, people: PackedPeople, found: list[Entry]) -> None:
-        kind = _KIND_OF_TABLE[table]
+        kind = _kind_of_table(table)
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             run = COCOeval(
                 _index(people, _people_entries(people, kind)), _index(people, found), kind
@@ -118,7 +112,7 @@ class CocoScores:
 
     def _table(self, table: str, image_ids: Sequence[int]) -> dict[str, float]:
         with contextlib.redirect_stdout(io.StringIO()):
-            run = COCOeval(iouType=_KIND_OF_TABLE[table])
+            run = COCOeval(iouType=_kind_of_table(table))
             run.params.catIds, run.params.imgIds = [_PERSON], list(image_ids)
             run._paramsEval = copy.deepcopy(run.params)
             of_images = [self._outcomes[table][image_id] for image_id in image_ids]
@@ -130,6 +124,10 @@ class CocoScores:
         stats = np.where(run.stats < 0, np.nan, run.stats * 100)
         names = KEYPOINT_METRICS if table == "keypoints" else METRICS
         return dict(zip(names, stats.tolist(), strict=True))
+
+
+def _kind_of_table(table: str) -> str:
+    return "segm" if table == "mask_branch" else table
 
 
 def _compact(outcome: Entry | None) -> Entry | None:

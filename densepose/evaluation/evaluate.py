@@ -40,9 +40,9 @@ from .matching import (
 )
 from .metrics import RCP_THRESHOLDS_M, PointTotals, masked_similarity
 from .pairs import ORACLES, ImagePairs, Oracle, PairScores, PointScorer, pack_detections
-from .predictions import read_challenge_results, read_predictions
+from .predictions import prediction_paths, read_challenge_results, read_prediction
 from .ragged import ranges
-from .result import EvaluationResult
+from .result import POINT_TITLES, EvaluationResult
 
 # What is scored together: so many images, or fewer with so many pixels in all boxes together.
 _IMAGES_AT_A_TIME = 64
@@ -169,7 +169,7 @@ def opened_predictions(
         return read_challenge_results(path, truth, skipped)
     if path.suffix in SUFFIXES:
         return read_upstream_dump(path, truth, skipped)
-    return read_predictions(path)
+    return map(read_prediction, prediction_paths(path))
 
 
 @dataclass
@@ -205,7 +205,7 @@ class ImageScorer:
     """Scores images, a few together for speed."""
 
     def __init__(self, truth: GroundTruth, surface: EvaluationSurface, rules: ScoringRules) -> None:
-        self._truth = truth
+        self.truth = truth
         self._surface = surface
         self._rules = rules
         self._as_published = rules.quirks == "upstream"
@@ -215,11 +215,6 @@ class ImageScorer:
         self._evaluated = frozenset(truth.image_ids)
         self.totals = Totals()
 
-    @property
-    def source(self) -> str:
-        """Name of the annotation file."""
-        return self._truth.source
-
     def add(self, prediction: ImagePrediction) -> None:
         """Score an image, at once or together with the next ones.
 
@@ -228,8 +223,8 @@ class ImageScorer:
                 prediction is damaged.
         """
         image_id = prediction.image_id
-        if image_id not in self._truth:
-            source = self._truth.source
+        if image_id not in self.truth:
+            source = self.truth.source
             raise ValueError(f"predictions are of image {image_id}, which is not in {source}")
         if image_id not in self._evaluated:
             self.totals.skipped["their image is not evaluated"] += len(prediction)
@@ -274,7 +269,7 @@ class ImageScorer:
             for index, name in enumerate(self._rules.similarities)
         }
         if self._rules.detection_scores:
-            tables |= totals.coco.tables(self._truth)
+            tables |= totals.coco.tables(self.truth)
         people = _joined_people(totals.people)
         parts = [{**row, "name": PART_NAMES[int(row["part"])]} for row in totals.points.by_part()]
         return EvaluationResult(
@@ -298,17 +293,14 @@ class ImageScorer:
 
     def _nobody(self, image_id: int) -> ImagePrediction:
         nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), (), ()
-        return ImagePrediction(image_id, self._truth.image_size(image_id), *nothing)
+        return ImagePrediction(image_id, self.truth.image_size(image_id), *nothing)
 
     def _score(self, predictions: list[ImagePrediction]) -> None:
         pairs = self._pairs(predictions)
         points = self._scorer(pairs)
-        sizes = pairs.people.image_sizes[pairs.detections.image]
-        found = detection_masks(pairs, sizes, towards_zero=self._as_published)
-        mask_iou, box_iou = (
-            mask_overlap(pairs, found, people_masks(pairs.people)),
-            box_overlap(pairs),
-        )
+        found = detection_masks(pairs, towards_zero=self._as_published)
+        mask_iou = mask_overlap(pairs, found, people_masks(pairs.people))
+        box_iou = box_overlap(pairs)
         gpsm = masked_similarity(points.gps, mask_iou)
         similarity = [points.gps, gpsm, mask_iou, points.gps_paper]
         similarity.append(masked_similarity(points.gps_paper, mask_iou))
@@ -330,12 +322,12 @@ class ImageScorer:
     def _pairs(self, predictions: list[ImagePrediction]) -> ImagePairs:
         """What counts in some images: ignore regions and surplus detections removed."""
         image_ids = [prediction.image_id for prediction in predictions]
-        people = self._truth.people(image_ids)
+        people = self.truth.people(image_ids)
         detections = pack_detections(predictions, [tuple(s) for s in people.image_sizes.tolist()])
         self.totals.counts.update(images=len(predictions), detections=len(detections))
         if self._rules.detection_scores and predictions:
             self.totals.coco.add(predictions, people, detections)
-        polygons = [self._truth.ignore_polygons(image_id) for image_id in image_ids]
+        polygons = [self.truth.ignore_polygons(image_id) for image_id in image_ids]
         people, detections = without_ignored(
             people, detections, polygons, only_inside_image=self._as_published
         )
@@ -380,18 +372,18 @@ class ImageScorer:
 
     def _warnings(self) -> Iterator[str]:
         """What makes scores empty or lower than a reader expects."""
-        counts, source = self.totals.counts, self._truth.source
-        known = self._truth.categories
+        counts, source = self.totals.counts, self.truth.source
+        known = self.truth.categories
         if not counts["detections"]:
             yield "no detections: the predictions are empty, of other images, or below a threshold"
         if not counts["people"]:
             yield (
-                f"no people of category {self._truth.category_id} in {source}, which has the"
+                f"no people of category {self.truth.category_id} in {source}, which has the"
                 f" categories {known}: is category_id in its annotations right?"
             )
         elif not counts["people_with_points"]:
             yield f"no person in {source} has DensePose points (dp_x): only boxes and masks count"
-        if self._as_published and 0 in self._truth.annotation_ids:
+        if self._as_published and 0 in self.truth.annotation_ids:
             yield (
                 f"an annotation of {source} has the id 0: upstream's rules match nothing with it;"
                 " number from 1, or score with quirks='fixed'"
@@ -414,8 +406,7 @@ def _point_scores(totals: PointTotals, people: Mapping[str, np.ndarray]) -> dict
     return {
         "mean_gps": mean("gps", measured),
         "mean_gps_paper": mean("gps_paper", measured),
-        **{name: means[name] for name in ("auc10", "auc30", "part_accuracy")},
-        **{name: means[name] for name in ("points_on_foreground", "points_of_found_people")},
+        **{name: means[name] for name in POINT_TITLES if name in means},
         "foreground_iou": mean("mask_iou", np.ones(len(measured), bool)),
         **totals.kinds(),
     }

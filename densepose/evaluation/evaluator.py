@@ -151,7 +151,7 @@ class DensePoseEvaluator(DatasetEvaluator):
         self.result.write_json(self._output_dir / RESULT_FILE)
         with atomic(self._output_dir / TABLE_FILE) as temporary:
             temporary.write_text(table, encoding="utf-8")
-        logger.info("DensePose scores on %s\n%s", self._scorer.source, table)
+        logger.info("DensePose scores on %s\n%s", self._scorer.truth.source, table)
         results = OrderedDict((name, dict(row)) for name, row in self.result.tables.items())
         results["densepose_points"] = dict(self.result.points)
         return results

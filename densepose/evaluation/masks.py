@@ -71,11 +71,10 @@ def windows_in_image(
     return window.view(WINDOW)[:, 0]
 
 
-def detection_masks(
-    pairs: ImagePairs, image_sizes: np.ndarray, *, towards_zero: bool = True
-) -> Masks:
-    """Where each of D detections labels any part. image_sizes (D, 2) height and width in px."""
+def detection_masks(pairs: ImagePairs, *, towards_zero: bool = True) -> Masks:
+    """Where each of D detections labels any part; see ``windows_in_image``."""
     maps, boxes = pairs.maps, pairs.detections.boxes_xywh_px
+    image_sizes = pairs.people.image_sizes[pairs.detections.image]
     window = windows_in_image(boxes, maps.sizes, image_sizes, towards_zero=towards_zero)
     return Masks(maps.labels, maps.first, np.ascontiguousarray(maps.sizes[:, 1]), window)
 

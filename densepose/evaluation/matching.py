@@ -87,10 +87,8 @@ def match_images(
         quirks: see above.
 
     Raises:
-        ValueError: the detections are not sorted, or ``quirks`` is unknown.
+        ValueError: the detections are not sorted.
     """
-    if quirks not in QUIRKS:
-        raise ValueError(f"quirks must be one of {QUIRKS}, got {quirks!r}")
     people, detections = pairs.people, pairs.detections
     if np.any((np.diff(detections.scores) > 0) & (np.diff(detections.image) == 0)):
         raise ValueError("the detections of an image must be sorted by descending score")
@@ -171,32 +169,25 @@ def average_precision_table(
 def match_by_box(
     pairs: ImagePairs,
     box_iou: np.ndarray,
-    minimum: float = MIN_BOX_IOU,
     *,
     protocol: Protocol = "multi",
 ) -> np.ndarray:
     """Pair of each person by boxes alone: (N,) overlaps -> (G,) index of a pair or -1.
 
-    One to one, with an overlap of at least ``minimum``; crowds are matched with nobody.
+    One to one, with an overlap of at least MIN_BOX_IOU; crowds are matched with nobody.
 
     Args:
         pairs: people, and detections best score first.
         box_iou: (N,).
-        minimum: smallest overlap.
         protocol: "multi": detections in turn, best score first, take the free person they overlap
             most. "single": pairs are taken largest overlap first, whatever the scores, so that a
             prediction made for an annotated box goes to the person of that box.
-
-    Raises:
-        ValueError: an unknown protocol.
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"protocol must be one of {PROTOCOLS}, got {protocol!r}")
     overlap = np.where(pairs.people.crowd[pairs.person], 0.0, box_iou)
     by_overlap = np.argsort(-overlap, kind="stable")
     if protocol == "multi":
         by_overlap = by_overlap[np.argsort(pairs.detection[by_overlap], kind="stable")]
-    candidates = by_overlap[overlap[by_overlap] >= minimum]
+    candidates = by_overlap[overlap[by_overlap] >= MIN_BOX_IOU]
     pair_of_person = np.full(len(pairs.people), -1)
     matched_detections = set()
     for pair in candidates.tolist():

@@ -70,12 +70,8 @@ def point_similarity(squared_distance_m2: np.ndarray, kappa_m: np.ndarray | floa
         (P,) float64 in [0, 1].
 
     Raises:
-        ValueError: a normaliser is not above 0, or a distance is not a number.
+        ValueError: a distance is not a number.
     """
-    if not np.all(np.asarray(kappa_m) > 0):
-        raise ValueError(
-            "kappa must be above 0 for every point; annotated points have parts 1 to 24"
-        )
     if np.isnan(squared_distance_m2).any():
         raise ValueError("a distance is NaN; points without a prediction have distance inf")
     return np.exp(-squared_distance_m2 / (2 * np.square(kappa_m)))
@@ -164,12 +160,7 @@ def area_under_rcp(distance_m: np.ndarray, limit_m: float) -> np.ndarray:
     Args:
         distance_m: (P,) errors, ``inf`` allowed.
         limit_m: a, above 0.
-
-    Raises:
-        ValueError: the limit is not above 0.
     """
-    if limit_m <= 0:
-        raise ValueError(f"the limit of the area must be above 0 m, got {limit_m}")
     return np.clip(1 - distance_m / limit_m, 0.0, 1.0)
 
 

@@ -53,7 +53,6 @@ SCHEMA = 1
 MARKER = "densepose_predictions.json"
 _KEYS = ("image_id", "image_size", "boxes_xyxy_px", "scores", "map_sizes", "labels", "uv")
 _RESULT_KEYS = ("image_id", "bbox", "score", "uv_shape", "uv_data")
-OTHER_CATEGORY = "their category is not evaluated"
 # What reading an archive raises on damaged bytes; the last two where they ask for a password or for
 # another kind of compression.
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, NotImplementedError)
@@ -120,17 +119,6 @@ def prediction_paths(folder: str | Path) -> list[Path]:
             " `densepose evaluate` or `densepose predict` wrote with --save-predictions"
         )
     return sorted(folder.glob("*.npz"))
-
-
-def read_predictions(folder: str | Path) -> Iterator[ImagePrediction]:
-    """The predictions of a folder one after another, by image id.
-
-    Raises:
-        FileNotFoundError: see ``prediction_paths``.
-        ValueError: see ``read_prediction``.
-    """
-    for path in prediction_paths(folder):
-        yield read_prediction(path)
 
 
 def read_prediction(path: str | Path) -> ImagePrediction:
@@ -313,7 +301,7 @@ def entries_by_image(
     by_image: dict[int, list[int]] = defaultdict(list)
     for number, (entry, category) in enumerate(zip(entries, categories, strict=True)):
         if category not in evaluated:
-            skipped[OTHER_CATEGORY] += 1
+            skipped["their category is not evaluated"] += 1
             continue
         if entry["image_id"] not in truth:
             raise ValueError(

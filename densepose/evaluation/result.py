@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from densepose.files import atomic, to_json
 
@@ -97,15 +98,9 @@ class EvaluationResult:
             for name in ("gps", "gpsm", "mask_iou")
         }
 
-    def worst(self, count: int, by: str = "gps") -> dict[str, np.ndarray]:
-        """The ``count`` people with the lowest value of a column of ``instances``, lowest first.
-
-        Raises:
-            KeyError: no such column.
-        """
-        if by not in self.instances:
-            raise KeyError(f"no column {by!r}; there are {sorted(self.instances)}")
-        order = np.argsort(self.instances[by], kind="stable")[:count]
+    def worst(self, count: int) -> dict[str, np.ndarray]:
+        """The entries of ``instances`` with the ``count`` lowest GPS, lowest first."""
+        order = np.argsort(self.instances["gps"], kind="stable")[:count]
         return {name: column[order] for name, column in self.instances.items()}
 
     def to_json(self) -> str:
@@ -136,7 +131,7 @@ class EvaluationResult:
         with atomic(path) as temporary:
             temporary.write_text(self.to_json(), encoding="utf-8")
 
-    def to_table(self, *, parts: bool = True) -> str:
+    def to_table(self) -> str:
         """The tables as Markdown, readable as plain text; every row names its measure and kappa."""
         counts = ", ".join(f"{number:,} {name}" for name, number in self.counts.items())
         notes = [self.coverage, *(f"warning: {warning}" for warning in self.warnings)]
@@ -164,7 +159,7 @@ class EvaluationResult:
         lines += ["", *_table([title, "fraction"], rows, digits=3)]
         rows = [[title, self.points[name]] for name, title in KINDS.items()]
         lines += ["", *_table(["where the annotated points went", "fraction"], rows, digits=3)]
-        if parts and self.parts:
+        if self.parts:
             header = ["part", *(name for name in self.parts[0] if name not in ("part", "name"))]
             body = [
                 [f"{row['part']} {row['name']}", *(row[name] for name in header[1:])]
@@ -175,17 +170,10 @@ class EvaluationResult:
 
 
 def _table(header: list[str], rows: list[list[Any]], digits: int = 2) -> list[str]:
-    """Lines of a Markdown table with aligned columns."""
+    """Lines of a Markdown table."""
     cells = [[_cell(value, digits) for value in row] for row in rows]
-    widths = [max(len(line[column]) for line in (header, *cells)) for column in range(len(header))]
-
-    def line(values: list[str]) -> str:
-        first, *others = zip(values, widths, strict=True)
-        padded = [first[0].ljust(first[1]), *(value.rjust(width) for value, width in others)]
-        return f"| {' | '.join(padded)} |"
-
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return [line(header), f"| {' | '.join(rule)} |", *map(line, cells)]
+    sides = ("left", *("right",) * (len(header) - 1))
+    return tabulate(cells, header, "pipe", colalign=sides, disable_numparse=True).splitlines()
 
 
 def _cell(value: Any, digits: int) -> str:

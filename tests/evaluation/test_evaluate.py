@@ -279,8 +279,6 @@ def test_images_are_summed_up_one_by_one():
 def test_worst_people_come_first():
     worst = evaluate(NOISY).worst(5)
     assert len(worst["gps"]) == 5 and (np.diff(worst["gps"]) >= 0).all()
-    with pytest.raises(KeyError, match="no column 'shoe_size'"):
-        evaluate(EASY).worst(1, by="shoe_size")
 
 
 def changed(**fields) -> list[ImagePrediction]:

@@ -131,8 +131,7 @@ def test_overlap_agrees_with_pycocotools():
     size = (90, 120)
     pairs = random_pairs(np.random.default_rng(2), size)
     found = pairs.detections
-    sizes = np.tile(size, (len(found), 1))
-    seen_masks, masks = detection_masks(pairs, sizes), people_masks(pairs.people)
+    seen_masks, masks = detection_masks(pairs), people_masks(pairs.people)
     seen = []
     for labels, (top, left, rows, columns, row, column) in zip(
         found.labels, seen_masks.window.tolist(), strict=True
@@ -160,7 +159,7 @@ def test_overlap_with_nobody_is_empty():
     for count, boxes in ((0, [[0, 0, 2, 2]]), (1, [])):
         pairs = ImagePairs(packed.people(count), packed.detections(boxes))
         assert box_overlap(pairs).shape == (0,)
-        found = detection_masks(pairs, np.tile((9, 9), (len(boxes), 1)))
+        found = detection_masks(pairs)
         assert mask_overlap(pairs, found, people_masks(pairs.people)).shape == (0,)
 
 

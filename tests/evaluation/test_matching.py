@@ -230,7 +230,6 @@ def test_boxes_are_matched_one_to_one_best_score_first():
     pairs = packed.boxes_only(np.zeros((2, 4)), np.zeros((3, 4)))
     overlaps = np.array([0.9, 0.6, 0.95, 0.55, 0.0, 0.45])
     assert match_by_box(pairs, overlaps).tolist() == [0, 3]
-    assert match_by_box(pairs, overlaps, minimum=0.58).tolist() == [0, -1]
     crowd = packed.boxes_only(np.zeros((2, 4)), np.zeros((3, 4)), np.array([True, False]))
     assert match_by_box(crowd, overlaps).tolist() == [-1, 1]
     none = np.zeros(0)
@@ -253,7 +252,5 @@ def test_rejects_unsorted_scores_and_unknown_options():
     image = one_person(1.0, scores=np.array([0.1, 0.2]))
     with pytest.raises(ValueError, match="sorted by descending score"):
         match(image, thresholds=similarity_thresholds())
-    with pytest.raises(ValueError, match="quirks must be one of"):
-        match(one_person(1.0), thresholds=similarity_thresholds(), quirks="old")
     with pytest.raises(ValueError, match=r"must be in \(0, 0.95\], got 1.0"):
         similarity_thresholds(1.0)

@@ -16,7 +16,6 @@ from densepose.evaluation.predictions import (
     prediction_paths,
     read_challenge_results,
     read_prediction,
-    read_predictions,
     write_challenge_results,
 )
 from densepose.structures.prediction import ImagePrediction
@@ -50,7 +49,7 @@ def test_what_is_written_is_read_back_in_the_order_of_images(tmp_path):
     writer = PredictionWriter(tmp_path / "p")
     for prediction in reversed(made):
         writer.write(prediction)
-    got = list(read_predictions(tmp_path / "p"))
+    got = [read_prediction(path) for path in prediction_paths(tmp_path / "p")]
     assert len(got) == 7
     assert all(same(a, b) for a, b in zip(got, made, strict=True))
 
