@@ -3,18 +3,16 @@
 ``apply_net.py dump`` writes one dict an image: file_name, scores, pred_boxes_XYXY and a list
 pred_densepose. Its evaluator writes one dict a person: image_id, category_id, bbox, score and
 densepose. The maps are objects of upstream's classes. Stand-ins take their place, and no code of a
-file runs: torch reads it with ``weights_only``; the plain pickles of 2020 go through an unpickler
-that knows the same few names.
+file runs: torch reads it with ``weights_only``.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import pickle
 import re
-from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -29,8 +27,7 @@ from .predictions import Person, decoded_png, entries_by_image, prediction_of_pe
 SUFFIXES = (".pkl", ".pickle", ".pth", ".pt")
 _MAPS = ("DensePoseChartResult", "DensePoseChartResultWithConfidences")
 _QUANTIZED, _COMPRESSED = "DensePoseChartResultQuantized", "DensePoseChartResultCompressed"
-_OF_2020 = "DensePoseResult"
-_CLASSES = (*_MAPS, _QUANTIZED, _COMPRESSED, _OF_2020)
+_CLASSES = (*_MAPS, _QUANTIZED, _COMPRESSED)
 # Where upstream has kept them over the years.
 _MODULES = (
     "densepose.structures.chart_result",
@@ -97,7 +94,7 @@ def read_upstream_dump(
 
 
 def load_dump(path: str | os.PathLike[str]) -> Any:
-    """The content of a file of torch.save or pickle.dump, stand-ins in place of upstream's objects.
+    """The content of a file of torch.save, stand-ins in place of upstream's objects.
 
     Raises:
         FileNotFoundError: no such file.
@@ -107,18 +104,13 @@ def load_dump(path: str | os.PathLike[str]) -> Any:
     import torch
 
     names = [(cls, f"{module}.{name}") for name, cls in _STAND_INS.items() for module in _MODULES]
-    with open(path, "rb") as file:
+    with open(path, "rb") as file, torch.serialization.safe_globals(names):
         try:
-            if _is_plain_pickle(file.read(4096)):
-                file.seek(0)
-                return _PlainUnpickler(file).load()
-            file.seek(0)
-            with torch.serialization.safe_globals(names):
-                return torch.load(file, map_location="cpu", weights_only=True)
+            return torch.load(file, map_location="cpu", weights_only=True)
         except _UNREADABLE as error:
             raise ValueError(
-                f"{path}: not a dump of chart-based predictions by torch.save or pickle.dump, or"
-                f" damaged ({_reason(error)})"
+                f"{path}: not a dump of chart-based predictions by torch.save, or damaged"
+                f" ({_reason(error)})"
             ) from error
 
 
@@ -129,39 +121,10 @@ def _reason(error: Exception) -> str:
     return "its pickle is broken" if "weights_only" in str(error) else str(error)
 
 
-def _is_plain_pickle(start: bytes) -> bool:
-    """Whether a file is neither an archive of torch.save nor its older stream."""
-    magic = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)[2:-1]
-    return not start.startswith(b"PK") and magic not in start[:64]
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Knows upstream's classes and what tensors are made of, and refuses every other name."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        import torch
-
-        if module in _MODULES and name in _STAND_INS:
-            return _STAND_INS[name]
-        known = {
-            ("collections", "OrderedDict"): OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-            ("torch.storage", "_load_from_bytes"): lambda data: torch.load(
-                io.BytesIO(data), map_location="cpu", weights_only=True
-            ),
-            ("torch", "Size"): torch.Size,
-        }
-        if (module, name) not in known:
-            raise pickle.UnpicklingError(f"asks for {module}.{name}, which may run code")
-        return known[module, name]
-
-
 def _of_apply_net(entry: dict[str, Any], image_id: int, truth: GroundTruth) -> ImagePrediction:
     scores, boxes = _array(entry["scores"]), _array(entry["pred_boxes_XYXY"])
     found = entry.get("pred_densepose")
-    if isinstance(found, _STAND_INS[_OF_2020]):
-        people = [_of_png(text, shape) for shape, text in found.results]
-    elif isinstance(found, (list, tuple)):
+    if isinstance(found, (list, tuple)):
         people = [_maps(one) for one in found]
     elif len(scores):
         raise ValueError("no pred_densepose that can be read; is it of a chart-based model?")
@@ -204,15 +167,11 @@ def _maps(found: Any) -> Maps:
         planes = _array(found.labels_uv_uint8)
         return planes[0], planes[1:]
     if name == _COMPRESSED:
-        return _of_png(found.labels_uv_str, found.shape_chw)
+        planes = decoded_png(found.labels_uv_str)
+        if planes.shape != tuple(found.shape_chw):
+            raise ValueError(f"maps should be {tuple(found.shape_chw)}, the PNG is {planes.shape}")
+        return planes[0], planes[1:]
     raise ValueError(f"a {name} is not a chart-based prediction; expected one of {_CLASSES}")
-
-
-def _of_png(text: str, shape: Sequence[int]) -> Maps:
-    planes = decoded_png(text)
-    if planes.shape != tuple(shape):
-        raise ValueError(f"maps should be {tuple(shape)}, the PNG is {planes.shape}")
-    return planes[0], planes[1:]
 
 
 def _array(value: Any) -> np.ndarray:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import base64
 import io
 import os
-import pickle
 import sys
 import zipfile
 from collections import Counter
@@ -100,12 +99,7 @@ def save_older(content, path) -> None:
     torch.save(content, path, _use_new_zipfile_serialization=False)
 
 
-def save_plain(content, path) -> None:
-    with open(path, "wb") as file:
-        pickle.dump(content, file)
-
-
-SAVERS = pytest.mark.parametrize("save", [torch.save, save_older, save_plain])
+SAVERS = pytest.mark.parametrize("save", [torch.save, save_older])
 
 
 @SAVERS
@@ -207,15 +201,13 @@ def test_files_that_would_run_code_are_refused(tmp_path, save):
 @pytest.mark.parametrize("name", ["eval", "getattr", "__import__", "exec"])
 def test_functions_of_python_are_refused(tmp_path, name):
     (tmp_path / "a.pkl").write_bytes(f"cbuiltins\n{name}\n(S'1'\ntR.".encode())
-    with pytest.raises(ValueError, match=f"asks for builtins.{name}"):
+    with pytest.raises(ValueError, match=f"asks for {name}, which may run code"):
         load_dump(tmp_path / "a.pkl")
 
 
 @pytest.mark.parametrize("name", ["os.system", "__class__", "_Plain.__init__.__globals__"])
 def test_names_below_known_modules_are_refused(tmp_path, name):
-    module = MODULE.encode()
-    strings = b"".join(b"\x8c" + bytes([len(text)]) + text for text in (module, name.encode()))
-    (tmp_path / "a.pkl").write_bytes(b"\x80\x04" + strings + b"\x93.")
+    (tmp_path / "a.pkl").write_bytes(f"c{MODULE}\n{name}\n.".encode())
     with pytest.raises(ValueError, match=f"asks for {MODULE}"):
         load_dump(tmp_path / "a.pkl")
 
