@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
 
-from densepose.data.category_maps import rules_from_config
+from densepose.data.categories import rules_from_config
 from densepose.modeling import (
     DENSEPOSE_LOSS_REGISTRY,
     DENSEPOSE_PREDICTOR_REGISTRY,

@@ -113,16 +113,23 @@ def _builtin_animals() -> Iterable[DatasetInfo]:
     Videos of chimpanzees are no annotated set, see ``data.bootstrap.videos``.
     """
     things = tuple(entry["name"] for entry in COCO_CATEGORIES if entry["isthing"])
-    for split in ("train", "val", "val_100"):
-        file, images = f"instances_{split.replace('val', 'val2017')}", split.removesuffix("_100")
-        json_path = f"coco/annotations/{file.replace('train', 'train2017')}.json"
-        all_annotations = f"{_COCO_URL}/annotations/annotations_trainval2017.zip"
-        yield _coco(f"base_coco_2017_{split}", json_path, f"coco/{images}2017", "")._replace(
-            surface=None,
+    both = _fetch_and_unzip(
+        f"{_COCO_URL}/annotations/annotations_trainval2017.zip", "coco/annotations"
+    )
+    few = "coco/annotations/instances_val2017_100.json"
+    for name, path, images, mend in (
+        ("train", "coco/annotations/instances_train2017.json", "train2017", both),
+        ("val", "coco/annotations/instances_val2017.json", "val2017", both),
+        ("val_100", few, "val2017", _fetch(f"{_SMALL_COCO_URL}/instances_val2017_100.json", few)),
+    ):
+        yield DatasetInfo(
+            f"base_coco_2017_{name}",
+            path,
+            f"coco/{images}",
+            None,
             class_names=things,
-            mend_annotations=_fetch(f"{_SMALL_COCO_URL}/{Path(json_path).name}", json_path)
-            if split == "val_100"
-            else _fetch_and_unzip(all_annotations, "coco/annotations"),
+            mend_annotations=mend,
+            mend_images=_fetch_and_unzip(f"{_COCO_URL}/zips/{images}.zip", f"coco/{images}"),
         )
     # Chimpanzees, annotated as category "person" on the surface of the human body. Each image has
     # its own address, in the field image_url of the annotations.
@@ -176,7 +183,6 @@ def _builtin_vertices() -> Iterable[DatasetInfo]:
     for part in files:
         name = f"densepose_lvis_{part}"
         path = f"lvis/{name}.json"
-        split = "train2017" if "_train_" in part else "val2017"
         # Images of both splits of COCO 2017 are used, each below the folder of its split.
         yield DatasetInfo(
             name,
@@ -185,7 +191,10 @@ def _builtin_vertices() -> Iterable[DatasetInfo]:
             None,
             class_names=ANIMALS,
             mend_annotations=_fetch(f"{_ANNOTATION_URL}/{path}", path),
-            mend_images=_fetch_and_unzip(f"{_COCO_URL}/zips/{split}.zip", f"coco/{split}"),
+            mend_images=" && ".join(
+                _fetch_and_unzip(f"{_COCO_URL}/zips/{images}.zip", f"coco/{images}")
+                for images in ("train2017", "val2017")
+            ),
         )
     # Known to detectron2 by name; no address is published for these files.
     yield DatasetInfo(

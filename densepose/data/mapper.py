@@ -16,10 +16,8 @@ from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Boxes, Instances, Keypoints, PolygonMasks
 
-from .augmentation import augmentations_from_config
-from .dense_targets import InpaintedTargets, move_labels
-from .flip_symmetry import symmetry_from_config
-from .instance_masks import image_masks, moved_polygons
+from .inpainted import InpaintedTargets, move_labels
+from .masks import image_masks, moved_polygons
 from .person_annotations import (
     affine_of,
     is_mirrored,
@@ -27,10 +25,11 @@ from .person_annotations import (
     move_boxes,
     pack_annotations,
 )
-from .registration import find_data
+from .registration import find_data, symmetry_from_config
 
 if TYPE_CHECKING:
     from densepose.surface.symmetry import ChartSymmetry
+
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +155,9 @@ class DensePoseMapper:
             affine = affine_of(transforms, height, width)
             try:
                 size = tuple(pixels.shape[1:])
-                mapped["instances"] = self._instances(people, affine, size, record.get("image_id"))
+                mapped["instances"] = self._instances(
+                    people, affine, size, (height, width), record.get("image_id")
+                )
             except ValueError as error:
                 where = f"{record['file_name']}: image {record.get('image_id')}"
                 raise ValueError(f"{where}: {error}") from error
@@ -167,6 +168,7 @@ class DensePoseMapper:
         people: list[dict[str, Any]],
         affine: np.ndarray,
         image_size: tuple[int, int],
+        stored_size: tuple[int, int],
         image_id: int | None,
     ) -> Instances:
         packed = pack_annotations(people if self.use_densepose else _boxes_only(people))
@@ -198,7 +200,9 @@ class DensePoseMapper:
             if self.mask_format == "polygon":
                 instances.gt_masks = PolygonMasks(moved_polygons(people, affine))
             else:
-                instances.gt_masks = BitMasks(image_masks(people, affine, image_size, moved))
+                instances.gt_masks = BitMasks(
+                    image_masks(people, affine, image_size, stored_size, moved)
+                )
             keep &= instances.gt_masks.nonempty()
         if not keep.all():
             instances = instances[keep]
@@ -265,3 +269,28 @@ def _move_keypoints(
     if is_mirrored(affine):
         moved = moved[:, flip]
     return torch.from_numpy(moved.astype(np.float32))
+
+
+def augmentations_from_config(cfg: CfgNode, is_train: bool) -> list[T.Augmentation]:
+    """Crop, resize, flip, rotation and colour for training; resize alone for a test.
+
+    Read are INPUT.CROP, MIN_SIZE_*, MAX_SIZE_*, RANDOM_FLIP, ROTATION_ANGLES (degrees, one is
+    drawn) and COLOR_JITTER (0 is none; s changes brightness, contrast and saturation by factors
+    between 1 - s and 1 + s).
+    """
+    augmentations = detection_utils.build_augmentation(cfg, is_train)
+    if not is_train:
+        return augmentations
+    if cfg.INPUT.CROP.ENABLED:
+        augmentations.insert(0, T.RandomCrop(cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE))
+    angles = list(cfg.INPUT.ROTATION_ANGLES)
+    if any(angle % 360 for angle in angles):
+        augmentations.append(T.RandomRotation(angles, expand=False, sample_style="choice"))
+    jitter = cfg.INPUT.get("COLOR_JITTER", 0.0)
+    if jitter:
+        low, high = 1 - jitter, 1 + jitter
+        augmentations += [kind(low, high) for kind in COLOR_CHANGES]
+    return augmentations
+
+
+COLOR_CHANGES = (T.RandomBrightness, T.RandomContrast, T.RandomSaturation)

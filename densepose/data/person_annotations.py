@@ -1,7 +1,7 @@
 """The DensePose annotations of one image: packed from records, and moved with the image.
 
 Shapes: N people, P annotated points of all of them, M = 256 steps of the annotation grid.
-Frames as in ``structures.coordinates``. An affine map A (2, 3) takes px of the stored image to px
+Frames as in ``structures.annotations``. An affine map A (2, 3) takes px of the stored image to px
 of the network's input: (x, y) -> A[:, :2] (x, y) + A[:, 2].
 """
 
@@ -20,8 +20,7 @@ from detectron2.data.transforms import TransformList
 from detectron2.structures import BoxMode
 
 from densepose.ops.run_lengths import paint_masks
-from densepose.structures.annotations import DensePoseAnnotations
-from densepose.structures.coordinates import grid_to_image, image_to_grid
+from densepose.structures.annotations import DensePoseAnnotations, grid_to_image, image_to_grid
 from densepose.structures.records import POINT_KEYS
 
 if TYPE_CHECKING:

@@ -1,18 +1,19 @@
-"""The data sets a config can name, and where their files are expected.
+"""The data sets a config can name, where their files are expected, and their left-right maps.
 
 Nothing is registered by importing this module.
 """
 
 from __future__ import annotations
 
-import difflib
 import logging
 import os
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -22,17 +23,18 @@ from detectron2.data.datasets.builtin_meta import (
 )
 from detectron2.data.datasets.coco import convert_to_coco_dict
 
-from densepose.files import atomic, to_json
+from densepose.files import atomic, did_you_mean, to_json
 from densepose.surface.evaluation_surface import is_own_surface
+from densepose.surface.official.charts import SYMMETRY_FILE, load_uv_symmetry
+from densepose.surface.own.surface_file import read_own_surface
+from densepose.surface.symmetry import ChartSymmetry, template_symmetry
 
 from .builtin_sets import BUILTIN, SURFACES, DatasetInfo
-from .category_maps import rules_from_config
-from .coco import ON_BAD_CHOICES, read_densepose_coco
-from .thinning import thin_records
+from .categories import rules_from_config
+from .coco import ON_BAD_CHOICES, OWNER, read_densepose_coco, require_registered
 
 logger = logging.getLogger(__name__)
 
-_OWNER = "densepose"
 _KEEP = ("KEEP_IMAGES", "KEEP_POINTS")
 
 
@@ -123,7 +125,7 @@ def _from_entry(
         raise ValueError(f"{where}: expected a mapping with {', '.join(needed)}, got {entry!r}")
     for key in entry:
         if key not in known:
-            raise ValueError(f"{where}: unknown key {key!r}{_nearest(key, known)}")
+            raise ValueError(f"{where}: unknown key {key!r}{did_you_mean(key, known)}")
     missing = [key for key in needed if not entry.get(key)]
     if missing:
         raise ValueError(f"{where}: {', '.join(missing)} missing; given are {sorted(entry)}")
@@ -170,7 +172,7 @@ def _expand(path: str) -> str:
 def _register(info: DatasetInfo, root: Path, on_bad: str) -> None:
     json_path, image_root = str(root / info.annotations), str(root / info.images)
     if info.name in DatasetCatalog:
-        if MetadataCatalog.get(info.name).get("registered_by") != _OWNER:
+        if MetadataCatalog.get(info.name).get("registered_by") != OWNER:
             raise ValueError(
                 f"the data set name {info.name!r} was already registered by other code; choose"
                 " another NAME, or do not register it there"
@@ -187,7 +189,7 @@ def _register(info: DatasetInfo, root: Path, on_bad: str) -> None:
         **({"thing_classes": list(info.class_names)} if info.class_names else {}),
         keypoint_names=list(COCO_PERSON_KEYPOINT_NAMES),
         keypoint_flip_map=list(COCO_PERSON_KEYPOINT_FLIP_MAP),
-        registered_by=_OWNER,
+        registered_by=OWNER,
         mend_annotations=info.mend_annotations.format(root=root),
         mend_images=info.mend_images.format(root=root),
     )
@@ -233,33 +235,12 @@ def annotation_file(name: str, folder: str | os.PathLike[str]) -> str:
     return str(Path(folder, "annotations.json"))
 
 
-def require_registered(names: Iterable[str]) -> None:
-    """Check that all data sets are known.
-
-    Raises:
-        KeyError: one is not; the message names the nearest known one.
-    """
-    known = sorted(DatasetCatalog.list())
-    for name in names:
-        if name not in known:
-            ours = [k for k in known if MetadataCatalog.get(k).get("registered_by") == _OWNER]
-            raise KeyError(
-                f"no data set is called {name!r}{_nearest(name, known)} Known: {', '.join(ours)}."
-                " Others are added with DATASETS.REGISTER"
-            )
-
-
-def _nearest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else "."
-
-
 def dataset_status() -> list[DatasetStatus]:
     """Where the files of every registered data set are expected, and whether they are there."""
     listed = []
     for name in sorted(DatasetCatalog.list()):
         metadata = MetadataCatalog.get(name)
-        if metadata.get("registered_by") != _OWNER:
+        if metadata.get("registered_by") != OWNER:
             continue
         json_path, image_root = Path(metadata.json_file), Path(metadata.image_root)
         missing, mends = [], []
@@ -275,3 +256,94 @@ def dataset_status() -> list[DatasetStatus]:
         )
         listed.append(status)
     return listed
+
+
+_OF_POINTS = ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V", "dp_vertex")
+
+
+def thin_records(
+    records: Sequence[dict[str, Any]], images: int | None = None, points: int | None = None
+) -> list[dict[str, Any]]:
+    """The first images, and of each person a random choice of the annotated points.
+
+    Part masks, boxes, segmentations and keypoints stay whole.
+
+    Args:
+        records: as ``read_densepose_coco`` gives them, sorted by image id.
+        images: how many are kept; all when left out.
+        points: how many of a person's points are kept; all when left out.
+
+    Returns:
+        Records of their own where something changes; those given stay as they are.
+    """
+    kept = list(records[:images])
+    if points is None:
+        return kept
+    return [
+        {**record, "annotations": [_thin_person(p, points) for p in record["annotations"]]}
+        if "annotations" in record
+        else record
+        for record in kept
+    ]
+
+
+def _thin_person(person: dict[str, Any], points: int) -> dict[str, Any]:
+    count = len(person.get("dp_x", ()))
+    if count <= points:
+        return person
+    random = np.random.default_rng(person["id"] % 2**63)  # ids may be negative
+    chosen = np.sort(random.permutation(count)[:points]).tolist()
+    fewer = {k: [person[k][n] for n in chosen] for k in _OF_POINTS if k in person}
+    return {**person, **fewer}
+
+
+def symmetry_from_config(cfg: CfgNode) -> ChartSymmetry | None:
+    """Left-right map of the surface that DATASETS.TRAIN are annotated on; None if they are on none.
+
+    Raises:
+        KeyError: a data set is not registered.
+        ValueError: the data sets are annotated on different surfaces.
+        FileNotFoundError: the map of the SMPL surface is not there.
+    """
+    require_registered(cfg.DATASETS.TRAIN)
+    surfaces = {name: MetadataCatalog.get(name).get("surface") for name in cfg.DATASETS.TRAIN}
+    annotated = sorted({surface for surface in surfaces.values() if surface is not None})
+    if len(annotated) > 1:
+        raise ValueError(
+            f"DATASETS.TRAIN mixes surfaces: {surfaces}; parts and (U, V) of one model mean places"
+            " on one body surface"
+        )
+    return load_symmetry(annotated[0], smpl_dir(cfg)) if annotated else None
+
+
+def load_symmetry(surface: str, smpl_folder: Path) -> ChartSymmetry:
+    """Left-right map of a surface.
+
+    Args:
+        surface: one of ``registration.SURFACES``, or a file of densepose build-surface.
+        smpl_folder: folder of UV_symmetry_transforms.mat; read for "smpl_27554" only.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: an unknown surface, one without left and right, or the file is damaged.
+    """
+    if is_own_surface(surface):
+        symmetry = read_own_surface(surface).symmetry
+        if symmetry is None:
+            raise ValueError(
+                f"{surface}: has no left and right, so images cannot be flipped; train with"
+                " INPUT.RANDOM_FLIP none, or build it again from a symmetric pose"
+            )
+        return symmetry
+    if surface == "template":
+        return template_symmetry()
+    if surface != "smpl_27554":
+        raise ValueError(f"surface must be one of {SURFACES}, got {surface!r}")
+    path = smpl_folder / SYMMETRY_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: flipped images need this file for data sets annotated on SMPL; it is part of"
+            " densepose_uv_data.tar.gz (datasets/README.md). Set DATASETS.SMPL_DIR to its folder,"
+            " or train without flips: INPUT.RANDOM_FLIP none"
+        )
+    return load_uv_symmetry(path)

@@ -18,10 +18,13 @@ from detectron2.structures import Instances
 from detectron2.utils import comm
 
 from densepose.config import has_given_boxes
-from densepose.data.category_maps import rules_from_config
-from densepose.data.evaluated_class import evaluated_class
-from densepose.data.flip_symmetry import load_symmetry, symmetry_from_config
-from densepose.data.registration import annotation_file, smpl_dir
+from densepose.data.categories import evaluated_class, rules_from_config
+from densepose.data.registration import (
+    annotation_file,
+    load_symmetry,
+    smpl_dir,
+    symmetry_from_config,
+)
 from densepose.evaluation.evaluator import DensePoseEvaluator
 from densepose.files import atomic, to_json
 from densepose.modeling.inference import instances_to_prediction

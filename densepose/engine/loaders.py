@@ -20,8 +20,8 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSample
 from detectron2.structures import Boxes, Instances
 from detectron2.utils import comm
 
+from densepose.data.coco import training_records
 from densepose.data.mapper import DensePoseMapper
-from densepose.data.training_records import training_records
 from densepose.evaluation.predictions import prediction_paths, read_prediction
 
 from .seeding import seeded

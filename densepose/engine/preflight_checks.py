@@ -14,8 +14,8 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
 
-from densepose.data.flip_symmetry import symmetry_from_config
-from densepose.data.registration import dataset_status, require_registered, smpl_dir
+from densepose.data.coco import require_registered
+from densepose.data.registration import dataset_status, smpl_dir, symmetry_from_config
 from densepose.files import did_you_mean
 from densepose.model_zoo.files import check_weights_file, resolve_weights
 from densepose.structures.records import read_annotation_file

@@ -12,9 +12,8 @@ from functools import cache
 
 import numpy as np
 
-from densepose.structures.annotations import DensePoseAnnotations
+from densepose.structures.annotations import DensePoseAnnotations, grid_to_image
 from densepose.structures.body_parts import ANNOTATION_GRID, COARSE_OF_PART
-from densepose.structures.coordinates import grid_to_image
 
 # Rows and columns of a person's maps at most: those of the annotated masks.
 MAX_CELLS = int(ANNOTATION_GRID)

@@ -13,13 +13,13 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from densepose.config import check_config, find_config, is_dp_fcn, load_config
-from densepose.data.flip_symmetry import load_symmetry
+from densepose.data.coco import require_registered
 from densepose.data.inpainted import InpaintedImage, image_path, read_inpainted
 from densepose.data.registration import (
     find_data,
+    load_symmetry,
     register_builtin,
     register_from_config,
-    require_registered,
     smpl_dir,
 )
 from densepose.engine.checkpoint import load_for_inference

@@ -13,7 +13,7 @@ from PIL import Image
 from densepose.data.inpainted import InpaintedImage, image_path, read_inpainted
 from densepose.data.mapper import read_record_image
 from densepose.data.person_annotations import pack_annotations
-from densepose.structures.coordinates import grid_to_image
+from densepose.structures.annotations import grid_to_image
 from densepose.vis.draw import draw_iuv, draw_points
 
 PICTURES = 8

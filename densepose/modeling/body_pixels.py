@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from densepose.structures.body_parts import ANNOTATION_GRID
 from densepose.structures.body_pixels import BodyPixels
 from densepose.structures.chart_output import ChartOutput
-from densepose.structures.coordinates import ANNOTATION_GRID
 
 from .inference import box_sizes_px, decode_person, to_box
 

@@ -29,10 +29,10 @@ from detectron2.utils.events import get_event_storage
 from densepose.structures.chart_output import ChartOutput
 
 from .cascade import BranchShape, CascadeStage
-from .keypoints import attach_keypoints, keypoint_losses
-from .matches import MATCH, first_of_each, has_visible_keypoint
+from .keypoints import attach_keypoints, has_visible_keypoint, keypoint_losses
+from .losses.targets import MATCH
 from .registry import DENSEPOSE_PREDICTOR_REGISTRY
-from .roi_heads import DensePoseROIHeads, attach_densepose
+from .roi_heads import DensePoseROIHeads, attach_densepose, first_of_each
 
 Outputs = dict[str, Tensor | ChartOutput]  # by branch
 

@@ -26,8 +26,7 @@ from densepose.structures.chart_output import ChartOutput
 from .decoder import Decoder
 from .input_layer import COLORS, mask_layer, widen_input
 from .losses.chart import DensePoseChartLoss
-from .losses.targets import UNKNOWN
-from .matches import with_annotations
+from .losses.targets import UNKNOWN, with_annotations
 from .person_crops import (
     EXTRA_CHANNELS,
     CropSettings,

@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from detectron2.structures import Instances
 
 from densepose.ops import tile_threads
+from densepose.structures.annotations import quantize_uv
 from densepose.structures.chart_output import ChartOutput
-from densepose.structures.coordinates import quantize_uv
 from densepose.structures.prediction import ImagePrediction
 
 from .sampling import resize_taps

@@ -39,3 +39,18 @@ def attach_keypoints(heatmaps: Tensor, instances: list[Instances]) -> None:
 def _row_by_row(heatmaps: Tensor) -> Tensor:
     wide = torch.promote_types(heatmaps.dtype, torch.float32)
     return heatmaps.to(wide).contiguous()
+
+
+def has_visible_keypoint(proposals: Instances) -> Tensor:
+    """(K,) bool: a labelled keypoint of the matched instance lies in the proposal.
+
+    Args:
+        proposals: of one image, with ``proposal_boxes`` and, unless the image shows no instance,
+            ``gt_keypoints``.
+    """
+    boxes = proposals.proposal_boxes.tensor
+    if not proposals.has("gt_keypoints"):
+        return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    position, visibility = proposals.gt_keypoints.tensor.split([2, 1], dim=2)
+    inside = (position >= boxes[:, None, :2]) & (position <= boxes[:, None, 2:])
+    return (inside.all(dim=2) & (visibility[..., 0] >= 1)).any(dim=1)

@@ -23,8 +23,8 @@ from densepose.structures.chart_output import ChartOutput
 
 from .box_refinement import forward_box
 from .decoder import Decoder
-from .keypoints import attach_keypoints, keypoint_losses
-from .matches import MATCH, few_of_each, first_of_each, has_visible_keypoint, indexed_target
+from .keypoints import attach_keypoints, has_visible_keypoint, keypoint_losses
+from .losses.targets import MATCH, indexed_target
 from .registry import (
     DENSEPOSE_LOSS_REGISTRY,
     DENSEPOSE_PREDICTOR_REGISTRY,
@@ -251,3 +251,21 @@ def attach_densepose(output: ChartOutput, instances: list[Instances]) -> None:
     for image in instances:
         image.pred_densepose = output[first : first + len(image)]
         first += len(image)
+
+
+def first_of_each(value: Tensor, limit: int) -> Tensor:
+    """(K,) values -> indices of the first ``limit`` places where each value stands, ascending.
+
+    Sampled proposals come in random order, so the first ones of an instance are a random choice.
+    """
+    order = value.argsort(stable=True)
+    ordered = value[order]
+    rank = torch.arange(len(value), device=value.device) - torch.searchsorted(ordered, ordered)
+    return order[(rank < limit).nonzero().squeeze(1)].sort().values
+
+
+def few_of_each(foreground: Instances, limit: int) -> Instances:
+    """The first ``limit`` foreground proposals of each instance of one image; 0: all of them."""
+    if not limit or not foreground.has(MATCH):
+        return foreground
+    return foreground[first_of_each(foreground.get(MATCH), limit)]

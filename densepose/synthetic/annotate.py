@@ -2,7 +2,7 @@
 
 Protocol of the paper: the visible regions (head, torso, upper and lower limbs, hands, feet; 14) are
 delineated, each is sampled with roughly equidistant points by k-means, at most 14 a region, fewer
-on small ones, and each point is placed on the surface. Frames as in ``structures.coordinates``.
+on small ones, and each point is placed on the surface. Frames as in ``structures.annotations``.
 """
 
 from __future__ import annotations

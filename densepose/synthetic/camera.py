@@ -1,7 +1,7 @@
 """A pinhole camera, and where it stands so that people fit into its frame.
 
 Frames: world metres, y up, floor at y = 0; camera x right, y down, z forward; image px as in
-``structures.coordinates``: (0, 0) is the outer corner of the top-left pixel, pixel centres lie at
+``structures.annotations``: (0, 0) is the outer corner of the top-left pixel, pixel centres lie at
 half numbers.
 """
 

@@ -12,14 +12,14 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from densepose.config import get_densepose_cfg
-from densepose.data.category_maps import (
+from densepose.data.categories import (
     CategoryRule,
     class_table,
     relabel,
     rules_from_config,
 )
+from densepose.data.coco import training_records
 from densepose.data.registration import register_from_config
-from densepose.data.training_records import training_records
 
 ANIMALS = {1: "person", 17: "cat", 18: "dog", 62: "chair"}
 Tiny = tuple[Path, Path]

@@ -10,8 +10,13 @@ import torch
 from detectron2.data import transforms as T
 
 from densepose.data.coco import load_densepose_coco
-from densepose.data.dense_targets import InpaintedTargets, move_labels
-from densepose.data.inpainted import InpaintedImage, open_folder, write_inpainted
+from densepose.data.inpainted import (
+    InpaintedImage,
+    InpaintedTargets,
+    move_labels,
+    open_folder,
+    write_inpainted,
+)
 from densepose.data.mapper import DensePoseMapper
 from densepose.structures.dense_labels import DenseLabels
 from densepose.surface.symmetry import template_symmetry

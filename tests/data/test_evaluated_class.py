@@ -7,8 +7,7 @@ import pytest
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from densepose.data.category_maps import CategoryRule
-from densepose.data.evaluated_class import evaluated_class
+from densepose.data.categories import CategoryRule, evaluated_class
 from densepose.data.registration import register_from_config
 from tests.data.test_category_maps import ANIMALS, config, with_categories
 

@@ -13,9 +13,9 @@ from detectron2.structures import BitMasks, BoxMode, PolygonMasks
 from detectron2.structures.masks import polygons_to_bitmask
 
 from densepose.config import get_densepose_cfg
+from densepose.data.coco import training_records
 from densepose.data.mapper import DensePoseMapper
 from densepose.data.registration import register_from_config
-from densepose.data.training_records import training_records
 
 Tiny = tuple[Path, Path]
 

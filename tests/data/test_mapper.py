@@ -1,3 +1,4 @@
+import copy
 import json
 import logging
 import pickle
@@ -14,7 +15,7 @@ from detectron2.data import transforms as T
 
 from densepose.data.coco import load_densepose_coco
 from densepose.data.mapper import DensePoseMapper
-from densepose.structures.coordinates import grid_to_image
+from densepose.structures.annotations import grid_to_image
 from tests.tiny_dataset import doll_at
 
 Tiny = tuple[Path, Path]
@@ -381,3 +382,15 @@ class TestImages:
         record["annotations"][0]["dp_masks"][0]["counts"] = "PPP"
         with pytest.raises(ValueError, match="image 1: mask with label 1 of person 0"):
             mapper()(record)
+
+    def test_run_lengths_that_do_not_fill_the_image_are_named(self, records: list[dict]):
+        record = copy.deepcopy(records[0])
+        first, *others = record["annotations"]
+        height, width = record["height"], record["width"]
+        whole = {"counts": [0, height * width], "size": [height, width]}
+        for person in others:
+            person["segmentation"] = whole
+        first["segmentation"] = {"counts": [0, 12], "size": [3, 4]}
+        mapper = DensePoseMapper(True, augmentations=[], image_format="BGR", use_masks=True)
+        with pytest.raises(ValueError, match=rf"annotation {first['id']}: segmentation is a run"):
+            mapper(record)

@@ -13,11 +13,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from densepose.cli.__main__ import run_verb
 from densepose.data.builtin_sets import ANIMALS
-from densepose.data.coco import check_annotations, load_densepose_coco
+from densepose.data.coco import check_annotations, load_densepose_coco, training_records
 from densepose.data.mapper import DensePoseMapper
 from densepose.data.person_annotations import pack_annotations
 from densepose.data.registration import register_builtin
-from densepose.data.training_records import training_records
 from densepose.structures.records import POINT_KEYS
 
 from ..other_datasets import FORMS, write_form
@@ -117,6 +116,8 @@ def test_frames_that_are_not_labelled_do_not_train(sets: dict, caplog: Any):
 def test_vertices_alone_are_no_points_for_charts(sets: dict):
     with pytest.raises(ValueError, match="7 people have points on vertices of a mesh"):
         training_records(["densepose_chimps_cse_train"])
+    with pytest.raises(ValueError, match="DensePose branch would learn nothing"):
+        training_records(["densepose_lvis_v1_ds2_train_v1"], use_masks=True, needs_points=True)
     with_masks = training_records(["densepose_lvis_v1_ds2_train_v1"], use_masks=True)
     assert with_masks and all(r["annotations"] for r in with_masks)
 

@@ -7,13 +7,13 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from densepose.data import registration
+from densepose.data.coco import require_registered
 from densepose.data.registration import (
     dataset_status,
     register_builtin,
     register_from_config,
-    require_registered,
+    thin_records,
 )
-from densepose.data.thinning import thin_records
 
 Tiny = tuple[Path, Path]
 
@@ -75,6 +75,10 @@ def test_the_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
     register_builtin()
     assert str(tmp_path) in MetadataCatalog.get("densepose_synthetic_train").json_file
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DETECTRON2_DATASETS", "~/sets")
+    register_builtin()
+    assert MetadataCatalog.get("densepose_chimps").image_root.startswith(f"{tmp_path}/sets/")
 
 
 def test_a_set_from_the_config_is_loaded_by_its_name(tiny_coco: Tiny):
@@ -107,7 +111,7 @@ def test_relative_paths_start_here_or_at_the_folder_of_all_sets(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"IMAGE": "x"}, "unknown key 'IMAGE'; did you mean 'IMAGES'?"),
+        ({"IMAGE": "x"}, "unknown key 'IMAGE', did you mean 'IMAGES'?"),
         ({"SURFACE": "smpl"}, "SURFACE must be one of"),
         ({"IMAGES": ""}, "IMAGES missing"),
         ({"ON_BAD": "ignore"}, "ON_BAD must be one of"),
@@ -170,3 +174,5 @@ def test_status_says_what_is_missing_and_how_to_get_it(tiny_coco: Tiny, tmp_path
     assert "val2014.zip" in status["densepose_coco_2014_minival"].mend
     synthetic = status["densepose_synthetic_val"]
     assert synthetic.missing == "annotations and images" and "densepose make-data" in synthetic.mend
+    lvis = MetadataCatalog.get("densepose_lvis_v1_ds1_val_v1").mend_images
+    assert "train2017.zip" in lvis and "val2017.zip" in lvis

@@ -3,7 +3,7 @@ from __future__ import annotations
 import copy
 
 from densepose.data.coco import load_densepose_coco
-from densepose.data.thinning import thin_records
+from densepose.data.registration import thin_records
 
 POINT_FIELDS = ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V")
 
@@ -47,3 +47,9 @@ def test_points_on_vertices_go_with_the_others():
 
 def test_a_record_without_annotations_stays_one():
     assert thin_records([{"image_id": 1}], points=2) == [{"image_id": 1}]
+
+
+def test_ids_may_be_negative():
+    person = {"id": -5, "dp_x": list(range(20)), "dp_y": list(range(20))}
+    ((kept,),) = [r["annotations"] for r in thin_records([{"annotations": [person]}], points=6)]
+    assert len(kept["dp_x"]) == 6

@@ -58,7 +58,7 @@ def test_a_missing_data_set_is_answered_with_the_command_that_gets_it(
 
 def test_an_unknown_data_set_is_answered_with_the_nearest(answer: Answer):
     text = answer(DATASETS__TRAIN=("densepose_coco_2014_trian",))
-    assert "no data set is called 'densepose_coco_2014_trian'; did you mean" in text
+    assert "no data set is called 'densepose_coco_2014_trian', did you mean" in text
 
 
 def test_a_broken_annotation_file(answer: Answer, data: tuple[Path, Path]):

@@ -20,8 +20,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 
 from densepose.config import SAMPLERS, bootstrap_entries, check_config, load_config
+from densepose.data.coco import training_records
 from densepose.data.registration import register_builtin
-from densepose.data.training_records import training_records
 from densepose.engine.evaluation import evaluate
 from densepose.engine.model import build_run_model
 from densepose.engine.trainer import Trainer

@@ -82,7 +82,7 @@ def test_all_problems_are_told_at_once(cfg: CfgNode, surfaces: list[str], tmp_pa
     cfg.OUTPUT_DIR = str(tmp_path / "file" / "out")
     text = problems(cfg)
     assert text.startswith("4 problems found before the run started:\n  1. ")
-    assert "no data set is called 'tinny'; did you mean 'tiny'?" in text
+    assert "no data set is called 'tinny', did you mean 'tiny'?" in text
     assert "data set 'densepose_synthetic_val' lacks its annotations and images: " in text
     assert "get it by: " in text
     assert "missing.pth does not exist" in text

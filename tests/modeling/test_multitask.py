@@ -11,7 +11,7 @@ from detectron2.modeling import StandardROIHeads
 from detectron2.structures import Instances
 from detectron2.utils.events import EventStorage
 
-from densepose.modeling.matches import MATCH, indexed_target
+from densepose.modeling.losses.targets import MATCH, indexed_target
 from densepose.ops.accelerate import accelerate
 
 from .scenes import IMAGE_SIZE, target, with_keypoints

@@ -13,8 +13,7 @@ from detectron2.utils.events import EventStorage
 
 from densepose.config import load_config
 from densepose.modeling import register_all
-from densepose.modeling.losses.targets import pack_matches
-from densepose.modeling.matches import MATCH, Matched
+from densepose.modeling.losses.targets import MATCH, Matched, pack_matches
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from densepose.modeling.inference import decode_plainly
 from densepose.modeling.losses import DensePoseChartLoss
 from densepose.modeling.losses.dense_pixels import DenseWeights
-from densepose.modeling.matches import Matched
+from densepose.modeling.losses.targets import Matched
 
 from .scenes import matched_proposals, random_output, random_people
 from .test_dense_pixels import with_labels

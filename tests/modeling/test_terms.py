@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from densepose.modeling.losses.terms import Term, shared_counts, weighted_sums
+from densepose.modeling.losses.chart import Term, shared_counts, weighted_sums
 
 
 def test_one_process_divides_by_its_own_counts():

@@ -12,7 +12,7 @@ from detectron2.structures import BoxMode
 
 from densepose.data.mapper import DensePoseMapper
 from densepose.ops.run_lengths import paint_masks
-from densepose.structures.coordinates import grid_to_image
+from densepose.structures.annotations import grid_to_image
 from densepose.surface.charts import load_template_atlas
 from densepose.surface.symmetry import template_symmetry
 from densepose.synthetic.anatomy import load_anatomy

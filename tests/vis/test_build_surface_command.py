@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from densepose.cli.__main__ import main
-from densepose.data.flip_symmetry import load_symmetry
+from densepose.data.registration import load_symmetry
 from densepose.surface.own.surface_file import read_own_surface
 from tests.surface.shapes import sphere
 from tests.surface.test_mesh_file import write_obj

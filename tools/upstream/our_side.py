@@ -18,8 +18,8 @@ from detectron2.structures import Instances
 from densepose.config import check_config, find_config, get_densepose_cfg, load_config
 from densepose.data.bootstrap.point_sampling import sample_points
 from densepose.data.bootstrap.pseudo_labels import pseudo_truth
+from densepose.data.coco import training_records
 from densepose.data.registration import register_from_config
-from densepose.data.training_records import training_records
 from densepose.engine.checkpoint import SafeCheckpointer
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.evaluation.predictions import PredictionWriter

@@ -12,9 +12,8 @@ from torch import Tensor
 from detectron2.structures import BitMasks, Boxes, Instances
 
 from densepose.structures.annotations import DensePoseAnnotations
-from densepose.structures.body_parts import COARSE_OF_PART
+from densepose.structures.body_parts import ANNOTATION_GRID, COARSE_OF_PART
 from densepose.structures.body_pixels import BodyPixels
-from densepose.structures.coordinates import ANNOTATION_GRID
 
 
 def pseudo_annotations(pixels: BodyPixels, chosen: Tensor) -> DensePoseAnnotations:

@@ -1,6 +1,6 @@
 """Losses of a chart predictor: parts and UV at annotated points, coarse segmentation densely.
 
-Every term is one loss per element; ``terms.weighted_sums`` normalises them.
+Every term is one loss per element; ``weighted_sums`` normalises them together.
 
 Shapes: N instances, K maps (a proposal each, or whole images) of S x S cells, P annotated points,
 Z = side of the full maps.
@@ -9,10 +9,12 @@ Z = side of the full maps.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
 from torch.nn import functional as F
 
 from detectron2.config import CfgNode, configurable
@@ -32,7 +34,6 @@ from .targets import (
     pack_matches,
     point_targets,
 )
-from .terms import Term, weighted_sums
 from .uv_likelihood import anisotropic_uv_loss, isotropic_uv_loss
 
 
@@ -297,3 +298,58 @@ class DensePoseChartWithConfidenceLoss(DensePoseChartLoss):
             direction = read(output.residual_u, output.residual_v)
             values = anisotropic_uv_loss(residual, raw_variance, direction, self.uv_epsilon)
         return [self.uv_term("UV", values, points)]
+
+
+@dataclass(frozen=True)
+class Term:
+    """One entry of the dictionary of losses: ``weight * sum(element_weights * values) / n``.
+
+    n is the sum of the element weights of all processes for a mean, 1 for a sum.
+    """
+
+    name: str
+    values: Tensor  # loss of each element, any shape
+    weight: float
+    element_weights: Tensor | None = None  # of the shape of ``values``; None: all 1
+    is_mean: bool = True
+
+    @property
+    def count(self) -> Tensor:
+        """Sum of the element weights, a float32 scalar."""
+        if self.element_weights is None:
+            return self.values.new_full((), self.values.numel(), dtype=torch.float32)
+        return self.element_weights.sum(dtype=torch.float32)
+
+    @property
+    def total(self) -> Tensor:
+        """Weighted sum of the values; 0 and connected to the maps where there are none."""
+        if self.element_weights is None:
+            return self.values.sum()
+        return (self.values * self.element_weights).sum()
+
+
+def weighted_sums(terms: Sequence[Term]) -> dict[str, Tensor]:
+    """The scalar of each term, by name. One collective for the normalisers of all of them."""
+    divisors = shared_counts(torch.stack([term.count for term in terms]))
+    return {
+        term.name: term.total / (divisor if term.is_mean else 1.0) * term.weight
+        for term, divisor in zip(terms, divisors, strict=True)
+    }
+
+
+def shared_counts(counts: Tensor) -> Tensor:
+    """Mean of each count over all processes.
+
+    Averaged gradients then equal those of one process on all images.
+
+    Args:
+        counts: (K,) how many values each of K sums holds in this process.
+
+    Returns:
+        (K,) float32 divisors, positive also where nothing was counted anywhere.
+    """
+    total = counts.to(torch.float32)
+    world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    if world > 1:
+        dist.all_reduce(total)
+    return total.clamp(min=1) / world

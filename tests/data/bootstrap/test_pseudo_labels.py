@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from densepose.data.bootstrap.pseudo_labels import body_masks, pseudo_annotations, pseudo_truth
+from densepose.structures.annotations import grid_to_image
 from densepose.structures.body_parts import COARSE_OF_PART
-from densepose.structures.coordinates import grid_to_image
 from tests.data.bootstrap.scenes import random_pixels
 
 

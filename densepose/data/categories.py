@@ -7,6 +7,9 @@ detector of bodies, as the master model of Sanakoyeu et al., CVPR 2020, is.
 
 Class numbers are the ranks of the ids that are left after mapping, over all training sets
 together, as in detectron2's DensePose.
+
+Scores of DensePose are of one class: the person, or with category maps everything that is counted
+as a person.
 """
 
 from __future__ import annotations
@@ -14,9 +17,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +159,61 @@ def relabel(
     return relabelled
 
 
+def category_ids_of(name: str) -> tuple[int, ...]:
+    """Category ids of a loaded set by its own class numbers.
+
+    Raises:
+        ValueError: its metadata do not say them.
+    """
+    numbers = MetadataCatalog.get(name).get("thing_dataset_id_to_contiguous_id")
+    if numbers is None:
+        raise ValueError(
+            f"{name}: its metadata have no thing_dataset_id_to_contiguous_id, so that"
+            " DATASETS.WHITELISTED_CATEGORIES and CATEGORY_MAPS cannot apply to sets used with it"
+        )
+    return tuple(sorted(numbers, key=numbers.__getitem__))
+
+
 def _shortened(named: Categories, most: int = 12) -> str:
     shown = ", ".join(f"{number} ({name})" for number, name in list(named.items())[:most])
     return shown + (f" and {len(named) - most} more" if len(named) > most else "")
+
+
+PERSON = "person"
+
+
+class EvaluatedClass(NamedTuple):
+    """What is scored on a data set."""
+
+    number: int  # of the class
+    # Ids in the annotation file; None: the file's only category, or the one called "person".
+    category_ids: tuple[int, ...] | None
+
+
+def evaluated_class(name: str, rules: Mapping[str, CategoryRule]) -> EvaluatedClass:
+    """The class of a registered set; loads the set if a rule applies to it and it is not yet.
+
+    Args:
+        name: of the data set.
+        rules: categories to keep and to count as others, of the data sets that have some.
+
+    Raises:
+        ValueError: several classes are left and none of them is "person".
+    """
+    metadata = MetadataCatalog.get(name)
+    if name not in rules:
+        names = metadata.get("thing_classes", [PERSON])
+        return EvaluatedClass(names.index(PERSON) if PERSON in names else 0, None)
+    if metadata.get("thing_dataset_id_to_contiguous_id") is None:
+        DatasetCatalog.get(name)
+    named = dict(zip(category_ids_of(name), metadata.thing_classes, strict=True))
+    table = class_table({name: named}, rules)
+    if len(table.names) > 1 and PERSON not in table.names:
+        raise ValueError(
+            f"{name} has the classes {', '.join(table.names)}, and scores are of one class: count"
+            " them as one category by DATASETS.CATEGORY_MAPS, or keep one by WHITELISTED_CATEGORIES"
+        )
+    number = table.names.index(PERSON) if len(table.names) > 1 else 0
+    ids = [source for source, target in table.class_of[name].items() if target == number]
+    # The category that gives the class its name stands for it.
+    return EvaluatedClass(number, tuple(sorted(ids, key=lambda i: named[i] != table.names[number])))

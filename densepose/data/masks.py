@@ -14,7 +14,7 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from densepose.ops.run_lengths import paint_masks
+from densepose.ops.run_lengths import paint_masks, runs_fill
 from densepose.structures.annotations import DensePoseAnnotations
 
 from .person_annotations import inverse_of, sample_masks
@@ -24,6 +24,7 @@ def image_masks(
     people: Sequence[dict[str, Any]],
     affine: np.ndarray,
     image_size: tuple[int, int],
+    stored_size: tuple[int, int],
     annotations: DensePoseAnnotations | None = None,
 ) -> Tensor:
     """One mask per person in the moved image.
@@ -33,6 +34,7 @@ def image_masks(
             run-length mask, or an array with one element a pixel.
         affine: (2, 3) map to the moved image.
         image_size: H, W.
+        stored_size: height and width of the stored image, which run lengths must fill.
         annotations: the moved DensePose annotations; their part masks serve people without
             ``segmentation``.
 
@@ -49,7 +51,7 @@ def image_masks(
 
     coded = [number for number, s in enumerate(segmentations) if isinstance(s, dict)]
     if coded:
-        stored = _decode([segmentations[number] for number in coded])
+        stored = _decode([(people[n], segmentations[n]) for n in coded], stored_size)
         frame = torch.tensor([[0.0, 0.0, stored.shape[2], stored.shape[1]]]).expand(len(coded), 4)
         window = whole.expand(len(coded), 4)
         masks[coded] = sample_masks(stored, frame, window, image_size, inverse_of(affine)) > 0
@@ -105,15 +107,25 @@ def _fill_polygons(
     return torch.from_numpy(filled) > 0
 
 
-def _decode(segmentations: Sequence[dict[str, Any]]) -> Tensor:
-    """(K, H, W) uint8 of K run-length masks of the stored image."""
-    size = tuple(segmentations[0]["size"])
-    packed = [
-        coco_mask.frPyObjects(s, *s["size"]) if isinstance(s["counts"], list) else s
-        for s in segmentations
-    ]
-    counts = [
-        s["counts"] if isinstance(s["counts"], str) else s["counts"].decode("ascii") for s in packed
-    ]
-    ones = np.ones(len(packed), np.int64)
-    return torch.from_numpy(paint_masks(counts, ones, np.arange(len(packed)), len(packed), size))
+def _decode(
+    people: Sequence[tuple[dict[str, Any], dict[str, Any]]], size: tuple[int, int]
+) -> Tensor:
+    """(K, H, W) uint8 of the run-length masks of K people in the stored image."""
+    counts = []
+    for person, mask in people:
+        packed = mask
+        if isinstance(mask["counts"], list) and sum(mask["counts"]) == size[0] * size[1]:
+            packed = coco_mask.frPyObjects(mask, *size)
+        if tuple(mask["size"]) != size or not _fills(packed["counts"], size):
+            raise ValueError(
+                f"annotation {person.get('id')}: segmentation is a run-length mask of"
+                f" {list(mask['size'])} that does not fill the image of {size[0]} x {size[1]} px;"
+                " correct it, or take the annotation out"
+            )
+        counts.append(packed["counts"])
+    ones = np.ones(len(counts), np.int64)
+    return torch.from_numpy(paint_masks(counts, ones, np.arange(len(counts)), len(counts), size))
+
+
+def _fills(counts: Any, size: tuple[int, int]) -> bool:
+    return isinstance(counts, (str, bytes)) and bool(runs_fill([counts], size).all())

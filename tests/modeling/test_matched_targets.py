@@ -7,14 +7,9 @@ from detectron2.modeling.roi_heads.roi_heads import select_proposals_with_visibl
 from detectron2.structures import BitMasks, Boxes, Instances, Keypoints, PolygonMasks
 from detectron2.utils.events import EventStorage
 
-from densepose.modeling.matches import (
-    MATCH,
-    MatchedMasks,
-    few_of_each,
-    first_of_each,
-    has_visible_keypoint,
-    indexed_target,
-)
+from densepose.modeling.keypoints import has_visible_keypoint
+from densepose.modeling.losses.targets import MATCH, MatchedMasks, indexed_target
+from densepose.modeling.roi_heads import few_of_each, first_of_each
 
 from .scenes import IMAGE_SIZE, generator, target
 
