@@ -66,11 +66,12 @@ def find_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
         yield "DATASETS.TRAIN is empty: name a data set to train on"
     if mode == "eval" and not testing:
         yield "DATASETS.TEST is empty: name a data set to evaluate on"
-    for name in dict.fromkeys([*training, *testing]):
-        yield from _data_problems(name, testing)
+    names = dict.fromkeys([*training, *testing])
+    of_data = [text for name in names for text in _data_problems(name, testing)]
+    yield from of_data
     yield from _surface_problems(cfg)
     yield from _flip_problems(cfg, training)
-    yield from annotation_problems(cfg)
+    yield from (text for text in annotation_problems(cfg) if text not in "\n".join(of_data))
     yield from augmentation_problems(cfg)
     if mode == "train":
         yield from source_problems(cfg)
