@@ -117,6 +117,8 @@ def test_any_change_of_a_file_gives_one_verdict(
     sound = json.loads(tiny_coco[0].read_text())
     where, values = places(sound), (DROP, *ODD)
     data = changed(sound, [(where[place % len(where)], values[value]) for place, value in chosen])
+    if data.get("annotations") is None:
+        return  # a test set: sound for check-data, nothing to learn from or to score
     assert len(set(verdicts(data, tiny_coco[1], tmp_path))) == 1
 
 
