@@ -27,7 +27,7 @@ EXAMPLES = {
 INTRODUCTION = """\
 # Equality with detectron2's DensePose
 
-Written by the command below; not edited by hand. For each chart config of detectron2's DensePose
+The tables are printed by the commands above them. For each chart config of detectron2's DensePose
 both packages make the model, fill it with weights that follow from a seed and the names of the
 parameters (`tools/upstream/inputs.py`), and get the same images, boxes and annotations. This
 package reads the project's own YAML files.

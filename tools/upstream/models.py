@@ -110,6 +110,11 @@ def compare(
 
     with process.detectron2(checkout) as side:
         groups = group_by_model(side, names)
+        views = []
+        for views_name, aug in VIEWS.items() if VIEWS_CONFIG in groups else ():
+            case = Case(VIEWS_CONFIG, (*opts, *_AUG, *aug), seed)
+            measured = kept(views_name, lambda n=views_name, c=case: compare_views(side, n, c))
+            views.append(measured)
         models = [
             replace(
                 kept(name, lambda n=name: compare_model(side, project, Case(n, tuple(opts), seed))),
@@ -117,11 +122,6 @@ def compare(
             )
             for name, others in groups.items()
         ]
-        views = []
-        for views_name, aug in VIEWS.items() if VIEWS_CONFIG in groups else ():
-            case = Case(VIEWS_CONFIG, (*opts, *_AUG, *aug), seed)
-            measured = kept(views_name, lambda n=views_name, c=case: compare_views(side, n, c))
-            views.append(measured)
     return models, views
 
 
@@ -225,7 +225,8 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
 def shipped_differences(side: process.Side, names: Sequence[str]) -> dict[str, list[str]]:
     """Config -> keys whose value differs from that of the config of the same name here.
 
-    Keys of this package alone do not count, nor do addresses of weights.
+    Keys of this package alone do not count, nor do addresses of weights, nor INPUT.MASK_FORMAT:
+    detectron2's DensePose takes bitmasks whatever that says, and here it says so.
     """
     found = {}
     for name in names:
@@ -234,7 +235,7 @@ def shipped_differences(side: process.Side, names: Sequence[str]) -> dict[str, l
         except FileNotFoundError:
             continue
         theirs = side.call("config_values", case=asdict(Case(name)))
-        keys = {key for key in ours if key in theirs and "WEIGHTS" not in key}
+        keys = {key for key in {*ours} & {*theirs} - {"INPUT.MASK_FORMAT"} if "WEIGHTS" not in key}
         found[name] = sorted(key for key in keys if ours[key] != theirs[key])
     return found
 
