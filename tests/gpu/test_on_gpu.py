@@ -51,17 +51,19 @@ LARGER = {
 COMPARED = ("densepose_rcnn_R_50_FPN_s1x", "densepose_rcnn_R_50_FPN_DL_WC2M_s1x")
 
 
-@pytest.mark.parametrize("half", [False, True], ids=["float32", "float16"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16", "channels_last"])
 @pytest.mark.parametrize("name", TRAINED)
 def test_trains_and_is_evaluated(
     name: str,
-    half: bool,
+    precision: str,
     tiny_coco,
     tiny_inpainted: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    changes = SMALL | LARGER | {"SOLVER.AMP.ENABLED": half}
+    changes = SMALL | LARGER | {"SOLVER.CHANNELS_LAST": precision == "channels_last"}
+    if precision.endswith("float16"):
+        changes |= {"SOLVER.AMP.ENABLED": True, "SOLVER.AMP.PRECISION": precision}
     if name.startswith("distilled/"):
         changes["DATASETS.INPAINTED"] = tiny_inpainted
     words = options(tiny_coco, tmp_path, **changes)
@@ -74,6 +76,16 @@ def test_trains_and_is_evaluated(
     assert losses and all(map(math.isfinite, losses))
     scores = json.loads((tmp_path / "inference/metrics.json").read_text())["results"]["tiny"]
     assert {"densepose_gps", "densepose_gpsm", "densepose_points"} <= set(scores)
+
+
+def test_trains_with_a_compiled_backbone(
+    tiny_coco, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    changes = SMALL | LARGER | {"SOLVER.COMPILE": "inductor"}
+    words = options(tiny_coco, tmp_path, **changes)
+    config = str(ROOT / "configs" / f"{COMPARED[0]}.yaml")
+    assert train_net(monkeypatch, "--config-file", config, *words) == 0
+    assert "inductor" in (tmp_path / "config.yaml").read_text()
 
 
 @pytest.mark.parametrize("name", COMPARED)
