@@ -30,18 +30,6 @@ logger = logging.getLogger(__name__)
 FALLBACKS = ("densepose_gpsm/AP", "densepose_points/mean_gps", "bbox/AP")
 
 
-class AfterBackward(HookBase):
-    """Calls ``after_backward`` of the hooks of the outer trainer, which detectron2 leaves out."""
-
-    def __init__(self, outer: Any) -> None:
-        """Args: ``outer`` is a weak reference to the trainer that has the hooks."""
-        self.outer = outer
-
-    def after_backward(self) -> None:
-        """Pass the call on."""
-        self.outer.after_backward()
-
-
 class TrainingClock(HookBase):
     """Counts the seconds spent in training steps and ends the run when they reach a limit.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,8 +27,6 @@ _BRANCHES = {
     "_segm_confidence_lowres.": f"{_HEAD}.SEGM_CONFIDENCE.ENABLED",
     ".decoder.": f"{_HEAD}.DECODER_ON",
 }
-_RES4 = re.compile(r"backbone\.bottom_up\.res4\.(\d+)\.")
-_DEPTH_OF_RES4 = {6: 50, 23: 101, 36: 152}  # blocks of res4 -> MODEL.RESNETS.DEPTH
 
 
 @dataclass(frozen=True)
@@ -133,12 +130,6 @@ class LoadReport:
                     yield f"the weights were trained with {key} True"
                 elif any(part in name for name in self.new):
                     yield f"the weights were trained with {key} False"
-        depth, wanted = _depth((*fitting, *self.left_over)), _depth((*fitting, *self.new))
-        if depth and wanted and depth != wanted:
-            yield (
-                f"the weights have a ResNet-{depth}, the config a ResNet-{wanted}:"
-                f" set MODEL.RESNETS.DEPTH {depth}"
-            )
 
     def _shapes(self) -> list[str]:
         return [
@@ -179,12 +170,6 @@ def compare_weights(
         excluded=tuple(sorted(excluded)),
         wrong_shape=wrong,
     )
-
-
-def _depth(names: Iterable[str]) -> int | None:
-    """Depth of the ResNet that has these names; None where it is no such ResNet."""
-    blocks = {int(found[1]) for found in map(_RES4.match, names) if found}
-    return _DEPTH_OF_RES4.get(len(blocks))
 
 
 def _modules(names: Iterable[str]) -> str:

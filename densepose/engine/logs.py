@@ -48,14 +48,11 @@ def quiet_libraries() -> None:
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
 
 
+_installed: list[logging.Handler] = []  # by ``setup_logging``
 _hidden: list[str] = []  # loggers that the terminal does not show at the moment
 
 
-class _OurHandler:
-    """Marks the handlers that ``setup_logging`` may take away again."""
-
-
-class TerminalHandler(_OurHandler, logging.Handler):
+class TerminalHandler(logging.Handler):
     """Prints messages above a running progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -89,10 +86,6 @@ def terminal_without(*loggers: str) -> Iterator[None]:
         del _hidden[-len(loggers) :]
 
 
-class _FileHandler(_OurHandler, logging.FileHandler):
-    pass
-
-
 def setup_logging(log_file: Path | None, *, rank: int = 0) -> None:
     """Send messages to the terminal and append them to ``log_file``; replaces an earlier call.
 
@@ -102,26 +95,24 @@ def setup_logging(log_file: Path | None, *, rank: int = 0) -> None:
     """
     remove_handlers()
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
-    handlers: list[logging.Handler] = [
-        TerminalHandler(logging.INFO if rank == 0 else logging.ERROR)
-    ]
+    _installed.append(TerminalHandler(logging.INFO if rank == 0 else logging.ERROR))
     if log_file is not None:
         path = log_file if rank == 0 else log_file.with_name(f"{log_file.name}.rank{rank}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = _FileHandler(path, encoding="utf-8", delay=True)
+        file = logging.FileHandler(path, encoding="utf-8", delay=True)
         file.setFormatter(logging.Formatter(FILE_FORMAT))
-        handlers.append(file)
+        _installed.append(file)
     for name in LOGGERS:
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
-        for handler in handlers:
+        for handler in _installed:
             logger.addHandler(handler)
 
 
 def remove_handlers() -> None:
     """Undo ``setup_logging``; other people's handlers stay."""
-    for name in LOGGERS:
-        logger = logging.getLogger(name)
-        for handler in [h for h in logger.handlers if isinstance(h, _OurHandler)]:
-            logger.removeHandler(handler)
-            handler.close()
+    while _installed:
+        handler = _installed.pop()
+        for name in LOGGERS:
+            logging.getLogger(name).removeHandler(handler)
+        handler.close()

@@ -9,7 +9,8 @@ import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from detectron2.utils import comm
 logger = logging.getLogger(__name__)
 
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-FAILURES = "densepose_failures"  # counts the processes that failed, in the store of the group
+# In the store of the group: how many processes failed, and that the first of them said why.
+FAILURES, REPORTED = "densepose_failures", "densepose_failure_reported"
 
 
 def launch(main: Callable[[Namespace], int], args: Namespace) -> int:
@@ -68,18 +70,26 @@ def launch(main: Callable[[Namespace], int], args: Namespace) -> int:
     return 0
 
 
-def failed_first() -> bool:
-    """Whether no other process of the run failed before this one; the first one reports why.
+@contextmanager
+def first_failure() -> Iterator[bool]:
+    """Whether no other process of the run failed before this one; within the block it reports why.
 
-    To be called once, by a process that fails. An error often breaks the connections of the others,
-    whose errors about it explain nothing.
+    To be entered once, by a process that fails. An error often breaks the connections of the
+    others, whose errors about it explain nothing. They wait until the first has reported: the
+    launcher ends all processes when one is gone.
     """
     if comm.get_world_size() == 1:
-        return True
-    try:
-        return distributed.distributed_c10d._get_default_store().add(FAILURES, 1) == 1
-    except (RuntimeError, ValueError):  # its process is gone: it failed, or was killed
-        return False
+        yield True
+        return
+    store, first = None, False
+    with suppress(RuntimeError, ValueError):  # its process is gone: it failed, or was killed
+        store = distributed.distributed_c10d._get_default_store()
+        first = store.add(FAILURES, 1) == 1
+        if not first:
+            store.wait([REPORTED], timedelta(seconds=20))
+    yield first
+    if first:
+        store.set(REPORTED, "yes")
 
 
 def _processes_per_machine(args: Namespace) -> int:

@@ -21,7 +21,7 @@ from .loaders import ImageError
 from .logs import FILE_ONLY, error_console, remove_handlers
 from .preflight_checks import check_disk, preflight
 from .prepare import setup
-from .processes import failed_first
+from .processes import first_failure
 from .trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -65,24 +65,27 @@ def run_process(args: Namespace, trainer_class: type[Trainer] = Trainer) -> int:
     try:
         main(args, trainer_class)
     except KeyboardInterrupt as interrupt:
-        if failed_first():
-            _report(f"{interrupt or 'interrupted'}; --resume continues from the last checkpoint")
+        with first_failure() as first:
+            if first:
+                text = interrupt or "interrupted"
+                _report(f"{text}; --resume continues from the last checkpoint")
         return 130
     except USER_ERRORS as error:
         if logger.hasHandlers():  # no log file is open yet while the config is read
             logger.error("Traceback:", exc_info=True, extra=FILE_ONLY)
-        if failed_first():
-            if getattr(args, "debug", False):
+        with first_failure() as first:
+            if first and getattr(args, "debug", False):
                 error_console.print_exception()
-            _report(error_text(error))
+            if first:
+                _report(error_text(error))
         return 1
     except Exception as error:
         if comm.get_world_size() == 1:
             raise
-        if failed_first():  # the others' errors are most likely about the connection to this one
-            if LOST_CONNECTION.search(str(error)):  # to one that was killed and could not report
+        with first_failure() as first:
+            if first and LOST_CONNECTION.search(str(error)):  # to one that could not report
                 _report("another process of the run was ended; its output or its launcher says why")
-            else:
+            elif first:
                 traceback.print_exc()
         return 1
     finally:

@@ -7,6 +7,7 @@ follows the clock.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
 
@@ -44,7 +45,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     The rates of layers may differ, see ``rate_factor``.
 
     Raises:
-        ValueError: an unknown optimizer, or impossible factors of rates.
+        ValueError: impossible factors of rates.
     """
     solver = cfg.SOLVER
     params = get_default_optimizer_params(
@@ -57,16 +58,9 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         lr_factor_func=rate_factor(cfg, [name for name, _ in model.named_parameters()]),
     )
     rates = {"lr": solver.BASE_LR, "weight_decay": solver.WEIGHT_DECAY}
-    kind = solver.OPTIMIZER.upper()
-    if kind == "SGD":
-        optimizer = torch.optim.SGD(
-            params, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV, **rates
-        )
-    elif kind == "ADAMW":
-        optimizer = torch.optim.AdamW(params, **rates)
-    else:
-        raise ValueError(f"SOLVER.OPTIMIZER={solver.OPTIMIZER!r} is unknown; use 'SGD' or 'ADAMW'")
-    return add_clipping(cfg, optimizer)
+    sgd = functools.partial(torch.optim.SGD, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV)
+    kind = {"SGD": sgd, "ADAMW": torch.optim.AdamW}[solver.OPTIMIZER]
+    return add_clipping(cfg, kind(params, **rates))
 
 
 def add_clipping(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
@@ -74,18 +68,10 @@ def add_clipping(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.
 
     CLIP_TYPE is detectron2's ``value`` (each element) or ``norm`` (each parameter by itself), or
     ``full_model`` (the norm of all gradients together).
-
-    Raises:
-        ValueError: an unknown type.
     """
     clip = cfg.SOLVER.CLIP_GRADIENTS
-    if not clip.ENABLED or clip.CLIP_TYPE in ("value", "norm"):
+    if not clip.ENABLED or clip.CLIP_TYPE != "full_model":
         return maybe_add_gradient_clipping(cfg, optimizer)
-    if clip.CLIP_TYPE != "full_model":
-        raise ValueError(
-            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE={clip.CLIP_TYPE!r} is unknown; use one of value,"
-            " norm, full_model"
-        )
 
     def clip_all(parameters: Iterable[Tensor]) -> None:
         nn.utils.clip_grad_norm_(parameters, clip.CLIP_VALUE, clip.NORM_TYPE)
@@ -203,16 +189,6 @@ class ClockSchedule(ParamScheduler):
         return factor * self.decay(min(max(where, time_used), 1 - 1e-9))
 
 
-class ClockMultiplier(LRMultiplier):
-    """LRMultiplier of a ClockSchedule; ``schedule.time_used`` is set by the trainer."""
-
-    def __init__(
-        self, optimizer: torch.optim.Optimizer, schedule: ClockSchedule, max_iter: int
-    ) -> None:
-        self.schedule = schedule
-        super().__init__(optimizer, schedule, max_iter=max_iter)
-
-
 def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRMultiplier:
     """detectron2's schedule, or the one that follows the clock where SOLVER.MAX_MINUTES is set.
 
@@ -228,7 +204,9 @@ def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRMultipl
         warmup_iters=solver.WARMUP_ITERS,
         warmup_factor=solver.WARMUP_FACTOR,
     )
-    return ClockMultiplier(optimizer, schedule, solver.MAX_ITER)
+    scheduler = LRMultiplier(optimizer, schedule, solver.MAX_ITER)
+    scheduler.clock_schedule = schedule  # the trainer sets its ``time_used``
+    return scheduler
 
 
 def _decay(cfg: CfgNode) -> ParamScheduler:

@@ -35,7 +35,6 @@ from .bootstrap import build_training_batches
 from .checkpoint import SafeCheckpointer
 from .evaluation import build_evaluator, evaluate
 from .hooks import (
-    AfterBackward,
     BestCheckpoint,
     Checkpoints,
     RunWriter,
@@ -47,7 +46,7 @@ from .hooks import (
 from .loaders import ResumableBatches, build_test_loader
 from .logs import setup_logging
 from .model import build_run_model
-from .solver import ClockMultiplier, build_optimizer, build_scheduler
+from .solver import build_optimizer, build_scheduler
 from .step import StepTrainer, autocast_precision, parallel
 
 logger = logging.getLogger(__name__)
@@ -89,11 +88,13 @@ class Trainer(DefaultTrainer):
             snapshots=Path(cfg.OUTPUT_DIR),
             config=cfg.dump(),
         )
-        self._trainer.register_hooks([AfterBackward(weakref.proxy(self))])
+        # detectron2 calls that of the inner trainer, which has no hooks.
+        outer = weakref.proxy(self)
+        self._trainer.after_backward = lambda: outer.after_backward()
         self.clock = TrainingClock(60 * cfg.SOLVER.MAX_MINUTES)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        if isinstance(self.scheduler, ClockMultiplier):
-            self.scheduler.schedule.time_used = self.clock.fraction_used
+        if (schedule := getattr(self.scheduler, "clock_schedule", None)) is not None:
+            schedule.time_used = self.clock.fraction_used
         ema = cfg.SOLVER.EMA
         self.average = WeightAverage(self.bare_model, ema.DECAY) if ema.ENABLED else None
         self.checkpointer = SafeCheckpointer.from_config(

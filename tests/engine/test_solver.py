@@ -51,13 +51,6 @@ def test_optimizer_is_chosen_by_name_with_its_groups(name: str, kind: type):
     assert len(found) == 6
 
 
-def test_rejects_an_unknown_optimizer():
-    with pytest.raises(
-        ValueError, match="SOLVER.OPTIMIZER='LION' is unknown; use 'SGD' or 'ADAMW'"
-    ):
-        build_optimizer(config(OPTIMIZER="LION"), Net())
-
-
 def clip_config(kind: str) -> CfgNode:
     cfg = config()
     clip = cfg.SOLVER.CLIP_GRADIENTS
@@ -87,11 +80,9 @@ def test_clipping_by_hand(kind: str, first: list[float], second: list[float]):
     torch.testing.assert_close(parameters[1].grad, torch.tensor(second), rtol=1e-4, atol=1e-5)
 
 
-def test_clipping_off_and_unknown():
+def test_clipping_off():
     optimizer = torch.optim.SGD(with_gradients([3.0]), lr=0.0)
     assert type(add_clipping(config(), optimizer)) is torch.optim.SGD
-    with pytest.raises(ValueError, match="CLIP_TYPE='total' is unknown; use one of value, norm"):
-        add_clipping(clip_config("total"), optimizer)
 
 
 def clock_schedule(time_used: float) -> ClockSchedule:

@@ -7,14 +7,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from densepose.engine import processes as processes_module
 from densepose.engine import run
 from densepose.engine.processes import launch
 from tests.engine.processes_of_lines import fail_in_second, train_lines
@@ -126,7 +129,7 @@ def test_the_loss_of_a_killed_process_is_one_line(
         raise RuntimeError("[gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:5")
 
     monkeypatch.setattr(run, "main", main)
-    monkeypatch.setattr(run, "failed_first", lambda: True)
+    monkeypatch.setattr(run, "first_failure", lambda: nullcontext(True))
     monkeypatch.setattr(run.comm, "get_world_size", lambda: 2)
     assert run.run_process(arguments()) == 1
     err = capfd.readouterr().err
@@ -135,6 +138,7 @@ def test_the_loss_of_a_killed_process_is_one_line(
 
 SCRIPT = """
 import sys
+import threading
 from argparse import Namespace
 from densepose.engine.processes import launch
 from tests.engine.processes_of_lines import fail_in_second
@@ -167,3 +171,24 @@ def test_more_gpus_than_there_are_is_refused_with_advice(monkeypatch: pytest.Mon
         launch(fail_in_second, arguments(num_gpus=2, num_cpu_processes=2))
     with pytest.raises(ValueError, match="--num-machines 2 needs --dist-url"):
         launch(fail_in_second, arguments(num_machines=2))
+
+
+def test_the_others_wait_until_the_first_failure_is_reported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 2)
+    monkeypatch.setattr(processes_module.comm, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed.distributed_c10d, "_get_default_store", lambda: store)
+    order = []
+
+    def second() -> None:
+        with processes_module.first_failure() as first:
+            order.append(first)
+
+    with processes_module.first_failure() as first:
+        other = threading.Thread(target=second)
+        other.start()
+        other.join(timeout=0.5)
+        order.append(first)
+    other.join()
+    assert order == [True, False]
