@@ -8,9 +8,8 @@ from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, ROI_HEADS
 from detectron2.utils.registry import Registry
 
 from .cascade_roi_heads import CascadeDensePoseROIHeads
-from .deeplab_head import DensePoseDeepLabHead
 from .dp_fcn import DensePoseFCN
-from .heads import DensePoseV1ConvXHead
+from .heads import DensePoseDeepLabHead, DensePoseV1ConvXHead
 from .hrfpn import build_hrfpn_backbone
 from .losses import DensePoseChartLoss, DensePoseChartWithConfidenceLoss
 from .predictors import DensePoseChartPredictor, DensePoseChartWithConfidencePredictor

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from densepose.modeling.deeplab_head import (
+from densepose.modeling.heads import (
     DILATIONS,
     DensePoseDeepLabHead,
     NonLocalBlock,
