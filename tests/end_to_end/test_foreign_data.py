@@ -52,13 +52,39 @@ def results(data: tuple[Path, Path], output: Path, name: str, **changes: object)
     return json.loads((output / "inference" / "metrics.json").read_text())["results"][name]
 
 
-@pytest.mark.parametrize("mask_format", ["bitmask", "polygon"])
-def test_coco_instances_train_boxes_and_masks(data, tmp_path: Path, names, mask_format: str):
+@pytest.fixture
+def coco_instances(data: tuple[Path, Path], names: list[str]) -> str:
     names.append("foreign_coco")
     register_coco_instances("foreign_coco", {}, str(data[0]), str(data[1]))
-    changes = {"MODEL.MASK_ON": True, "INPUT.MASK_FORMAT": mask_format}
-    found = results(data, tmp_path, "foreign_coco", **changes)
-    assert {"bbox", "mask_branch"} <= found.keys()
+    return "foreign_coco"
+
+
+@pytest.mark.parametrize("mask_format", ["bitmask", "polygon"])
+def test_coco_instances_train_boxes_and_masks(
+    data, tmp_path: Path, coco_instances: str, mask_format: str
+):
+    branches = {"MODEL.MASK_ON": True, "MODEL.DENSEPOSE_ON": False}
+    changes = {**branches, "INPUT.MASK_FORMAT": mask_format}
+    found = results(data, tmp_path, coco_instances, **changes)
+    assert {"bbox", "segm"} <= found.keys()
+
+
+def test_coco_instances_are_a_test_set_of_a_densepose_model(
+    data, tmp_path: Path, coco_instances: str
+):
+    changes = {"MODEL.MASK_ON": True, "DATASETS.TEST": (coco_instances,), "SOLVER.MAX_ITER": 2}
+    words = options(data, tmp_path, **changes)
+    assert run_verb("train", ["--config-file", QUICK, *words]) == 0
+    content = json.loads((tmp_path / "inference" / "metrics.json").read_text())
+    assert {"bbox", "mask_branch"} <= content["results"][coco_instances].keys()
+
+
+def test_a_densepose_branch_without_points_is_refused(
+    data, tmp_path: Path, coco_instances: str, capsys: pytest.CaptureFixture[str]
+):
+    words = options(data, tmp_path, **{"DATASETS.TRAIN": (coco_instances,), "MODEL.MASK_ON": True})
+    assert run_verb("train", ["--config-file", QUICK, *words]) == 1
+    assert "set MODEL.DENSEPOSE_ON False" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:Creating a tensor from a list:UserWarning")  # detectron2's
