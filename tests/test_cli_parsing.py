@@ -21,7 +21,6 @@ COMMANDS = {
     "predict": (["a.jpg", "--output", "found", "b.jpg"], {"inputs": ["a.jpg", "b.jpg"]}),
     "inpaint": (["--limit", "3", "--no-mirror"], {"limit": 3}),
     "convert": (["zoo://x", "y.pth", "--half"], {"source": "zoo://x", "target": "y.pth"}),
-    "ablate": (["--experiments", "E", "--dry-run"], {"dry_run": True}),
 }
 PAIRS = ["OUTPUT_DIR", "x", "SEED", "-1", "SOLVER.BASE_LR", "-1e-3"]
 

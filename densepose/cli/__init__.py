@@ -22,5 +22,4 @@ VERBS = {
     "texture": "texture",
     "build-surface": "build_surface",
     "convert": "convert",
-    "ablate": "ablate",
 }

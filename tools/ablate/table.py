@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import json
 import math
-import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from tabulate import tabulate
 
-import densepose
-from densepose.engine.checkpoint import write_text
 from densepose.evaluation.evaluator import RESULT_FILE
+from densepose.files import atomic
 from densepose.vis.rcp_picture import draw_rcp
 
 from .experiments import Experiments, Row, run_folder
-from .runs import SCHEMA, is_finished, read_record
+from .runs import SCHEMA, is_finished, read_record, write_json
 
 MARKDOWN, JSON, PICTURE = "table.md", "table.json", "rcp.png"
 # Name -> heading, digits, place in the JSON of an evaluation.
@@ -39,7 +37,7 @@ COLUMNS: dict[str, tuple[str, int, tuple[str, ...]]] = {
     "mask_ap": ("mask AP", 2, ("tables", "mask_branch", "AP")),
     "keypoint_ap": ("keypoint AP", 2, ("tables", "keypoints", "AP")),
 }
-_DIFFERENCES = ("auc10", "auc30", "iou", "mean_gps", "gps_ap", "gpsm_ap")
+COMPARED = ("auc10", "auc30", "iou", "mean_gps", "gps_ap", "gpsm_ap")
 
 
 @dataclass(frozen=True)
@@ -53,6 +51,7 @@ class SeedResult:
     iterations: int
     minutes: float  # wall-clock of training, evaluation and start
     command: str
+    machines: tuple[str, ...]  # more than one where a run was resumed elsewhere
 
 
 @dataclass(frozen=True)
@@ -89,8 +88,9 @@ def write_table(experiments: Experiments, output: Path) -> Path:
     """
     results = {row.name: row_results(experiments, row, output) for row in experiments.rows}
     output.mkdir(parents=True, exist_ok=True)
-    write_text(output / JSON, _json(experiments, results))
-    write_text(output / MARKDOWN, _markdown(experiments, results))
+    write_json(output / JSON, _content(experiments, results))
+    with atomic(output / MARKDOWN) as temporary:
+        temporary.write_text(_markdown(experiments, results), encoding="utf-8")
     curves = {
         row.title: np.mean([one.rcp for one in results[row.name]], axis=0)
         for row in experiments.rows
@@ -125,6 +125,7 @@ def _seed_result(experiments: Experiments, row: Row, seed: int, output: Path) ->
             iterations=int(done["iteration"] or 0),
             minutes=record["seconds"] / 60,
             command=record["command"],
+            machines=tuple(record.get("machines", ("a machine that was not recorded",))),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
@@ -153,104 +154,88 @@ def differences(results: Sequence[SeedResult], over: Sequence[SeedResult]) -> di
 
 
 def _markdown(experiments: Experiments, results: Mapping[str, list[SeedResult]]) -> str:
-    shown = [
-        name
-        for name in COLUMNS
-        if any(math.isfinite(one.values[name]) for own in results.values() for one in own)
-    ]
-    header = ["", *(COLUMNS[name][0] for name in shown), "seeds", "iterations", "minutes"]
-    rows = []
-    for row in experiments.rows:
-        own, summary = results[row.name], summaries(results[row.name])
-        cells = [summary[name].text(COLUMNS[name][1]) for name in shown]
-        done = f"{len(own)}" if len(own) == len(row.seeds) else f"{len(own)} of {len(row.seeds)}"
-        iterations = Summary.of([one.iterations for one in own])
-        minutes = Summary.of([one.minutes for one in own])
-        counted = [f"{s.mean:.{d}f}" if own else "–" for s, d in ((iterations, 0), (minutes, 1))]
-        rows.append([row.title, *cells, done, *counted])
-    (unit, amount), *_ = experiments.budget.items()
-    own = any(row.iterations for row in experiments.rows)
-    budget = "as many iterations as the table says" if own else f"{amount:g} {unit.lower()}"
+    own_length = any(row.iterations for row in experiments.rows)
+    length = "as many iterations as the table says" if own_length else str(experiments.budget)
     lines = [
         f"# {experiments.title}",
-        "",
-        f"Every run trains for {budget}. Means over seeds ± standard deviation;"
-        " AP in percent, the others as shares.",
-        "",
-        *_table(header, rows),
+        f"Every run trains for {length}. Means over seeds ± standard deviation;"
+        " AP in percent, the others as fractions.",
+        _scores_table(experiments, results),
     ]
-    compared = [row for row in experiments.rows if row.over]
-    if compared:
-        titles = {row.name: row.title for row in experiments.rows}
-        header = ["more than", *(COLUMNS[name][0] for name in _DIFFERENCES), "seeds"]
-        rows = []
-        for row in compared:
+    if any(row.over for row in experiments.rows):
+        lines += ["Differences, run by run of the same seed:", _differences(experiments, results)]
+    lines += [f"![ratio of correct points]({PICTURE})", _machines(results)]
+    return "\n\n".join(lines) + "\n"
+
+
+def _scores_table(experiments: Experiments, results: Mapping[str, list[SeedResult]]) -> str:
+    every = [one for own in results.values() for one in own]
+    shown = [name for name in COLUMNS if any(math.isfinite(one.values[name]) for one in every)]
+    cells = []
+    for row in experiments.rows:
+        own, summary = results[row.name], summaries(results[row.name])
+        done = f"{len(own)}" if len(own) == len(row.seeds) else f"{len(own)} of {len(row.seeds)}"
+        iterations = f"{np.mean([one.iterations for one in own]):.0f}" if own else "–"
+        minutes = f"{np.mean([one.minutes for one in own]):.1f}" if own else "–"
+        scores = [summary[name].text(COLUMNS[name][1]) for name in shown]
+        cells.append([row.title, *scores, done, iterations, minutes])
+    headings = [COLUMNS[name][0] for name in shown]
+    return _table(["", *headings, "seeds", "iterations", "minutes"], cells)
+
+
+def _differences(experiments: Experiments, results: Mapping[str, list[SeedResult]]) -> str:
+    titles = {row.name: row.title for row in experiments.rows}
+    cells = []
+    for row in experiments.rows:
+        if row.over:
             more = differences(results[row.name], results[row.over])
-            cells = [more[name].text(COLUMNS[name][1], "+") for name in _DIFFERENCES]
-            count = str(max(more[name].count for name in _DIFFERENCES))
-            rows.append([f"{row.title} over {titles[row.over]}", *cells, count])
-        lines += ["", "Differences, run by run of the same seed:", "", *_table(header, rows)]
-    lines += ["", f"![ratio of correct points]({PICTURE})", "", _where()]
-    return "\n".join(lines) + "\n"
+            scores = [more[name].text(COLUMNS[name][1], "+") for name in COMPARED]
+            count = str(max(more[name].count for name in COMPARED))
+            cells.append([f"{row.title} over {titles[row.over]}", *scores, count])
+    return _table(["more than", *(COLUMNS[name][0] for name in COMPARED), "seeds"], cells)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    rule = ["---", *("--:" for _ in header[1:])]
-    return [f"| {' | '.join(line)} |" for line in (header, rule, *rows)]
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    sides = ("left", *("right" for _ in header[1:]))
+    return tabulate(rows, header, "pipe", colalign=sides, disable_numparse=True)
 
 
-def _json(experiments: Experiments, results: Mapping[str, list[SeedResult]]) -> str:
+def _machines(results: Mapping[str, list[SeedResult]]) -> str:
+    """Where the runs ran, a line each; with the names of its runs if there are several."""
+    runs: dict[str, list[str]] = {}
+    for name, own in results.items():
+        for one in own:
+            for machine in one.machines:
+                runs.setdefault(machine, []).append(f"{name}/seed{one.seed}")
+    if len(runs) < 2:
+        return "".join(runs)
+    return "\n".join(f"- {machine}: {', '.join(names)}" for machine, names in runs.items())
+
+
+def _content(experiments: Experiments, results: Mapping[str, list[SeedResult]]) -> dict[str, Any]:
     rows = [
         {
             "name": row.name,
             "title": row.title,
             "config": row.config,
-            "options": dict(row.options),
-            "seeds": list(row.seeds),
-            "runs": [_run_entry(one) for one in results[row.name]],
+            "options": row.options,
+            "seeds": row.seeds,
+            "runs": [asdict(one) for one in results[row.name]],
             "summary": _plain(summaries(results[row.name])),
             "over": row.over or None,
             "difference": _plain(differences(results[row.name], results.get(row.over, []))),
         }
         for row in experiments.rows
     ]
-    content = {
+    return {
         "schema": SCHEMA,
         "title": experiments.title,
         "source": Path(experiments.source).name,
-        "budget": dict(experiments.budget),
-        "options": dict(experiments.options),
-        "where": _where(),
+        "budget": str(experiments.budget),
+        "options": experiments.options,
         "rows": rows,
-    }
-    return json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-
-def _run_entry(one: SeedResult) -> dict[str, Any]:
-    return {
-        "seed": one.seed,
-        "command": one.command,
-        "iterations": one.iterations,
-        "minutes": one.minutes,
-        "values": {name: _number(value) for name, value in one.values.items()},
-        "rcp": {"threshold_m": one.rcp_thresholds_m.tolist(), "share": one.rcp.tolist()},
     }
 
 
 def _plain(summary: Mapping[str, Summary]) -> dict[str, Any]:
-    return {
-        name: {"mean": _number(s.mean), "spread": _number(s.spread), "count": s.count}
-        for name, s in summary.items()
-    }
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _where() -> str:
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return (
-        f"densepose {densepose.__version__}, torch {torch.__version__}, Python"
-        f" {platform.python_version()}, {platform.machine()}, {gpu}"
-    )
+    return {name: asdict(one) for name, one in summary.items()}

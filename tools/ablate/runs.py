@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import platform
 import shlex
 import signal
 import subprocess
@@ -14,11 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock, Timeout
 
 from detectron2.config import CfgNode
 
-from densepose.engine.checkpoint import write_text
+import densepose
+from densepose.files import atomic, to_json
 
 from .experiments import Experiments, Row, run_folder
 
@@ -27,7 +30,7 @@ logger = logging.getLogger(__name__)
 SCHEMA = 1
 RECORD = "ablation_run.json"
 STEPS = "steps"
-# Held while a run or step is under way; whoever waits for it can go on when its process has died.
+# Held while a run or step is under way; free again when its process has died.
 LOCK = ".lock"
 INTERRUPTED = 130
 # Keys that change nothing about what is learned.
@@ -54,18 +57,18 @@ def in_a_process(words: Sequence[str]) -> int:
     An interrupt reaches the command, which saves where it is, and then this process.
     """
     process = subprocess.Popen([sys.executable, "-m", "densepose.cli", *words])
-    told_to_end = False
+    asked_to_end = False
 
     def pass_on(*_: object) -> None:
-        nonlocal told_to_end
-        told_to_end = True
+        nonlocal asked_to_end
+        asked_to_end = True
         process.send_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGTERM, pass_on)
     try:
         status = process.wait()
         # Whatever the command made of it, the next one must not start.
-        return INTERRUPTED if told_to_end else status
+        return INTERRUPTED if asked_to_end else status
     except KeyboardInterrupt:
         process.wait()
         raise
@@ -105,8 +108,7 @@ def run_all(
     logger.info("%d of %d runs are finished", len(runs) - len(waiting), len(runs))
     failed = []
     for number, (row, seed) in enumerate(waiting, start=1):
-        left = _time_left(experiments, len(waiting) - number + 1)
-        logger.info("Run %d of %d: %s, seed %d%s", number, len(waiting), row.title, seed, left)
+        logger.info("Run %d of %d: %s, seed %d", number, len(waiting), row.title, seed)
         try:
             with _alone(run_folder(output, row, seed), timeout_s=0):
                 if is_finished(output, row, seed):  # by another process in the meantime
@@ -142,8 +144,8 @@ def check_runs(experiments: Experiments, rows: Sequence[Row], output: Path) -> N
         if record:
             _refuse_other_settings(record["settings"], settings(cfg), run_folder(output, row, seed))
     if len(tested) > 1:
-        told = "; ".join(f"{name}: {list(sets)}" for sets, name in tested.items())
-        raise ValueError(f"{experiments.source}: the rows are tested on different data: {told}")
+        sets = "; ".join(f"{name}: {list(sets)}" for sets, name in tested.items())
+        raise ValueError(f"{experiments.source}: the rows are tested on different data: {sets}")
 
 
 def settings(cfg: CfgNode) -> dict[str, str]:
@@ -166,10 +168,10 @@ def is_finished(output: Path, row: Row, seed: int) -> bool:
 
 
 def read_record(output: Path, row: Row, seed: int) -> dict[str, Any]:
-    """What is noted about a run: settings, seconds, finished; {} for one that was never started.
+    """The record of a run: settings, seconds, finished ...; {} for one that was never started.
 
     Raises:
-        ValueError: the note is damaged or of another schema.
+        ValueError: the record is damaged or of another schema.
     """
     path = run_folder(output, row, seed) / RECORD
     if not path.is_file():
@@ -182,6 +184,21 @@ def read_record(output: Path, row: Row, seed: int) -> dict[str, Any]:
     if schema != SCHEMA:
         raise ValueError(f"{path}: schema {schema}, this version reads schema {SCHEMA}")
     return record
+
+
+def machine() -> str:
+    """Versions and devices of this process, which are those of the commands it starts."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return (
+        f"densepose {densepose.__version__}, torch {torch.__version__}, Python"
+        f" {platform.python_version()}, {platform.machine()}, {gpu}"
+    )
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a value to a file that is complete or not there at all."""
+    with atomic(path) as temporary:
+        temporary.write_text(to_json(content) + "\n", encoding="utf-8")
 
 
 def _all_runs(rows: Sequence[Row]) -> Iterator[tuple[Row, int]]:
@@ -205,17 +222,18 @@ def _run(experiments: Experiments, row: Row, seed: int, output: Path, command: C
         "attempts": 0,
         "finished": False,
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    record["attempts"] += 1
+    record["machines"] = list(dict.fromkeys([*record.get("machines", []), machine()]))
+    write_json(folder / RECORD, record)
     start = time.monotonic()
     try:
-        _note(folder, {**record, "attempts": record["attempts"] + 1})
         _call(words, command)
         if not any(folder.glob("inference/*/densepose_evaluation.json")):
             raise RunError(f"it ended without scores; see {folder / 'log.txt'}")
         record["finished"] = True
     finally:
         record["seconds"] += time.monotonic() - start
-        _note(folder, {**record, "attempts": record["attempts"] + 1})
+        write_json(folder / RECORD, record)
 
 
 def _steps(row: Row, output: Path) -> list[list[str]]:
@@ -240,8 +258,8 @@ def _run_once(words: Sequence[str], output: Path, command: Command) -> None:
             return
         start = time.monotonic()
         _call(words, command)
-        note = {"schema": SCHEMA, "command": line, "seconds": time.monotonic() - start}
-        write_text(done, json.dumps(note, indent=1) + "\n")
+        seconds = time.monotonic() - start
+        write_json(done, {"schema": SCHEMA, "command": line, "seconds": seconds})
 
 
 def _alone(folder: Path, timeout_s: float = -1) -> FileLock:
@@ -258,23 +276,14 @@ def _call(words: Sequence[str], command: Command) -> None:
         raise RunError(f"densepose {shlex.join(words[:3])} ... ended with status {status}")
 
 
-def _note(folder: Path, record: Mapping[str, Any]) -> None:
-    write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
-
-
 def _refuse_other_settings(
-    noted: Mapping[str, str], wanted: Mapping[str, str], folder: Path
+    recorded: Mapping[str, str], wanted: Mapping[str, str], folder: Path
 ) -> None:
     # A key that only one version of the program knows has had its default in the other.
-    other = sorted(key for key in noted.keys() & wanted.keys() if noted[key] != wanted[key])
+    other = sorted(key for key in recorded.keys() & wanted.keys() if recorded[key] != wanted[key])
     if other:
-        shown = "; ".join(f"{key} {noted[key]}, now {wanted[key]}" for key in other[:5])
+        shown = "; ".join(f"{key} {recorded[key]}, now {wanted[key]}" for key in other[:5])
         raise ValueError(
             f"{folder}: this run was started with other settings: {shown}; give the row another"
             " NAME, use another --output, or delete the folder"
         )
-
-
-def _time_left(experiments: Experiments, runs: int) -> str:
-    minutes = experiments.budget.get("MINUTES")
-    return f"; about {minutes * runs / 60:.1f} h of training left" if minutes else ""
