@@ -1,13 +1,16 @@
-"""Fixtures for every room."""
+"""Fixtures for the tests of every package."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from densepose.cli.__main__ import run_verb
-from tests.tiny_dataset import write_tiny_densepose_coco
+from densepose.model_zoo import download
+from tests.support.range_server import RangeServer, range_server
+from tests.support.tiny_dataset import write_tiny_densepose_coco
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +28,34 @@ def tiny_inpainted(tiny_coco: tuple[Path, Path], tmp_path_factory: pytest.TempPa
     words = ["DATASETS.REGISTER", str([entry]), "DATASETS.TRAIN", "('tiny',)"]
     assert run_verb("inpaint", ["--method", "nearest", "--out", str(out), *words]) == 0
     return out
+
+
+@pytest.fixture
+def catalog_as_before() -> Iterator[None]:
+    """Forgets the data sets that a test registers."""
+    # Not at the top: most tests need no detectron2.
+    from detectron2.data import DatasetCatalog, MetadataCatalog
+
+    before = set(DatasetCatalog.list())
+    yield
+    for name in set(DatasetCatalog.list()) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
+    """A server of files on this machine, for downloads."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr(download, "FIRST_PAUSE_SECONDS", 0.0)
+    with range_server() as running:
+        yield running
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, of this package and of detectron2."""
+    monkeypatch.setenv("DENSEPOSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FVCORE_CACHE", str(tmp_path / "fvcore"))
+    monkeypatch.delenv("DENSEPOSE_ZOO_DIR", raising=False)
+    return tmp_path / "cache" / "models"

@@ -15,8 +15,7 @@ from densepose.cli import VERBS, doctor
 from densepose.cli.__main__ import load_verb, main, message_of
 from densepose.cli.parser import VerbParser
 from densepose.data.registration import register_builtin
-
-from .test_packaging import ROOT
+from tests.support import ROOT
 
 
 @pytest.fixture

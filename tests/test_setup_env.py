@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from .test_packaging import ROOT
+from tests.support import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from detectron2.data import transforms as T
 from densepose.data.coco import load_densepose_coco
 from densepose.data.mapper import DensePoseMapper
 from densepose.structures.annotations import grid_to_image
-from tests.tiny_dataset import doll_at
+from tests.support.tiny_dataset import doll_at
 
 Tiny = tuple[Path, Path]
 KEYPOINT_FLIP = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]

@@ -18,8 +18,7 @@ from densepose.data.mapper import DensePoseMapper
 from densepose.data.person_annotations import pack_annotations
 from densepose.data.registration import register_builtin
 from densepose.structures.records import POINT_KEYS
-
-from ..other_datasets import FORMS, write_form
+from tests.support.other_datasets import FORMS, write_form
 
 Tiny = tuple[Path, Path]
 

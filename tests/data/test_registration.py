@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +14,8 @@ from densepose.data.registration import (
     thin_records,
 )
 
+pytestmark = pytest.mark.usefixtures("catalog_as_before")
 Tiny = tuple[Path, Path]
-
-
-@pytest.fixture(autouse=True)
-def catalog_as_before() -> Iterator[None]:
-    before = set(DatasetCatalog.list())
-    yield
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
 
 
 def config_with(*entries: dict, **keys: str) -> CfgNode:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny_dataset import write_tiny_densepose_coco
-
-from .test_train_net import QUICK, options, train_net
+from tests.support.tiny_dataset import write_tiny_densepose_coco
+from tests.support.training import QUICK, options, train_net
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from densepose.cli.__main__ import run_verb
-from tests.end_to_end.test_train_net import QUICK, options
-from tests.tiny_dataset import write_tiny_densepose_coco
+from tests.support.tiny_dataset import write_tiny_densepose_coco
+from tests.support.training import QUICK, options
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from densepose.cli.__main__ import run_verb
 from densepose.evaluation.predictions import prediction_paths, read_prediction
-
-from .test_train_net import ROOT, options
+from tests.support import ROOT
+from tests.support.training import options
 
 WHOLE = str(ROOT / "tests" / "configs" / "dp_fcn_cpu.yaml")
 CROPS = str(ROOT / "tests" / "configs" / "teacher_cpu.yaml")

@@ -1,4 +1,7 @@
-"""Every config of the paper's rows goes from ``tools/train_net.py`` to scores, made small."""
+"""A config of each family goes from ``tools/train_net.py`` to scores, made small.
+
+Models of all configs: tests/modeling/test_paper_configs.py.
+"""
 
 from __future__ import annotations
 
@@ -7,30 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.modeling import test_branch_configs, test_fcn_configs
+from tests.support import ROOT
+from tests.support.training import SMALL, options, train_net
 
-from .test_train_net import ROOT, options, train_net
-
-NAMES = sorted({*test_branch_configs.NAMES, *test_fcn_configs.NAMES})
-SMALL = {
-    **test_branch_configs.TINY,
-    **test_fcn_configs.SMALL_CROPS,
-    "MODEL.RESNETS.NORM": "LN",  # needs no statistics to predict after two steps
-    "INPUT.MIN_SIZE_TRAIN": (120,),
-    "INPUT.MIN_SIZE_TEST": 120,
-    "MODEL.RPN.POST_NMS_TOPK_TEST": 20,
-    "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.0,  # after two steps nobody is surely a person
-    "TEST.DETECTIONS_PER_IMAGE": 5,
-    "SOLVER.IMS_PER_BATCH": 2,
-    "SOLVER.REFERENCE_BATCH_SIZE": 0,
-    "SOLVER.BASE_LR": 1e-4,
-    "SOLVER.STEPS": (),
-    "SOLVER.MAX_ITER": 2,
-    "SOLVER.CHECKPOINT_PERIOD": 100,
-    "SOLVER.EMA.ENABLED": False,
-    "TEST.EVAL_PERIOD": 0,
-    "DATALOADER.NUM_WORKERS": 0,
-}
+NAMES = (
+    "multitask/masks_keypoints_R_50_FPN_s1x",
+    "cascade/masks_keypoints_R_50_FPN_s1x",
+    "cpu/cascade_keypoints_distilled",
+    "dp_fcn/R_50_FPN_crops_figure_ground_s1x",
+    "dp_fcn/R_101_C5_dilated_s1x",
+    "teacher/R_50_FPN_s1x",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -41,7 +31,7 @@ def test_trains_and_is_evaluated(
     if "distilled" in name:
         changes["DATASETS.INPAINTED"] = tiny_inpainted
     words = options(tiny_coco, tmp_path, **changes)
-    config = str(ROOT / "configs" / name)
+    config = str(ROOT / "configs" / f"{name}.yaml")
     assert train_net(monkeypatch, "--config-file", config, *words) == 0
     written = json.loads((tmp_path / "inference" / "metrics.json").read_text())
     scores = written["results"]["tiny"]

@@ -26,8 +26,8 @@ from densepose.engine.evaluation import evaluate
 from densepose.engine.model import build_run_model
 from densepose.engine.trainer import Trainer
 from densepose.model_zoo import find
-from tests.modeling.scenes import random_output
-from tests.tiny_animals import write_tiny_animals, write_tiny_videos
+from tests.support.random_people import random_output
+from tests.support.tiny_animals import write_tiny_animals, write_tiny_videos
 
 OURS = Path(__file__).parents[2] / "configs" / "evolution"
 MASTER = "densepose_R_50_FPN_DL_WC1M_3x_Atop10P_CA"

@@ -22,8 +22,8 @@ from detectron2.utils.events import EventStorage
 from densepose.cli.__main__ import run_verb
 from densepose.config import check_config, load_config
 from densepose.engine.model import build_run_model
-from tests.end_to_end.test_train_net import QUICK, options
-from tests.tiny_dataset import write_tiny_densepose_coco
+from tests.support.tiny_dataset import write_tiny_densepose_coco
+from tests.support.training import QUICK, options
 
 MULTITASK = QUICK.replace("synthetic_cpu", "multitask_cpu")
 POINTS = ["dp_x", "dp_y", "dp_I", "dp_U", "dp_V", "dp_masks"]

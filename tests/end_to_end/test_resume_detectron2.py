@@ -17,8 +17,8 @@ from densepose.cli.__main__ import run_verb
 from densepose.config import check_config, load_config
 from densepose.data.registration import register_from_config
 from densepose.engine.loaders import build_train_loader
-from tests.end_to_end.test_train_net import QUICK, options
-from tests.tiny_dataset import write_tiny_densepose_coco
+from tests.support.tiny_dataset import write_tiny_densepose_coco
+from tests.support.training import QUICK, options
 
 SGD = {"SOLVER.OPTIMIZER": "SGD", "SOLVER.EMA.ENABLED": False, "DATASETS.TEST": ()}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 from pathlib import Path
 
@@ -11,44 +10,8 @@ import pytest
 
 from densepose.cli.__main__ import run_verb
 from densepose.engine.weights import read_checkpoint
-from tests.tiny_dataset import write_tiny_densepose_coco
-
-ROOT = Path(__file__).parents[2]
-QUICK = str(ROOT / "tests" / "configs" / "synthetic_cpu.yaml")
-ITERATIONS = 4
-
-
-def options(data: tuple[Path, Path], output: Path, **changes: object) -> list[str]:
-    annotations, images = data
-    entry = {
-        "NAME": "tiny",
-        "ANNOTATIONS": str(annotations),
-        "IMAGES": str(images),
-        "SURFACE": "template",
-    }
-    values = {
-        "DATASETS.REGISTER": [entry],
-        "DATASETS.TRAIN": ("tiny",),
-        "DATASETS.TEST": ("tiny",),
-        "OUTPUT_DIR": output,
-        "SOLVER.MAX_ITER": ITERATIONS,
-        "SOLVER.CHECKPOINT_PERIOD": 2,
-        "SOLVER.EMA.ENABLED": True,
-        "TEST.EVAL_PERIOD": 3,
-        "LOG_PERIOD": 1,
-        "SEED": 1,
-        **changes,
-    }
-    return [word for key, value in values.items() for word in (key, str(value))]
-
-
-def train_net(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    """Run the tool as the command line does; returns its exit status."""
-    tool = str(ROOT / "tools" / "train_net.py")
-    monkeypatch.setattr("sys.argv", [tool, *words])
-    with pytest.raises(SystemExit) as caught:
-        runpy.run_path(tool, run_name="__main__")
-    return int(caught.value.code or 0)
+from tests.support.tiny_dataset import write_tiny_densepose_coco
+from tests.support.training import ITERATIONS, QUICK, options, train_net
 
 
 @pytest.fixture(scope="module")

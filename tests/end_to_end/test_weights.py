@@ -12,8 +12,8 @@ import torch
 
 from densepose.cli.__main__ import run_verb
 from densepose.engine.weights import read_checkpoint
-from tests.end_to_end.test_train_net import QUICK, options
-from tests.tiny_dataset import write_tiny_densepose_coco
+from tests.support.tiny_dataset import write_tiny_densepose_coco
+from tests.support.training import QUICK, options
 
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
 

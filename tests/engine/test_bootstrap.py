@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 import torch
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
@@ -29,20 +27,12 @@ from densepose.engine.bootstrap import (
 )
 from densepose.engine.model import build_run_model
 from densepose.engine.trainer import Trainer
-from tests.modeling.scenes import IMAGE_SIZE, random_output, random_people
+from tests.support.random_people import IMAGE_SIZE, random_output, random_people
 
+pytestmark = pytest.mark.usefixtures("catalog_as_before")
 QUICK = str(Path(__file__).parents[1] / "configs" / "synthetic_cpu.yaml")
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
 Tiny = tuple[Path, Path]
-
-
-@pytest.fixture(autouse=True)
-def catalog_as_before() -> Iterator[None]:
-    before = set(DatasetCatalog.list())
-    yield
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
 
 
 def config(tiny: Tiny, output: Path, **entry: Any) -> CfgNode:

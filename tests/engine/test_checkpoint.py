@@ -18,8 +18,7 @@ from detectron2.utils.events import EventWriter
 
 from densepose.engine.checkpoint import SafeCheckpointer, save_checkpoint
 from densepose.engine.weights import read_checkpoint
-
-from .two_folders import resume_in_own_folders
+from tests.support.two_folders import resume_in_own_folders
 
 
 class State:

@@ -23,7 +23,7 @@ from densepose.engine.loaders import (
     num_workers,
 )
 from densepose.engine.run import error_text
-from tests.tiny_dataset import write_tiny_densepose_coco
+from tests.support.tiny_dataset import write_tiny_densepose_coco
 
 
 def tiny_config(folder: Path, workers: int = 0) -> CfgNode:

@@ -20,7 +20,7 @@ from densepose.engine.preflight_checks import (
     checkpoint_bytes,
     preflight,
 )
-from tests.tiny_dataset import write_tiny_densepose_coco
+from tests.support.tiny_dataset import write_tiny_densepose_coco
 
 
 @pytest.fixture

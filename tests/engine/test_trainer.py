@@ -18,7 +18,7 @@ from detectron2.evaluation import DatasetEvaluator
 
 from densepose.engine import trainer as trainer_module
 from densepose.engine.trainer import Trainer
-from tests.engine.lines import RECORDS, Line, LineTrainer, line_config
+from tests.support.lines import RECORDS, Line, LineTrainer, line_config
 
 
 class Recorder(HookBase):

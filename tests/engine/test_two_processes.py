@@ -20,9 +20,9 @@ import torch
 from densepose.engine import processes as processes_module
 from densepose.engine import run
 from densepose.engine.processes import launch
-from tests.engine.processes_of_lines import fail_in_second, train_lines
-from tests.engine.two_processes import train_shard
-from tests.tiny_dataset import write_tiny_densepose_coco
+from tests.support.processes_of_lines import fail_in_second, train_lines
+from tests.support.tiny_dataset import write_tiny_densepose_coco
+from tests.support.two_processes import train_shard
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +141,7 @@ import sys
 import threading
 from argparse import Namespace
 from densepose.engine.processes import launch
-from tests.engine.processes_of_lines import fail_in_second
+from tests.support.processes_of_lines import fail_in_second
 args = Namespace(num_gpus=1, num_cpu_processes=2, kind="user", failed_at=sys.argv[1])
 sys.exit(launch(fail_in_second, args))
 """

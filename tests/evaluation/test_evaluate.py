@@ -10,7 +10,7 @@ from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.evaluation.predictions import PredictionWriter, write_challenge_results
 from densepose.evaluation.result import POINT_TITLES
 from densepose.structures.prediction import ImagePrediction
-from tests.evaluation import naive
+from tests.support import naive_evaluation as naive
 from tools.upstream.generated import GeneratedSet, generated_set, generated_surface
 
 SURFACE = generated_surface(vertices_per_part=40)

@@ -19,7 +19,7 @@ from densepose.evaluation.masks import (
     windows_in_image,
 )
 from densepose.evaluation.pairs import ImagePairs
-from tests.evaluation import packed
+from tests.support import packed
 
 
 def runs_of(mask: np.ndarray) -> dict:

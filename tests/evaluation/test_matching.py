@@ -13,7 +13,8 @@ from densepose.evaluation.matching import (
     similarity_thresholds,
 )
 from densepose.evaluation.pairs import ImagePairs
-from tests.evaluation import naive, packed
+from tests.support import naive_evaluation as naive
+from tests.support import packed
 
 
 def random_image(rng: np.random.Generator) -> dict:

@@ -18,7 +18,7 @@ from densepose.evaluation.metrics import (
     squares_as_published,
 )
 from densepose.structures.body_parts import PART_NAMES
-from tests.evaluation import naive
+from tests.support import naive_evaluation as naive
 
 
 def gps(distance_m: np.ndarray, kappa_m: np.ndarray | float, num_points: np.ndarray) -> np.ndarray:

@@ -10,10 +10,9 @@ import pytest
 
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.structures.prediction import ImagePrediction
+from tests.support.other_datasets import write_form
+from tests.support.tiny_dataset import doll_at
 from tools.upstream.generated import generated_surface
-
-from ..other_datasets import write_form
-from ..tiny_dataset import doll_at
 
 Tiny = tuple[Path, Path]
 

@@ -13,7 +13,7 @@ from densepose.evaluation.pairs import (
     uv_of,
     without_uv,
 )
-from tests.evaluation import packed
+from tests.support import packed
 from tools.upstream.generated import generated_surface
 
 

@@ -16,8 +16,8 @@ from detectron2.modeling import build_model
 
 from densepose.config import find_config, load_config
 from densepose.modeling.inference import instances_to_prediction
-from tests.end_to_end.test_every_config import SMALL
-from tests.end_to_end.test_train_net import ROOT, options, train_net
+from tests.support import ROOT
+from tests.support.training import SMALL, options, train_net
 from tools.upstream import inputs
 
 pytestmark = [

@@ -8,8 +8,7 @@ import pytest
 from densepose.inpainting.baselines import nearest_point, smooth_in_part
 from densepose.inpainting.cells import cells_of, points_of, sizes_px
 from densepose.structures.body_parts import COARSE_OF_PART
-
-from .scenes import people, scene, truth
+from tests.support.inpainting_scenes import people, scene, truth
 
 BOXES = ((10.0, 20.0, 58.0, 84.0), (60.0, 5.0, 120.0, 45.0))
 

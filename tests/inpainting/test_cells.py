@@ -5,8 +5,7 @@ import torch
 
 from densepose.inpainting.cells import MAX_CELLS, cells_of, parts_of_region, points_of, sizes_px
 from densepose.structures.body_parts import COARSE_OF_PART
-
-from .scenes import people, scene, truth
+from tests.support.inpainting_scenes import people, scene, truth
 
 
 def test_regions_and_parts_name_each_other():

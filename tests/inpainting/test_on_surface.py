@@ -20,8 +20,7 @@ from densepose.inpainting.refine import Scores
 from densepose.structures.body_parts import COARSE_OF_PART
 from densepose.surface.charts import load_template_atlas
 from densepose.synthetic.annotator_noise import SurfaceNoise
-
-from .scenes import scene
+from tests.support.inpainting_scenes import scene
 
 SIZES = np.array([100.0])
 

@@ -8,8 +8,7 @@ import pytest
 from densepose.inpainting.cells import Guess, parts_of_region, sizes_px
 from densepose.inpainting.refine import RefineSettings, Scores, keep_points, refine
 from densepose.structures.body_parts import COARSE_OF_PART
-
-from .scenes import scene, truth
+from tests.support.inpainting_scenes import scene, truth
 
 BOX = (10.0, 20.0, 58.0, 84.0)
 

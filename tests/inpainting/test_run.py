@@ -17,8 +17,7 @@ from densepose.inpainting.run import (
     to_maps,
 )
 from densepose.structures.body_parts import COARSE_OF_PART
-
-from .scenes import scene
+from tests.support.inpainting_scenes import scene
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,8 @@ from densepose.inpainting.teacher import Averaging, ask, read_candidates, scaled
 from densepose.modeling.person_crops import CropSettings
 from densepose.structures.chart_output import ChartOutput
 from densepose.surface.symmetry import template_symmetry
-from tests.modeling.test_dp_fcn import painted_model
-
-from .scenes import scene
+from tests.support.inpainting_scenes import scene
+from tests.support.painted_model import painted_model
 
 SYMMETRY = template_symmetry()
 HEIGHT, WIDTH = 100, 140

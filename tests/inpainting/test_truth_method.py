@@ -4,31 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from densepose.cli.__main__ import run_verb
 from densepose.data.inpainted import read_inpainted
 from densepose.inpainting.methods import Picture, TruthMethod
-from tests.end_to_end.test_train_net import options
-
-from .scenes import scene, truth
-
-BOX = (10.0, 20.0, 58.0, 84.0)
-
-
-def write_truth(folder: Path, image_id: int, iuv: np.ndarray, instance: np.ndarray) -> None:
-    folder.mkdir(exist_ok=True)
-    cv2.imwrite(str(folder / f"{image_id:012d}_iuv.png"), iuv[..., ::-1])
-    cv2.imwrite(str(folder / f"{image_id:012d}_instance.png"), instance)
-
-
-def painted(size: tuple[int, int]) -> np.ndarray:
-    """(H, W, 3) part, U, V of every pixel as if the person of ``scene`` filled the image."""
-    y, x = np.mgrid[: size[0], : size[1]].reshape(2, -1)
-    part, uv = truth(np.stack([x, y], axis=1) + 0.5, np.array(BOX))
-    flat = np.column_stack([part, np.rint(uv.clip(0, 1) * 255)])
-    return flat.reshape(*size, 3).astype(np.uint8)
+from tests.support.inpainting_scenes import BOX, painted, scene, truth, write_truth
+from tests.support.training import options
 
 
 def test_cells_are_what_the_truth_shows_of_their_person(tmp_path: Path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from densepose.model_zoo.download import DownloadError, download, sha256_of
-from tests.model_zoo.range_server import RangeServer
+from tests.support.range_server import RangeServer
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -10,7 +10,7 @@ from safetensors.numpy import save
 
 from densepose.model_zoo import fetch, find, local_file, verify
 from densepose.model_zoo.files import damage, fetch_address, unfinished
-from tests.model_zoo.range_server import RangeServer
+from tests.support.range_server import RangeServer
 
 NAME = "R_50_FPN_s1x"
 WEIGHTS = pickle.dumps({"model": {"w": np.ones(9)}, "__author__": "zoo"}, protocol=2)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from densepose.modeling.body_pixels import CERTAINTY_FIELDS, body_pixels
 from densepose.structures.chart_output import ChartOutput
-from tests.modeling.scenes import generator, random_output, random_people
+from tests.support.random_people import generator, random_output, random_people
 
 
 def output_of(count: int, upscale: int = 2) -> ChartOutput:

@@ -11,15 +11,14 @@ from detectron2.utils.events import EventStorage
 
 from densepose.config import check_config
 from densepose.modeling.box_refinement import refined_proposals
-
-from .scenes import target
-from .test_roi_heads import (
+from tests.support.models import (
     batch,
     parameters_without_gradient,
     quick_config,
     quick_model,
     train_step,
 )
+from tests.support.random_people import target
 
 KEY = "MODEL.ROI_BOX_HEAD.REFINEMENTS"
 SIZE = (100, 100)

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from densepose.modeling.cascade import BranchShape, CascadeStage
-
-from .scenes import generator
+from tests.support.random_people import generator
 
 SHAPES = {"densepose": BranchShape(6, 9), "mask": BranchShape(4, 1)}
 SIDES = {"densepose": 8, "mask": 4}

@@ -10,9 +10,8 @@ from detectron2.utils.events import EventStorage
 from densepose.engine.load_report import compare_weights
 from densepose.modeling.cascade_roi_heads import taken_together
 from densepose.structures.chart_output import ChartOutput
-
-from .scenes import generator, target, with_keypoints
-from .test_roi_heads import batch, parameters_without_gradient, quick_model, train_step
+from tests.support.models import batch, parameters_without_gradient, quick_model, train_step
+from tests.support.random_people import generator, target, with_keypoints
 
 CASCADE = "MODEL.ROI_CASCADE"
 FIRST = {"loss_densepose_I", "loss_densepose_S", "loss_densepose_U", "loss_mask", "loss_keypoint"}

@@ -11,9 +11,14 @@ from densepose.modeling.losses.targets import coarse_labels, coarse_targets
 from densepose.modeling.losses.uv_likelihood import anisotropic_uv_loss, isotropic_uv_loss
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import MAP_FIELDS, ChartOutput
-
-from .scenes import jittered, matched_proposals, random_output, random_people, target
-from .test_sampling import read_full_map
+from tests.support.naive_sampling import read_full_map
+from tests.support.random_people import (
+    jittered,
+    matched_proposals,
+    random_output,
+    random_people,
+    target,
+)
 
 KEYS = {"loss_densepose_I", "loss_densepose_S", "loss_densepose_U", "loss_densepose_V"}
 UV_KEYS = {"loss_densepose_I", "loss_densepose_S", "loss_densepose_UV"}

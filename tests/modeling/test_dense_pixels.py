@@ -15,21 +15,13 @@ from densepose.modeling.losses.dense_pixels import (
 )
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.dense_labels import DenseLabels
-
-from .scenes import generator, jittered, matched_proposals, random_output, random_people
-
-
-def random_labels(count: int, grid: int = 32, seed: int = 5) -> DenseLabels:
-    g = generator(seed)
-
-    def bytes_below(high: int, *shape: int) -> torch.Tensor:
-        return torch.randint(0, high, (count, *shape, grid, grid), generator=g, dtype=torch.uint8)
-
-    return DenseLabels(bytes_below(25), bytes_below(256, 2), bytes_below(256))
-
-
-def with_labels(count: int, **options: int) -> DensePoseAnnotations:
-    return replace(random_people(count), dense=random_labels(count, **options))
+from tests.support.random_people import (
+    jittered,
+    matched_proposals,
+    random_output,
+    random_people,
+    with_labels,
+)
 
 
 def cells_of(people, size, upscale, boxes=None):

@@ -12,8 +12,7 @@ from detectron2.structures import Boxes, Instances
 from densepose.modeling.inference import box_sizes_px, decode_person, instances_to_prediction
 from densepose.ops import tile_threads
 from densepose.structures.chart_output import ChartOutput
-
-from .scenes import generator
+from tests.support.random_people import generator
 
 
 def smooth_output(count: int, *, upscale: int = 2, coarse: int = 2, seed: int = 0) -> ChartOutput:

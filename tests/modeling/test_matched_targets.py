@@ -10,8 +10,7 @@ from detectron2.utils.events import EventStorage
 from densepose.modeling.keypoints import has_visible_keypoint
 from densepose.modeling.losses.targets import MATCH, MatchedMasks, indexed_target
 from densepose.modeling.roi_heads import few_of_each, first_of_each
-
-from .scenes import IMAGE_SIZE, generator, target
+from tests.support.random_people import IMAGE_SIZE, generator, target
 
 
 def test_crops_of_matched_masks_are_those_of_copies():

@@ -7,16 +7,9 @@ import pytest
 import torch
 
 from densepose.modeling.test_time_augmentation import mirrored
-from densepose.structures.body_parts import flipped_coarse, flipped_parts
 from densepose.structures.chart_output import ChartOutput
-from densepose.surface.symmetry import ChartSymmetry, template_symmetry
-
-from .scenes import random_output
-
-
-def table_symmetry(seed: int = 0) -> ChartSymmetry:
-    table = np.random.default_rng(seed).random((25, 256, 256, 2), np.float32)
-    return ChartSymmetry(flipped_parts(), flipped_coarse(), np.ones((25, 2)), table)
+from densepose.surface.symmetry import template_symmetry
+from tests.support.random_people import random_output, table_symmetry
 
 
 def detached(coarse: int = 2, upscale: int = 2, **extra: bool) -> ChartOutput:

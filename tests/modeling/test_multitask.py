@@ -13,9 +13,8 @@ from detectron2.utils.events import EventStorage
 
 from densepose.modeling.losses.targets import MATCH, indexed_target
 from densepose.ops.accelerate import accelerate
-
-from .scenes import IMAGE_SIZE, target, with_keypoints
-from .test_roi_heads import LEVELS, batch, parameters_without_gradient, quick_model, train_step
+from tests.support.models import LEVELS, batch, parameters_without_gradient, quick_model, train_step
+from tests.support.random_people import IMAGE_SIZE, target, with_keypoints
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,7 @@ from densepose.modeling.person_crops import (
     region_maps,
     square_windows,
 )
-
-from .scenes import random_output, random_people
+from tests.support.random_people import random_output, random_people
 
 
 def ramp(height: int, width: int) -> torch.Tensor:

@@ -10,8 +10,7 @@ from densepose.modeling.losses import DensePoseChartLoss
 from densepose.modeling.losses.region import region_nll
 from densepose.modeling.losses.targets import coarse_targets
 from densepose.structures.body_parts import COARSE_OF_PART
-
-from .scenes import jittered, matched_proposals, random_output, random_people
+from tests.support.random_people import jittered, matched_proposals, random_output, random_people
 
 
 def test_by_hand():

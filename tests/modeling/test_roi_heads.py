@@ -1,36 +1,19 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
 
-from detectron2.config import CfgNode
-from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
-from detectron2.utils.events import EventStorage
 
-from densepose.config import load_config
-from densepose.modeling import register_all
 from densepose.modeling.losses.targets import MATCH, Matched, pack_matches
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
+from tests.support.models import LEVELS, batch, parameters_without_gradient, quick_model, train_step
+from tests.support.random_people import IMAGE_SIZE, random_people, target
 
-from .scenes import IMAGE_SIZE, random_people, target
-
-QUICK = Path(__file__).parents[1] / "configs"
 DENSEPOSE = {"loss_densepose_I", "loss_densepose_S", "loss_densepose_U", "loss_densepose_V"}
-
-
-def quick_config(name: str = "synthetic_cpu", *opts: object) -> CfgNode:
-    return load_config(str(QUICK / f"{name}.yaml"), [str(word) for word in opts])
-
-
-def quick_model(name: str = "synthetic_cpu", *opts: object) -> torch.nn.Module:
-    register_all()
-    torch.manual_seed(0)
-    return build_model(quick_config(name, *opts))
 
 
 @pytest.fixture(scope="module")
@@ -41,33 +24,6 @@ def plain() -> torch.nn.Module:
 @pytest.fixture(scope="module")
 def with_decoder() -> torch.nn.Module:
     return quick_model("decoder_cpu")
-
-
-def batch(*targets: Instances) -> list[dict[str, object]]:
-    height, width = IMAGE_SIZE
-    g = torch.Generator().manual_seed(3)
-    return [
-        {
-            "image": 255 * torch.rand(3, height, width, generator=g),
-            "instances": people,
-            "height": height,
-            "width": width,
-        }
-        for people in targets
-    ]
-
-
-def train_step(model: torch.nn.Module, *targets: Instances) -> dict[str, torch.Tensor]:
-    model.train()
-    model.zero_grad(set_to_none=True)
-    with EventStorage():
-        losses = model(batch(*targets))
-    sum(losses.values()).backward()
-    return losses
-
-
-def parameters_without_gradient(model: torch.nn.Module) -> list[str]:
-    return [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
 
 
 @pytest.mark.parametrize("which", ["plain", "with_decoder"])
@@ -155,9 +111,6 @@ def test_a_limit_of_proposals_holds_for_each_person(plain: torch.nn.Module):
     proposals = sampled(people, boxes, person)
     heads.losses_of_matches(features, [proposals])
     torch.testing.assert_close(seen[0].proposal_boxes.tensor, boxes[[0, 1, 2, 4]])
-
-
-LEVELS = {"p2": 4, "p3": 8, "p4": 16, "p5": 32}
 
 
 def test_instance_masks_can_train_the_coarse_segmentation():

@@ -15,9 +15,7 @@ from densepose.modeling.inference import decode_plainly
 from densepose.modeling.losses import DensePoseChartLoss
 from densepose.modeling.losses.dense_pixels import DenseWeights
 from densepose.modeling.losses.targets import Matched
-
-from .scenes import matched_proposals, random_output, random_people
-from .test_dense_pixels import with_labels
+from tests.support.random_people import matched_proposals, random_output, random_people, with_labels
 
 WAITING = {
     "aten::nonzero",

@@ -16,8 +16,7 @@ from densepose.modeling.losses.targets import (
     point_targets,
 )
 from densepose.structures.annotations import DensePoseAnnotations
-
-from .scenes import IMAGE_SIZE, jittered, matched_proposals, random_people
+from tests.support.random_people import IMAGE_SIZE, jittered, matched_proposals, random_people
 
 
 def resample_with_grid_sample(people: DensePoseAnnotations, boxes: torch.Tensor, side: int):

@@ -16,8 +16,7 @@ from densepose.config import load_config
 from densepose.modeling import register_all
 from densepose.modeling.test_time_augmentation import DensePoseGeneralizedRCNNWithTTA, mirrored
 from densepose.surface.symmetry import template_symmetry
-
-from .test_mirrored_output import table_symmetry
+from tests.support.random_people import table_symmetry
 
 QUICK = str(Path(__file__).parents[1] / "configs" / "decoder_cpu.yaml")
 FIELDS = ("coarse_logits", "part_logits", "u", "v")

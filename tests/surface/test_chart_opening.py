@@ -5,29 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.surface.mesh import SurfaceMesh, euler_characteristic
+from densepose.surface.mesh import euler_characteristic
 from densepose.surface.own.flatten import border_loops, open_to_disc, split_at
-from tests.surface.shapes import grid_mesh, half_cylinder, sphere
-
-
-def tube(around: int = 12, along: int = 6, height: float = 1.0) -> SurfaceMesh:
-    """A cylinder of radius 0.2 about the y axis without lids, seen from outside."""
-    flat = grid_mesh(around, along, 2 * np.pi, height)
-    angle, y, _ = flat.vertices_m.T
-    vertices = np.stack([-0.2 * np.cos(angle), y, 0.2 * np.sin(angle)], axis=1)
-    rows = along + 1
-    faces = np.where(flat.faces >= around * rows, flat.faces - around * rows, flat.faces)
-    return SurfaceMesh(vertices[: around * rows].astype(np.float32), faces)
-
-
-def torus(around: int = 12, along: int = 8) -> SurfaceMesh:
-    ring = tube(around, along, 2 * np.pi)
-    rows = along + 1
-    x, turn, z = ring.vertices_m.T
-    vertices = np.stack([(1 + x) * np.cos(turn), (1 + x) * np.sin(turn), z], axis=1)
-    faces = np.where(ring.faces % rows == along, ring.faces - along, ring.faces)
-    used, faces = np.unique(faces, return_inverse=True)
-    return SurfaceMesh(vertices[used].astype(np.float32), faces.reshape(-1, 3).astype(np.int32))
+from tests.support.shapes import grid_mesh, half_cylinder, sphere, torus, tube
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from densepose.surface.charts import ChartAtlas, load_template_atlas
 from densepose.surface.seams import find_seams, points_beyond_seams, seam_points
-from tests.surface.shapes import two_part_atlas
+from tests.support.shapes import two_part_atlas
 
 
 @pytest.fixture(scope="module")

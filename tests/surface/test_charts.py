@@ -18,7 +18,7 @@ from densepose.surface.own.quality import (
     distortion_percentile,
     folded_share,
 )
-from tests.surface.shapes import random_surface_points, surface_points, two_part_atlas
+from tests.support.shapes import random_surface_points, surface_points, two_part_atlas
 from tools.assets.bake_atlas import save_atlas
 
 

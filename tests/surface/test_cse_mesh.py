@@ -15,8 +15,7 @@ from densepose.surface.official.cse import (
     mesh_paths,
     num_vertices_in,
 )
-
-from .shapes import unit_cube
+from tests.support.shapes import unit_cube
 
 NAME = "cube_8"
 MIRROR = np.array([1, 0, 3, 2, 5, 4, 7, 6])

@@ -7,7 +7,7 @@ import pytest
 
 from densepose.surface.evaluation_surface import EvaluationSurface, load_evaluation_surface
 from densepose.surface.geodesics import cached_geodesics
-from tests.surface.shapes import two_part_atlas
+from tests.support.shapes import two_part_atlas
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,9 @@ from densepose.surface.official.charts import load_uv_symmetry
 from densepose.surface.official.cse import load_cse_mesh
 from densepose.surface.official.export import export_surface
 from densepose.surface.symmetry import derive_symmetry
+from tests.support import ROOT
+from tests.support.shapes import patchwork_atlas
 from tools.upstream.generated import generated_set
-
-from .shapes import patchwork_atlas
 
 CHECKOUT = os.environ.get("DETECTRON2_CHECKOUT")
 METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
@@ -51,7 +51,7 @@ def both(tmp_path_factory) -> dict:
         writer.write(prediction)
     part, uv = rng.integers(1, 25, 2000), rng.uniform(0, 1, (2000, 2)).astype(np.float32)
     np.savez(folder / "points.npz", part=part, uv=uv)
-    script = Path(__file__).with_name("detectron2_reads.py")
+    script = ROOT / "tests" / "support" / "detectron2_reads.py"
     project = Path(CHECKOUT) / "projects" / "DensePose"
     done = subprocess.run(
         [sys.executable, str(script), str(folder), NAME],

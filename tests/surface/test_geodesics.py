@@ -20,7 +20,7 @@ from densepose.surface.geodesics import (
     write_geodesics,
 )
 from densepose.surface.mesh import SurfaceMesh
-from tests.surface.shapes import grid_mesh, sphere, unit_cube
+from tests.support.shapes import grid_mesh, sphere, unit_cube
 
 
 def all_distances(mesh: SurfaceMesh, **options: int) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from densepose.surface.body import load_template
 from densepose.surface.chart_search import UV_STEPS
 from densepose.surface.charts import ChartAtlas, chart_grid, load_template_atlas, vertex_iuv
-from tests.surface.shapes import two_part_atlas
+from tests.support.shapes import two_part_atlas
 
 
 @pytest.fixture(scope="module")

@@ -10,21 +10,7 @@ import pytest
 from densepose.surface.mesh import SurfaceMesh
 from densepose.surface.own.mesh_file import read_mesh
 from densepose.surface.own.parts import labels_of_faces, read_part_labels
-from tests.surface.shapes import unit_cube
-
-
-def write_obj(path, mesh: SurfaceMesh, extra: str = "", texture: bool = False) -> None:
-    """Vertices and triangles; with ``texture`` each corner has a texture vertex of its own."""
-    lines = [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in mesh.vertices_m.tolist()]
-    if texture:
-        lines += [f"vt {k % 7} {k % 5}" for k in range(3 * mesh.num_faces)]
-        lines += [
-            "f " + " ".join(f"{v + 1}/{3 * f + k + 1}" for k, v in enumerate(face))
-            for f, face in enumerate(mesh.faces.tolist())
-        ]
-    else:
-        lines += ["f " + " ".join(str(v + 1) for v in face) for face in mesh.faces.tolist()]
-    path.write_text(extra + "\n".join(lines) + "\n")
+from tests.support.shapes import unit_cube, write_obj
 
 
 @pytest.mark.parametrize("texture", [False, True])

@@ -12,8 +12,7 @@ from scipy.io import savemat
 
 from densepose.surface.mesh import boundary_edges, edges, euler_characteristic
 from densepose.surface.official.charts import chart_turns, read_uv_processed
-
-from .shapes import patchwork_atlas
+from tests.support.shapes import patchwork_atlas
 
 VARIABLE = "DENSEPOSE_UV_PROCESSED"
 

@@ -20,8 +20,7 @@ from densepose.surface.official.export import (
 )
 from densepose.surface.official.surface import load_official_surface
 from densepose.surface.symmetry import derive_symmetry
-
-from .shapes import patchwork_atlas
+from tests.support.shapes import patchwork_atlas
 
 NAME = "patchwork_216"
 

@@ -25,15 +25,16 @@ from densepose.surface.own.surface_file import (
     read_own_surface,
     write_own_surface,
 )
-from tests.surface.shapes import (
+from tests.support.shapes import (
     grid_mesh,
     half_cylinder,
     random_surface_points,
     sphere,
     surface_points,
+    torus,
+    tube,
+    write_obj,
 )
-from tests.surface.test_chart_opening import torus, tube
-from tests.surface.test_mesh_file import write_obj
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from densepose.surface.mesh import SurfaceMesh, face_areas, plane_areas
 from densepose.surface.own.flatten import disc_embedding, flatten_without_folds
-from tests.surface.shapes import grid_mesh, half_cylinder, sphere, unit_cube
+from tests.support.shapes import grid_mesh, half_cylinder, sphere, unit_cube
 from tools.assets.bake_atlas import classical_scaling, geodesic_matrix, majorise_stress
 
 

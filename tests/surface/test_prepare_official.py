@@ -23,8 +23,7 @@ from densepose.surface.official.prepare import (
     prepare_file,
 )
 from densepose.surface.symmetry import derive_symmetry
-
-from .shapes import patchwork_atlas
+from tests.support.shapes import patchwork_atlas
 
 
 @pytest.fixture(scope="module")

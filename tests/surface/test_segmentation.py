@@ -12,7 +12,7 @@ from densepose.surface.mesh import SurfaceMesh, is_closed_manifold
 from densepose.surface.own.mesh_file import check_own_mesh, consistently_oriented, face_pieces
 from densepose.surface.own.mirror import find_mirror_plane
 from densepose.surface.own.parts import absorb_islands, segment_mesh
-from tests.surface.shapes import grid_mesh, half_cylinder, sphere, unit_cube
+from tests.support.shapes import grid_mesh, half_cylinder, sphere, unit_cube
 
 
 def joined(*meshes: SurfaceMesh) -> SurfaceMesh:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from densepose.cli.__main__ import run_verb
+from tests.support import ROOT
 from tools.ablate import __main__ as ablate
 from tools.ablate import runs
 from tools.ablate.experiments import Experiments, chosen, read_experiments
@@ -29,7 +30,6 @@ from tools.ablate.runs import (
 )
 from tools.ablate.table import Summary, write_table
 
-ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "tests" / "configs"
 ALL = [("plain", 0), ("cascade", 0), ("plain", 1), ("cascade", 1)]
 

@@ -8,8 +8,7 @@ from PIL import Image
 from densepose.vis.colors import PART_COLORS
 from densepose.vis.draw import MODES, draw_boxes, draw_iuv, draw_points, draw_prediction, draw_truth
 from densepose.vis.layout import contact_sheet, side_by_side
-
-from .test_iuv_image import prediction
+from tests.support.predictions import prediction
 
 GREY = np.full((20, 30, 3), 100, np.uint8)
 

@@ -10,7 +10,7 @@ from densepose.surface.seams import seam_points
 from densepose.synthetic.picture import PictureSettings, draw_picture
 from densepose.vis.texture import put_texture, sample_texture, spread_colors, take_texture
 from densepose.vis.texture_seams import SeamFiller, template_seam_filler
-from tests.surface.shapes import two_part_atlas
+from tests.support.shapes import two_part_atlas
 
 SIDE = 64
 

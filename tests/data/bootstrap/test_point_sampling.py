@@ -8,7 +8,7 @@ import torch
 
 from densepose.data.bootstrap.point_sampling import rank_in_group, sample_points
 from densepose.structures.body_pixels import BodyPixels
-from tests.data.bootstrap.scenes import random_pixels
+from tests.support.random_pixels import random_pixels
 
 
 def generator(seed: int = 0) -> torch.Generator:

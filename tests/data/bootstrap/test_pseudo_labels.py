@@ -6,7 +6,7 @@ import torch
 from densepose.data.bootstrap.pseudo_labels import body_masks, pseudo_annotations, pseudo_truth
 from densepose.structures.annotations import grid_to_image
 from densepose.structures.body_parts import COARSE_OF_PART
-from tests.data.bootstrap.scenes import random_pixels
+from tests.support.random_pixels import random_pixels
 
 
 def test_points_lie_at_the_centres_of_their_pixels():

@@ -10,7 +10,7 @@ import torch
 
 from densepose.data.bootstrap.image_sources import SourceImages
 from densepose.data.bootstrap.streams import MixedBatches, PseudoLabelStream, one_by_one
-from tests.data.bootstrap.scenes import label_bright
+from tests.support.random_pixels import label_bright
 
 
 def source(name: str, *levels: float, problem: str = "") -> SourceImages:

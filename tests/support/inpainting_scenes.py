@@ -1,7 +1,10 @@
-"""A person whose parts and charts are simple functions of the place, for the tests of this room."""
+"""A person whose parts and charts are simple functions of the place."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import cv2
 import numpy as np
 import torch
 
@@ -10,6 +13,7 @@ from densepose.structures.annotations import DensePoseAnnotations
 
 # Columns of the annotation grid: torso (parts 1, 2) on the left, left hand (part 4) on the right.
 TORSO, HAND = 1, 3
+BOX = (10.0, 20.0, 58.0, 84.0)  # of the person that fills a painted image
 SPLIT = 160
 
 
@@ -55,3 +59,17 @@ def scene(**options) -> tuple[DensePoseAnnotations, Cells, Points]:
     someone = people(**options)
     cells = cells_of(someone)
     return someone, cells, points_of(someone, cells.map_sizes)
+
+
+def write_truth(folder: Path, image_id: int, iuv: np.ndarray, instance: np.ndarray) -> None:
+    folder.mkdir(exist_ok=True)
+    cv2.imwrite(str(folder / f"{image_id:012d}_iuv.png"), iuv[..., ::-1])
+    cv2.imwrite(str(folder / f"{image_id:012d}_instance.png"), instance)
+
+
+def painted(size: tuple[int, int]) -> np.ndarray:
+    """(H, W, 3) part, U, V of every pixel as if the person of ``scene`` filled the image."""
+    y, x = np.mgrid[: size[0], : size[1]].reshape(2, -1)
+    part, uv = truth(np.stack([x, y], axis=1) + 0.5, np.array(BOX))
+    flat = np.column_stack([part, np.rint(uv.clip(0, 1) * 255)])
+    return flat.reshape(*size, 3).astype(np.uint8)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
-from tests.tiny_dataset import write_tiny_densepose_coco
+from tests.support.tiny_dataset import write_tiny_densepose_coco
 
 # Taken in turn: person, cat, giraffe, chair; the last is on no whitelist.
 CATEGORY_IDS = (1, 17, 25, 62)

@@ -15,6 +15,7 @@ from PIL import Image
 from densepose.cli.__main__ import main
 from densepose.evaluation.predictions import PredictionWriter, write_challenge_results
 from densepose.surface import evaluation_surface
+from tests.support import ROOT
 from tools.upstream.generated import IMAGE_SIZE, generated_set, generated_surface
 
 MADE = generated_set("noisy", num_images=6)
@@ -62,7 +63,7 @@ sys.exit(status)
 
 def test_it_runs_where_torch_and_detectron2_are_not_installed(files):
     words = ["evaluate", "--predictions", files["predictions"], "--gt", files["truth"]]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, *words, "--output", files["out"]],
         env=environment,

@@ -9,8 +9,7 @@ from PIL import Image
 from densepose.cli.__main__ import main
 from densepose.data.registration import load_symmetry
 from densepose.surface.own.surface_file import read_own_surface
-from tests.surface.shapes import sphere
-from tests.surface.test_mesh_file import write_obj
+from tests.support.shapes import sphere, write_obj
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Small meshes with known distances, for the tests of this room."""
+"""Small meshes with known distances, and their OBJ files."""
 
 from __future__ import annotations
 
@@ -126,3 +126,37 @@ def surface_points(atlas: ChartAtlas, face: np.ndarray, barycentric: np.ndarray)
     """(P,) triangles and (P, 3) barycentric coordinates -> (P, 3) metres on the atlas's mesh."""
     corners = atlas.mesh.vertices_m[atlas.mesh.faces[face]].astype(np.float64)
     return np.einsum("pk,pkd->pd", barycentric, corners)
+
+
+def tube(around: int = 12, along: int = 6, height: float = 1.0) -> SurfaceMesh:
+    """A cylinder of radius 0.2 about the y axis without lids, seen from outside."""
+    flat = grid_mesh(around, along, 2 * np.pi, height)
+    angle, y, _ = flat.vertices_m.T
+    vertices = np.stack([-0.2 * np.cos(angle), y, 0.2 * np.sin(angle)], axis=1)
+    rows = along + 1
+    faces = np.where(flat.faces >= around * rows, flat.faces - around * rows, flat.faces)
+    return SurfaceMesh(vertices[: around * rows].astype(np.float32), faces)
+
+
+def torus(around: int = 12, along: int = 8) -> SurfaceMesh:
+    ring = tube(around, along, 2 * np.pi)
+    rows = along + 1
+    x, turn, z = ring.vertices_m.T
+    vertices = np.stack([(1 + x) * np.cos(turn), (1 + x) * np.sin(turn), z], axis=1)
+    faces = np.where(ring.faces % rows == along, ring.faces - along, ring.faces)
+    used, faces = np.unique(faces, return_inverse=True)
+    return SurfaceMesh(vertices[used].astype(np.float32), faces.reshape(-1, 3).astype(np.int32))
+
+
+def write_obj(path, mesh: SurfaceMesh, extra: str = "", texture: bool = False) -> None:
+    """Vertices and triangles; with ``texture`` each corner has a texture vertex of its own."""
+    lines = [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in mesh.vertices_m.tolist()]
+    if texture:
+        lines += [f"vt {k % 7} {k % 5}" for k in range(3 * mesh.num_faces)]
+        lines += [
+            "f " + " ".join(f"{v + 1}/{3 * f + k + 1}" for k, v in enumerate(face))
+            for f, face in enumerate(mesh.faces.tolist())
+        ]
+    else:
+        lines += ["f " + " ".join(str(v + 1) for v in face) for face in mesh.faces.tolist()]
+    path.write_text(extra + "\n".join(lines) + "\n")

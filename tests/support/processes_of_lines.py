@@ -14,7 +14,7 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 
 from densepose.engine import run
-from tests.engine.lines import LineTrainer, line_config
+from tests.support.lines import LineTrainer, line_config
 
 
 class Recorder(HookBase):

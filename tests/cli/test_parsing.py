@@ -11,8 +11,7 @@ import pytest
 from densepose.cli import VERBS
 from densepose.cli.__main__ import load_verb, run_verb
 from densepose.cli.parser import VerbParser
-
-from .test_packaging import ROOT
+from tests.support import ROOT
 
 # Of each command that takes pairs: its other words, and what they mean.
 COMMANDS = {

@@ -11,11 +11,10 @@ import pytest
 from densepose.cli.__main__ import run_verb
 from densepose.data.inpainted import read_inpainted, read_marker
 from densepose.inpainting import command
-from tests.end_to_end.test_train_net import options
+from tests.support import ROOT
+from tests.support.inpainting_scenes import painted, write_truth
+from tests.support.training import options
 
-from .test_truth_method import painted, write_truth
-
-ROOT = Path(__file__).parents[2]
 TEACHER = str(ROOT / "tests" / "configs" / "teacher_cpu.yaml")
 STUDENT = str(ROOT / "tests" / "configs" / "distilled_cpu.yaml")
 

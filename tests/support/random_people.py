@@ -1,13 +1,19 @@
-"""Small random people, proposals and maps for the tests of the modeling room."""
+"""Small random people, proposals and maps on images of 96 x 128 px."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 
 from detectron2.structures import BitMasks, Boxes, Instances, Keypoints
 
 from densepose.structures.annotations import DensePoseAnnotations
+from densepose.structures.body_parts import flipped_coarse, flipped_parts
 from densepose.structures.chart_output import ChartOutput
+from densepose.structures.dense_labels import DenseLabels
+from densepose.surface.symmetry import ChartSymmetry
 
 IMAGE_SIZE = (96, 128)  # height, width in px
 
@@ -89,3 +95,21 @@ def with_keypoints(people: Instances, *, visible: bool = True) -> Instances:
     state = torch.full((len(boxes), 17, 1), 2.0 if visible else 0.0)
     people.gt_keypoints = Keypoints(torch.cat([position, state], dim=2))
     return people
+
+
+def random_labels(count: int, grid: int = 32, seed: int = 5) -> DenseLabels:
+    g = generator(seed)
+
+    def bytes_below(high: int, *shape: int) -> torch.Tensor:
+        return torch.randint(0, high, (count, *shape, grid, grid), generator=g, dtype=torch.uint8)
+
+    return DenseLabels(bytes_below(25), bytes_below(256, 2), bytes_below(256))
+
+
+def with_labels(count: int, **options: int) -> DensePoseAnnotations:
+    return replace(random_people(count), dense=random_labels(count, **options))
+
+
+def table_symmetry(seed: int = 0) -> ChartSymmetry:
+    table = np.random.default_rng(seed).random((25, 256, 256, 2), np.float32)
+    return ChartSymmetry(flipped_parts(), flipped_coarse(), np.ones((25, 2)), table)

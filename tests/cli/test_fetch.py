@@ -14,7 +14,7 @@ from densepose.cli import doctor
 from densepose.cli.__main__ import run_verb
 from densepose.engine.weights import read_checkpoint
 from densepose.model_zoo import MODELS, find
-from tests.model_zoo.range_server import RangeServer
+from tests.support.range_server import RangeServer
 
 NAME = "R_50_FPN_s1x"
 WEIGHTS = pickle.dumps({"model": {"w": np.ones((2, 2))}, "__author__": "zoo"}, protocol=2)
