@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[1]
+from tests.support import ROOT
+
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 # Packages whose import has another name than their distribution.
 DISTRIBUTION = {
@@ -68,6 +69,7 @@ def wheel(tmp_path_factory):
         [sys.executable, "-c", code, str(target)], cwd=source, capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
+    assert "Deprecat" not in result.stderr
     with zipfile.ZipFile(next(target.glob("*.whl"))) as archive:
         yield archive
 
@@ -80,7 +82,7 @@ def test_the_wheel_has_all_code_configs_and_assets(wheel):
     assert any(name.endswith(".npz") for name in assets)
     weights = {p.relative_to(ROOT).as_posix() for p in package.glob("shipped_weights/*")}
     assert any(name.endswith(".safetensors") for name in weights)
-    assert expected | assets | weights <= set(wheel.namelist())
+    assert expected | assets | weights | {"densepose/py.typed"} <= set(wheel.namelist())
 
 
 def test_the_wheel_brings_the_command_and_nothing_beside_the_package(wheel):
@@ -98,6 +100,8 @@ def test_the_wheel_asks_only_for_what_an_index_can_give(wheel):
     assert "detectron2" not in {need.name for need in needs}
     assert not any(need.url for need in needs)
     assert metadata["Requires-Python"] == ">=3.10"
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert metadata.get_all("License-File") == ["LICENSE"]
     assert set(metadata.get_all("Provides-Extra")) == {"all", "bake", "dev", "video"}
 
 
