@@ -158,25 +158,6 @@ def test_weights_are_loaded_where_there_is_nothing_to_resume(tmp_path: Path):
     assert "1 weights matched, 1 new" in (tmp_path / "run" / "load_report.txt").read_text()
 
 
-def test_a_checkpoint_of_detectron2s_own_trainer_resumes(tmp_path: Path):
-    """Weights, momentum and schedule; its hooks state is named as detectron2 names it."""
-    cfg = line_config(tmp_path, OPTIMIZER="SGD")
-    cfg.SOLVER.EMA.ENABLED = False
-    trainer = train(cfg)
-    saved = checkpoint(tmp_path)
-    saved["trainer"] = {key: saved["trainer"][key] for key in ("iteration", "hooks", "_trainer")}
-    saved["trainer"]["hooks"] = {"LRScheduler": saved["trainer"]["hooks"]["LRScheduler"]}
-    saved["trainer"]["_trainer"]["iteration"] = 7
-    torch.save(saved, tmp_path / "model_final.pth")
-    cfg.SOLVER.MAX_ITER = 9
-    again = LineTrainer(cfg)
-    again.resume_or_load(resume=True)
-    assert again.start_iter == 8
-    states = [t.optimizer.state_dict()["state"] for t in (trainer, again)]
-    assert states[0][0]["momentum_buffer"] == states[1][0]["momentum_buffer"]
-    assert again.scheduler.last_epoch == 8
-
-
 def test_only_so_many_checkpoints_are_kept_as_asked_for(tmp_path: Path):
     def names() -> list[str]:
         return [path.name for path in sorted(tmp_path.glob("model_*.pth"))]
