@@ -210,7 +210,8 @@ def test_names_are_matched_by_their_ends_where_the_address_asks_for_it(tmp_path:
 # What the second of two processes has where the first has model_0000009.pth, and what both say.
 SECOND = {
     "same": "",
-    "nothing": "process 0 finds model_0000009.pth to resume from, process 1 finds no checkpoint",
+    "nothing": "process 0 finds model_0000009.pth to resume from, process 1 finds no checkpoint;"
+    " put OUTPUT_DIR on a disk that all machines share",
     "older": "process 0 finds model_0000009.pth to resume from, process 1 finds model_0000004.pth",
     "other": "process 1 finds model_0000009.pth of other content",
     "damaged": "none of its checkpoints can be read",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -92,18 +91,9 @@ def test_a_signal_to_one_stops_all_and_resuming_gives_the_same_losses(
     assert status == 0 and list(resumed[0]["losses"]) == [4, 5, 6, 7]
     for rank in (0, 1):
         assert {**stopped[rank]["losses"], **resumed[rank]["losses"]} == whole[rank]["losses"]
-    # As on two machines without a shared folder: only the first process finds a checkpoint.
-    shutil.copytree(parts, tmp_path / "own" / "rank0")
-    capfd.readouterr()
-    status, _ = train(tmp_path / "own", own_folders=True, resume=True)
-    message = " ".join(capfd.readouterr().err.split())
-    assert status == 1
-    assert message.count("put OUTPUT_DIR on a disk that all machines share") == 1
 
 
-@pytest.mark.parametrize(
-    ("processes", "kind"), [(2, "user"), (2, "fault"), (2, "killed"), (4, "user")]
-)
+@pytest.mark.parametrize(("processes", "kind"), [(3, "user"), (2, "fault"), (2, "killed")])
 def test_one_that_fails_ends_all_with_one_message(
     processes: int,
     kind: str,

@@ -34,8 +34,7 @@ class Recorder(HookBase):
 def train_lines(args: Namespace) -> int:
     """Train; write this process's losses and what it knows about time to ``args.output``."""
     rank, output = comm.get_rank(), Path(args.output)
-    folder = output / f"rank{rank}" if getattr(args, "own_folders", False) else output
-    cfg = line_config(folder, IMS_PER_BATCH=2 * comm.get_world_size())
+    cfg = line_config(output, IMS_PER_BATCH=2 * comm.get_world_size())
     recorder = Recorder(args.stop_at)
 
     class Train(LineTrainer):
