@@ -197,4 +197,5 @@ class TestUpstream:
     def test_trains_two_iterations(
         self, name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
-        run(self.path(name), data, tmp_path, monkeypatch)
+        lines = run(self.path(name), data, tmp_path, monkeypatch)
+        assert ("batch/chimpnsee" in lines[0]) == (name != MASTER)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import ROOT
+
 pytest.importorskip("detectron2")
 
 from detectron2.evaluation import print_csv_format
@@ -99,9 +101,9 @@ def test_misuse_is_refused(tmp_path):
 
 
 def run_ranks(folder: Path, shards: list[list[int]]) -> subprocess.CompletedProcess[str]:
-    script = Path(__file__).with_name("evaluators_of_ranks.py")
+    script = ROOT / "tests" / "support" / "evaluators_of_ranks.py"
     environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
     }
     command = [sys.executable, "-W", "ignore", str(script), str(folder), json.dumps(shards)]
