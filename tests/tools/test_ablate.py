@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -134,7 +135,7 @@ def test_commands_can_be_printed_and_are_what_is_run(tmp_path: Path):
     command = FakeCommand()
     run(made, tmp_path, command)
     assert lines[1] == f"densepose make-data --out {tmp_path}/set"
-    assert [line.split()[1:] for line in lines] == command.lines
+    assert [shlex.split(line)[1:] for line in lines] == command.lines
     finished = command_lines(made, made.rows, tmp_path)
     assert all(line.startswith("# finished: densepose ") for line in finished)
 
