@@ -6,6 +6,7 @@ Two tables hold the rules: ``ALLOWED`` of single keys, ``CONFLICTS`` of several.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from typing import Any, NamedTuple
@@ -28,7 +29,6 @@ HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
 CASCADE = "MODEL.ROI_CASCADE"
 TIMM_BACKBONE = "build_timm_fpn_backbone"
 FCN = "DensePoseFCN"
-CASCADING = "CascadeDensePoseROIHeads"
 # Data sampler -> the channel that points are chosen by, and the key that makes a model predict it.
 SAMPLERS: dict[str, tuple[str | None, str]] = {
     "densepose_uniform": (None, ""),
@@ -74,6 +74,16 @@ NAME_PREFIXES = Rule(
     "a list of beginnings of parameter names, for example ['backbone.bottom_up']",
     lambda given: isinstance(given, (list, tuple)) and all(isinstance(p, str) for p in given),
 )
+RATE_FACTORS = Rule(
+    "a list of [beginning of a parameter name, factor above 0]; MODEL.FINE_TUNE.FREEZE keeps"
+    " weights as they are",
+    lambda given: all(
+        isinstance(pair, (list, tuple))
+        and [type(part) for part in pair] in ([str, int], [str, float])
+        and pair[1] > 0
+        for pair in given
+    ),
+)
 NO_EMBEDDINGS = Rule(
     "nothing, because the key is about surface embeddings, which this package does not have;"
     " remove it",
@@ -106,7 +116,10 @@ ALLOWED: dict[str, Rule] = {
     "DATASETS.ON_BAD_RECORD": one_of("warn", "error"),
     "DATASETS.ON_MISSING_INPAINTED": one_of("error", "count"),
     "DATASETS.CLASS_TO_MESH_NAME_MAPPING": NO_EMBEDDINGS,
+    "SOLVER.IMS_PER_BATCH": POSITIVE,
     "SOLVER.OPTIMIZER": one_of("SGD", "ADAMW"),
+    "SOLVER.LR_FACTORS": RATE_FACTORS,
+    "SOLVER.LAYER_LR_DECAY": between(0, 1, low_too=False),
     "SOLVER.AMP.PRECISION": one_of("", "float16", "bfloat16"),
     "SOLVER.CLIP_GRADIENTS.CLIP_TYPE": one_of("value", "norm", "full_model"),
     "SOLVER.EMA.DECAY": Rule("from 0 to below 1", lambda decay: 0 <= decay < 1),
@@ -156,179 +169,140 @@ ALLOWED_IN_BOOTSTRAP: dict[str, Rule] = {
 }
 
 
-class Conflict(NamedTuple):
-    """Keys whose values contradict each other, and what to do about it."""
-
-    keys: tuple[str, ...]
-    is_one: Callable[..., Any]  # of the values of these keys
-    advice: str
-
-
-CONFLICTS: tuple[Conflict, ...] = (
-    Conflict(
-        (f"{HEAD}.HEATMAP_SIZE", f"{HEAD}.POOLER_RESOLUTION", f"{HEAD}.UP_SCALE"),
-        lambda size, pooled, up_scale: size != pooled * 2 * up_scale,
-        "maps have the size POOLER_RESOLUTION * 2 * UP_SCALE; set HEATMAP_SIZE to this product",
+# Values that contradict each other, as an expression of keys, and what to do about it.
+_IS_FCN = f"MODEL.META_ARCHITECTURE == {FCN!r}"
+_CASCADES = "MODEL.ROI_HEADS.NAME == 'CascadeDensePoseROIHeads'"
+CONFLICTS: dict[str, str] = {
+    f"{HEAD}.HEATMAP_SIZE != {HEAD}.POOLER_RESOLUTION * 2 * {HEAD}.UP_SCALE": (
+        "maps have the size POOLER_RESOLUTION * 2 * UP_SCALE; set HEATMAP_SIZE to this product"
     ),
-    Conflict(
-        (f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS", f"{HEAD}.NUM_COARSE_SEGM_CHANNELS"),
-        lambda by_masks, channels: by_masks and channels == 15,
+    f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS and {HEAD}.NUM_COARSE_SEGM_CHANNELS == 15": (
         "an instance mask knows only background and person; set NUM_COARSE_SEGM_CHANNELS to 2, or"
-        " COARSE_SEGM_TRAINED_BY_MASKS to False",
+        " COARSE_SEGM_TRAINED_BY_MASKS to False"
     ),
-    *(
-        Conflict(
-            (f"{HEAD}.{confidence}.ENABLED", f"{HEAD}.PREDICTOR_NAME"),
-            lambda on, name: on and name == "DensePoseChartPredictor",
-            "this predictor has no confidences; set PREDICTOR_NAME to"
-            f" 'DensePoseChartWithConfidencePredictor', or {confidence}.ENABLED to False",
-        )
-        for confidence in ("UV_CONFIDENCE", "SEGM_CONFIDENCE")
+    f"({HEAD}.UV_CONFIDENCE.ENABLED or {HEAD}.SEGM_CONFIDENCE.ENABLED)"
+    f" and {HEAD}.PREDICTOR_NAME == 'DensePoseChartPredictor'": (
+        "this predictor has no confidences; set PREDICTOR_NAME to"
+        " 'DensePoseChartWithConfidencePredictor', or both ENABLED to False"
     ),
-    Conflict(
-        (f"{HEAD}.UV_CONFIDENCE.ENABLED", f"{HEAD}.LOSS_NAME"),
-        lambda on, name: on and name == "DensePoseChartLoss",
+    f"{HEAD}.UV_CONFIDENCE.ENABLED and {HEAD}.LOSS_NAME == 'DensePoseChartLoss'": (
         "this loss does not train the variances; set LOSS_NAME to"
-        " 'DensePoseChartWithConfidenceLoss', or UV_CONFIDENCE.ENABLED to False",
+        " 'DensePoseChartWithConfidenceLoss', or UV_CONFIDENCE.ENABLED to False"
     ),
-    Conflict(
-        ("MODEL.ROI_BOX_HEAD.REFINEMENTS", "MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES"),
-        lambda refinements, on_predicted: refinements and on_predicted,
-        "both replace proposals by the boxes found; switch one of them off",
+    "MODEL.ROI_BOX_HEAD.REFINEMENTS and MODEL.ROI_BOX_HEAD.TRAIN_ON_PRED_BOXES": (
+        "both replace proposals by the boxes found; switch one of them off"
     ),
-    Conflict(
-        ("MODEL.KEYPOINT_ON", "MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS"),
-        lambda on, count: on and count != 17,
-        "people are annotated with COCO's 17 keypoints; set NUM_KEYPOINTS to 17",
+    "MODEL.KEYPOINT_ON and MODEL.ROI_KEYPOINT_HEAD.NUM_KEYPOINTS != 17": (
+        "people are annotated with COCO's 17 keypoints; set NUM_KEYPOINTS to 17"
     ),
-    Conflict(
-        ("DATALOADER.REPEAT_THRESHOLD", "DATALOADER.SAMPLER_TRAIN"),
-        lambda threshold, sampler: threshold and sampler == "TrainingSampler",
-        "this sampler repeats no images; set SAMPLER_TRAIN to 'RepeatFactorTrainingSampler'",
+    "DATALOADER.REPEAT_THRESHOLD and DATALOADER.SAMPLER_TRAIN == 'TrainingSampler'": (
+        "this sampler repeats no images; set SAMPLER_TRAIN to 'RepeatFactorTrainingSampler'"
     ),
-    Conflict(
-        ("SOLVER.MAX_MINUTES", "SOLVER.WARMUP_METHOD"),
-        lambda minutes, method: minutes and method != "linear",
-        "the schedule of a run with a time limit warms up linearly; set WARMUP_METHOD to 'linear'",
+    # Optimizer and schedule
+    "SOLVER.MAX_MINUTES and SOLVER.WARMUP_METHOD != 'linear'": (
+        "the schedule of a run with a time limit warms up linearly; set WARMUP_METHOD to 'linear'"
     ),
-    Conflict(
-        ("SOLVER.NESTEROV", "SOLVER.OPTIMIZER"),
-        lambda nesterov, optimizer: nesterov and optimizer == "ADAMW",
-        "AdamW has no Nesterov momentum; set NESTEROV to False, or OPTIMIZER to 'SGD'",
+    "SOLVER.NESTEROV and SOLVER.OPTIMIZER == 'ADAMW'": (
+        "AdamW has no Nesterov momentum; set NESTEROV to False, or OPTIMIZER to 'SGD'"
     ),
-    Conflict(
-        ("VIS_PERIOD", "MODEL.META_ARCHITECTURE"),
-        lambda period, arch: period and arch == FCN,
-        "DensePoseFCN draws no pictures while training; set VIS_PERIOD to 0",
+    "SOLVER.AUTO_SCALE_LR and SOLVER.REFERENCE_WORLD_SIZE": (
+        "both would scale the schedule; set one of them to False or 0"
     ),
-    # timm backbones
-    Conflict(
-        ("MODEL.BACKBONE.NAME", "MODEL.TIMM.NAME", "MODEL.TIMM.PRETRAINED"),
-        lambda backbone, name, weights: backbone != TIMM_BACKBONE and (name or weights),
-        f"MODEL.TIMM is for another backbone; set MODEL.BACKBONE.NAME to {TIMM_BACKBONE!r}",
+    "SOLVER.AUTO_SCALE_LR and SOLVER.REFERENCE_BATCH_SIZE <= 0": (
+        "set REFERENCE_BATCH_SIZE to the images per step that the schedule was written for"
     ),
-    Conflict(
-        ("MODEL.BACKBONE.NAME", "MODEL.TIMM.NAME"),
-        lambda backbone, name: backbone == TIMM_BACKBONE and not name,
-        "this backbone needs MODEL.TIMM.NAME, for example 'tf_efficientnet_lite0'",
+    "SOLVER.REFERENCE_WORLD_SIZE and SOLVER.IMS_PER_BATCH % SOLVER.REFERENCE_WORLD_SIZE": (
+        "the batch cannot be divided among these processes; set REFERENCE_WORLD_SIZE to 0, which"
+        " scales nothing"
     ),
-    *(
-        Conflict(
-            ("MODEL.TIMM.PRETRAINED", "INPUT.FORMAT", "MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD"),
-            lambda given, image_format, mean, std, name=name, source=source: (
-                given == name
-                and (image_format, list(mean), list(std))
-                != ("RGB", [source.pixel_mean] * 3, [source.pixel_std] * 3)
-            ),
+    "TEST.PRECISE_BN.ENABLED and SOLVER.EMA.ENABLED": (
+        "PRECISE_BN computes statistics of the trained weights, EMA evaluates their average; set"
+        " one of them to False"
+    ),
+    # Test-time augmentation, pictures
+    "TEST.AUG.ENABLED and MODEL.META_ARCHITECTURE != 'GeneralizedRCNN'": (
+        "only a GeneralizedRCNN merges several views; set TEST.AUG.ENABLED to False"
+    ),
+    "TEST.AUG.ENABLED and MODEL.KEYPOINT_ON": (
+        "keypoints of several views cannot be averaged; set one of them to False"
+    ),
+    "TEST.AUG.ENABLED and not TEST.AUG.MIN_SIZES": (
+        "give the shorter side of at least one view in px"
+    ),
+    f"VIS_PERIOD and {_IS_FCN}": (
+        "DensePoseFCN draws no pictures while training; set VIS_PERIOD to 0"
+    ),
+    # Backbones
+    f"MODEL.BACKBONE.NAME != {TIMM_BACKBONE!r} and (MODEL.TIMM.NAME or MODEL.TIMM.PRETRAINED)": (
+        f"MODEL.TIMM is for another backbone; set MODEL.BACKBONE.NAME to {TIMM_BACKBONE!r}"
+    ),
+    f"MODEL.BACKBONE.NAME == {TIMM_BACKBONE!r} and not MODEL.TIMM.NAME": (
+        "this backbone needs MODEL.TIMM.NAME, for example 'tf_efficientnet_lite0'"
+    ),
+    **{
+        f"MODEL.TIMM.PRETRAINED == {name!r} and (INPUT.FORMAT != 'RGB'"
+        f" or list(MODEL.PIXEL_MEAN) != {[source.pixel_mean] * 3}"
+        f" or list(MODEL.PIXEL_STD) != {[source.pixel_std] * 3})": (
             f"these weights were trained on INPUT.FORMAT 'RGB', MODEL.PIXEL_MEAN"
-            f" {[source.pixel_mean] * 3} and MODEL.PIXEL_STD {[source.pixel_std] * 3}; set them",
+            f" {[source.pixel_mean] * 3} and MODEL.PIXEL_STD {[source.pixel_std] * 3}; set them"
         )
         for name, source in PRETRAINED_SOURCES.items()
-    ),
-    Conflict(
-        ("MODEL.FINE_TUNE.BACKBONE_WEIGHTS", "MODEL.WEIGHTS"),
-        lambda backbone, weights: backbone and not weights,
+    },
+    "MODEL.FINE_TUNE.BACKBONE_WEIGHTS and not MODEL.WEIGHTS": (
         "BACKBONE_WEIGHTS replaces the backbone of MODEL.WEIGHTS, which is empty; set MODEL.WEIGHTS"
-        " to that file instead",
+        " to that file instead"
     ),
     # DP-FCN
-    Conflict(
-        ("MODEL.META_ARCHITECTURE", f"{HEAD}.DECODER_ON", "MODEL.ROI_HEADS.IN_FEATURES"),
-        lambda arch, decoder, levels: arch == FCN and not decoder and len(levels) != 1,
+    f"{_IS_FCN} and not {HEAD}.DECODER_ON and len(MODEL.ROI_HEADS.IN_FEATURES) != 1": (
         "without the decoder, DensePoseFCN reads one feature level; name one level, or set"
-        " DECODER_ON to True, which merges them",
+        " DECODER_ON to True, which merges them"
     ),
-    Conflict(
-        ("MODEL.META_ARCHITECTURE", "MODEL.DP_FCN.CROPS", "MODEL.DP_FCN.PEOPLE"),
-        lambda arch, crops, people: arch == FCN and crops and people == "foreground",
+    f"{_IS_FCN} and MODEL.DP_FCN.CROPS and MODEL.DP_FCN.PEOPLE == 'foreground'": (
         "crops need boxes; set PEOPLE to 'ground_truth' or to a folder of predictions, or CROPS to"
-        " False",
+        " False"
     ),
-    Conflict(
-        ("MODEL.META_ARCHITECTURE", f"{HEAD}.COARSE_SEGM_TRAINED_BY_MASKS", "MODEL.DP_FCN.CROPS"),
-        lambda arch, by_masks, crops: arch == FCN and by_masks and not crops,
+    f"{_IS_FCN} and {HEAD}.COARSE_SEGM_TRAINED_BY_MASKS and not MODEL.DP_FCN.CROPS": (
         "DensePoseFCN learns the foreground of whole images from part masks; set"
-        " COARSE_SEGM_TRAINED_BY_MASKS to False, or CROPS to True",
+        " COARSE_SEGM_TRAINED_BY_MASKS to False, or CROPS to True"
     ),
-    Conflict(
-        ("MODEL.META_ARCHITECTURE", "MODEL.MASK_ON", "MODEL.KEYPOINT_ON"),
-        lambda arch, masks, keypoints: arch == FCN and (masks or keypoints),
-        "DensePoseFCN has no mask or keypoint branch; set both to False",
+    f"{_IS_FCN} and (MODEL.MASK_ON or MODEL.KEYPOINT_ON)": (
+        "DensePoseFCN has no mask or keypoint branch; set both to False"
     ),
     # Cascade: it has to know where a head's features end and its output layers begin.
-    Conflict(
-        ("MODEL.ROI_HEADS.NAME", f"{CASCADE}.TASKS")
-        + ("MODEL.DENSEPOSE_ON", "MODEL.MASK_ON", "MODEL.KEYPOINT_ON"),
-        lambda heads, tasks, densepose, mask, keypoints: (
-            heads == CASCADING
-            and not ("densepose" in tasks and densepose)
-            and not ("mask" in tasks and mask)
-            and not ("keypoints" in tasks and keypoints)
-        ),
+    f"{_CASCADES} and not ('densepose' in {CASCADE}.TASKS and MODEL.DENSEPOSE_ON)"
+    f" and not ('mask' in {CASCADE}.TASKS and MODEL.MASK_ON)"
+    f" and not ('keypoints' in {CASCADE}.TASKS and MODEL.KEYPOINT_ON)": (
         "none of these branches is on; switch one on, or set MODEL.ROI_HEADS.NAME to"
-        " 'DensePoseROIHeads'",
+        " 'DensePoseROIHeads'"
     ),
-    *(
-        Conflict(
-            ("MODEL.ROI_HEADS.NAME", f"{CASCADE}.TASKS", switch)
-            + (f"MODEL.{section}.NAME", f"MODEL.{section}.POOLER_TYPE"),
-            lambda heads, tasks, on, name, pooler, task=task, known=known: (
-                heads == CASCADING and task in tasks and on and (name != known or not pooler)
-            ),
+    **{
+        f"{_CASCADES} and {task!r} in {CASCADE}.TASKS and {switch}"
+        f" and (MODEL.{head}.NAME != {known!r} or not MODEL.{head}.POOLER_TYPE)": (
             f"in a cascade this head must be {known!r} with a pooler; or take {task!r} out of"
-            f" {CASCADE}.TASKS",
+            f" {CASCADE}.TASKS"
         )
-        for task, switch, section, known in (
+        for task, switch, head, known in (
             ("mask", "MODEL.MASK_ON", "ROI_MASK_HEAD", "MaskRCNNConvUpsampleHead"),
             ("keypoints", "MODEL.KEYPOINT_ON", "ROI_KEYPOINT_HEAD", "KRCNNConvDeconvUpsampleHead"),
         )
-    ),
-    Conflict(
-        ("MODEL.ROI_HEADS.NAME", f"{CASCADE}.REFINED", f"{HEAD}.NUM_COARSE_SEGM_CHANNELS")
-        + (f"{HEAD}.SEGM_CONFIDENCE.ENABLED",),
-        lambda heads, refined, channels, confidence: (
-            heads == CASCADING and refined == "add" and (not channels or confidence)
-        ),
+    },
+    f"{_CASCADES} and {CASCADE}.REFINED == 'add'"
+    f" and (not {HEAD}.NUM_COARSE_SEGM_CHANNELS or {HEAD}.SEGM_CONFIDENCE.ENABLED)": (
         "'add' needs a coarse segmentation that is linear in its layer; set"
         " NUM_COARSE_SEGM_CHANNELS to 2 or 15 and SEGM_CONFIDENCE.ENABLED to False, or REFINED to"
-        " 'replace'",
+        " 'replace'"
     ),
     # Bootstrapping
-    Conflict(
-        ("BOOTSTRAP_DATASETS", "MODEL.DENSEPOSE_ON", "MODEL.KEYPOINT_ON", f"{HEAD}.NUM_PATCHES"),
-        lambda given, densepose, keypoints, parts: (
-            given and (not densepose or keypoints or parts != 24)
-        ),
+    "BOOTSTRAP_DATASETS"
+    f" and (not MODEL.DENSEPOSE_ON or MODEL.KEYPOINT_ON or {HEAD}.NUM_PATCHES != 24)": (
         "the teacher gives points on the 24 parts of the human body and no keypoints; set"
-        " DENSEPOSE_ON to True, KEYPOINT_ON to False and NUM_PATCHES to 24",
+        " DENSEPOSE_ON to True, KEYPOINT_ON to False and NUM_PATCHES to 24"
     ),
-    Conflict(
-        ("BOOTSTRAP_DATASETS", "BOOTSTRAP_MODEL.WEIGHTS", "MODEL.ALLOW_RANDOM_HEAD"),
-        lambda given, weights, random_head: given and not weights and not random_head,
+    "BOOTSTRAP_DATASETS and not BOOTSTRAP_MODEL.WEIGHTS and not MODEL.ALLOW_RANDOM_HEAD": (
         "the teacher is untrained; set BOOTSTRAP_MODEL.WEIGHTS to the weights of a model of this"
-        " config",
+        " config"
     ),
-)
+}
 
 
 def check_config(cfg: CfgNode) -> None:
@@ -402,11 +376,16 @@ def _without_effect(cfg: CfgNode) -> Iterator[str]:
 
 
 def _contradictions(cfg: CfgNode) -> Iterator[str]:
-    for keys, is_one, advice in CONFLICTS:
-        values = [_value(cfg, key) for key in keys]
-        if is_one(*values):
-            named = ", ".join(f"{key}={v!r}" for key, v in zip(keys, values, strict=True))
+    for expression, advice in CONFLICTS.items():
+        if eval(expression, {}, cfg):  # constants of this file; names are those of the config
+            named = ", ".join(f"{key}={_value(cfg, key)!r}" for key in keys_of(expression))
             yield f"{named}: {advice}"
+
+
+def keys_of(expression: str) -> list[str]:
+    """The keys that an expression of ``CONFLICTS`` names."""
+    found = re.findall(r"\b[A-Z][A-Z_]+(?:\.[A-Z_]+)*\b(?!')", expression)
+    return list(dict.fromkeys(found))
 
 
 def _bootstrap_problems(cfg: CfgNode) -> Iterator[str]:

@@ -7,6 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +56,12 @@ def load_config(path: str | None = None, opts: list[str] | None = None) -> CfgNo
             another value than the one that is left, or ``opts`` is not made of pairs.
     """
     cfg = get_densepose_cfg()
-    if path:
-        files = list(_files_of(path))
-        for name, content in files:
-            _check_keys(cfg, content, name)
+    for source, content in [*(_files_of(path) if path else ()), *_pairs(opts or [])]:
+        _check_keys(cfg, content, source)
         try:
-            cfg.merge_from_file(path, allow_unsafe=False)
+            cfg.merge_from_other_cfg(CfgNode(content))
         except ValueError as error:
-            names = " or its base ".join(name for name, _ in files)
-            raise ValueError(f"{names}: {error}") from error
-    _merge_pairs(cfg, opts or [])
+            raise ValueError(f"{source}: {error}") from error
     return cfg
 
 
@@ -159,10 +156,9 @@ def name_now(name: str) -> str:
 
 
 def _files_of(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A YAML file and its bases, the file first."""
+    """The bases of a YAML file, then the file itself."""
     if not os.path.isfile(path):
-        *_, folder, file_name = ("", *Path(path).parts)
-        short = f"{folder}/{file_name.removesuffix('.yaml')}"
+        short = "/".join(Path(path).with_suffix("").parts[-2:])
         hint = f"; {short} is now {name_now(short)}" if name_now(short) != short else ""
         raise FileNotFoundError(
             f"config file {path!r} does not exist (working folder: {os.getcwd()!r}){hint}"
@@ -175,13 +171,23 @@ def _files_of(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a mapping of config keys, got {type(content).__name__}")
     bases = content.pop(BASE_KEY, [])
-    yield path, content
     for base in [bases] if isinstance(bases, str) else bases:
-        base = os.path.expanduser(base)
         try:
-            yield from _files_of(os.path.join(os.path.dirname(path), base))
+            yield from _files_of(os.path.join(os.path.dirname(path), os.path.expanduser(base)))
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{path}: {BASE_KEY}: {error}") from error
+    yield path, content
+
+
+def _pairs(opts: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """``KEY VALUE`` pairs as nested mappings."""
+    if len(opts) % 2:
+        raise ValueError(
+            f"options on the command line come as KEY VALUE pairs, got {len(opts)} words: {opts}"
+        )
+    for key, value in zip(opts[::2], opts[1::2], strict=True):
+        content = reduce(lambda inner, part: {part: inner}, reversed(key.split(".")), value)
+        yield "command line", content
 
 
 def _check_keys(cfg: CfgNode, content: Mapping[str, Any], source: str) -> None:
@@ -216,16 +222,3 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _leaves(value, f"{name}.")
         else:
             yield name, value
-
-
-def _merge_pairs(cfg: CfgNode, opts: list[str]) -> None:
-    if len(opts) % 2:
-        raise ValueError(
-            f"options on the command line come as KEY VALUE pairs, got {len(opts)} words: {opts}"
-        )
-    for key, value in zip(opts[::2], opts[1::2], strict=True):
-        _check_keys(cfg, {key: value}, "command line")
-        try:
-            cfg.merge_from_list([key, value])
-        except ValueError as error:
-            raise ValueError(f"command line: {key} {value}: {error}") from error

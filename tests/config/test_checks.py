@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from densepose.config import check_config, get_densepose_cfg, load_config
+from densepose.config import check_config, get_densepose_cfg, load_config, unknown_key
+from densepose.config.checks import CONFLICTS, keys_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
@@ -62,11 +63,42 @@ QUICK = str(Path(__file__).parents[1] / "configs" / "cascade_cpu.yaml")
         (["MODEL.TIMM.NAME", "resnet18"], "MODEL.TIMM is for another backbone"),
         (["MODEL.BACKBONE.NAME", "build_timm_fpn_backbone"], "needs MODEL.TIMM.NAME"),
         (["SOLVER.OPTIMIZER", "LION"], "SOLVER.OPTIMIZER='LION'; allowed: 'SGD', 'ADAMW'"),
+        (["SOLVER.IMS_PER_BATCH", "0"], "IMS_PER_BATCH=0; allowed: above 0"),
+        (["SOLVER.LAYER_LR_DECAY", "0.0"], "LAYER_LR_DECAY=0.0; allowed: above 0 to 1"),
+        (["SOLVER.LAYER_LR_DECAY", "1.5"], "LAYER_LR_DECAY=1.5; allowed: above 0 to 1"),
+        (["SOLVER.LR_FACTORS", "[['roi_heads']]"], r"allowed: a list of \[beginning of"),
+        (["SOLVER.LR_FACTORS", "['roi_heads', 3.0]"], r"allowed: a list of \[beginning of"),
+        (["SOLVER.LR_FACTORS", "[['roi_heads', 0]]"], "above 0\\]; MODEL.FINE_TUNE.FREEZE"),
+        (
+            ["SOLVER.AUTO_SCALE_LR", "True", "SOLVER.REFERENCE_WORLD_SIZE", "8"],
+            "SIZE=8: both would scale the schedule",
+        ),
+        (
+            ["SOLVER.AUTO_SCALE_LR", "True", "SOLVER.REFERENCE_BATCH_SIZE", "0"],
+            "SIZE=0: set REFERENCE_BATCH_SIZE to the images per step",
+        ),
+        (["SOLVER.REFERENCE_WORLD_SIZE", "3"], "batch cannot be divided among these processes"),
+        (
+            ["TEST.PRECISE_BN.ENABLED", "True", "SOLVER.EMA.ENABLED", "True"],
+            "set one of them to False",
+        ),
+        (
+            ["TEST.AUG.ENABLED", "True", "MODEL.META_ARCHITECTURE", "RetinaNet"],
+            "'RetinaNet': only a GeneralizedRCNN",
+        ),
+        (["TEST.AUG.ENABLED", "True", "TEST.AUG.MIN_SIZES", "()"], "give the shorter side"),
+        (["TEST.AUG.ENABLED", "True", "MODEL.KEYPOINT_ON", "True"], "cannot be averaged"),
     ],
 )
 def test_contradictions_are_refused(opts: list[str], message: str):
     with pytest.raises(ValueError, match=message):
         check_config(load_config(S1X, opts))
+
+
+def test_every_key_of_a_contradiction_exists():
+    for expression in CONFLICTS:
+        keys = keys_of(expression)
+        assert keys and all(unknown_key(get_densepose_cfg(), key) == "" for key in keys)
 
 
 def test_pretrained_weights_need_their_own_pixel_normalisation():
