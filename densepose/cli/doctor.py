@@ -146,12 +146,12 @@ def data_sets(data_dir: str | None) -> Iterator[Finding]:
 
     register_builtin(data_dir)
     for status in dataset_status():
-        if status.found:
-            yield Finding("data sets", status.name, OK, str(status.json_path))
-        else:
+        if status.missing:
             places = {"annotations": status.json_path, "images": status.image_root}
             detail = ", ".join(f"no {places[what]}" for what in status.missing.split(" and "))
             yield Finding("data sets", status.name, OPTIONAL, detail, status.mend)
+        else:
+            yield Finding("data sets", status.name, OK, str(status.json_path))
 
 
 def surface_files(data_dir: str | None) -> Iterator[Finding]:

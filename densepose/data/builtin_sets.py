@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 SURFACES = ("template", "smpl_27554")
-_ANNOTATION_URL = "https://dl.fbaipublicfiles.com/densepose/annotations"
+_DENSEPOSE_URL = "https://dl.fbaipublicfiles.com/densepose"
 _COCO_URL = "http://images.cocodataset.org"
-_SMALL_COCO_URL = "https://dl.fbaipublicfiles.com/detectron2/annotations/coco"
+_SMALL_URL = "https://dl.fbaipublicfiles.com/detectron2"
+_THINGS = tuple(entry["name"] for entry in COCO_CATEGORIES if entry["isthing"])
+# Classes of DensePose-LVIS that have points.
+ANIMALS = ("bear", "cow", "cat", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
 
 
 class DatasetInfo(NamedTuple):
@@ -30,38 +33,80 @@ class DatasetInfo(NamedTuple):
     mend_images: str = ""  # command that gets the images
 
 
-def _coco(name: str, json_path: str, images: str, url: str, has_truth: bool = True) -> DatasetInfo:
-    return DatasetInfo(
-        name,
-        json_path,
-        images,
-        "smpl_27554",
-        has_truth=has_truth,
-        mend_annotations=_fetch(url, json_path),
-        mend_images=_fetch_and_unzip(f"{_COCO_URL}/zips/{Path(images).name}.zip", images),
-    )
-
-
 def _fetch(url: str, path: str) -> str:
     return f"curl -L --create-dirs -o {{root}}/{path} {url}"
 
 
-def _fetch_and_unzip(url: str, folder: str) -> str:
-    """Command that unpacks an archive beside ``folder``, which it holds."""
-    parent = folder.rpartition("/")[0]
-    archive = f"{parent}/{Path(url).name}"
-    return f"{_fetch(url, archive)} && unzip -q {{root}}/{archive} -d {{root}}/{parent}"
+def _unzip(url: str) -> str:
+    """Command that unpacks an archive of COCO."""
+    archive = f"coco/{Path(url).name}"
+    return f"{_fetch(url, archive)} && unzip -q {{root}}/{archive} -d {{root}}/coco"
 
 
-def _builtin() -> Iterable[DatasetInfo]:
-    yield from _builtin_coco()
-    yield from _builtin_animals()
-    yield from _builtin_videos()
-    yield from _builtin_vertices()
+def _info(
+    name: str,
+    annotations: str,
+    images: str,
+    surface: str | None,
+    *,
+    url: str = "",
+    zips: Iterable[str] = (),
+    **more: Any,
+) -> DatasetInfo:
+    """Args: ``url`` of the JSON file where it is published; ``zips``: COCO's archives of images."""
+    commands = {
+        "mend_annotations": _fetch(url, annotations) if url else "",
+        "mend_images": " && ".join(_unzip(f"{_COCO_URL}/zips/{name}.zip") for name in zips),
+    }
+    return DatasetInfo(name, annotations, images, surface, **{**commands, **more})
+
+
+def _people() -> Iterator[DatasetInfo]:
+    """DensePose-COCO, DensePose-PoseTrack and the synthetic set."""
+    folder, smpl = "coco/annotations", "smpl_27554"
+    for split, images in (
+        ("train", "train2014"),
+        ("valminusminival", "val2014"),
+        ("minival", "val2014"),
+    ):
+        file, name = f"densepose_{split}2014", f"densepose_coco_2014_{split}"
+        urls = [f"{_DENSEPOSE_URL}/annotations/coco{part}" for part in ("", "_cse")]
+        coco = {"images": f"coco/{images}", "surface": smpl, "zips": [images]}
+        yield _info(name, f"{folder}/{file}.json", url=f"{urls[0]}/{file}.json", **coco)
+        # These files hold every chart annotation and vertices besides.
+        file = f"{file}_cse.json"
+        yield _info(f"{name}_cse", f"coco_cse/{file}", url=f"{urls[1]}/{file}", **coco)
+    minival = {"images": "coco/val2014", "surface": smpl, "zips": ["val2014"]}
+    name, file = "densepose_coco_2014_minival_100", "densepose_minival2014_100"
+    url = f"{_SMALL_URL}/densepose/{file}.json"
+    yield _info(name, f"{folder}/{file}.json", url=url, **minival)
+    # Known to detectron2 by name; no address is published for the file.
+    yield _info(f"{name}_cse", f"coco_cse/{file}_cse.json", **minival)
+    file = "densepose_coco_2014_test.json"
+    yield _info(
+        "densepose_coco_2014_test",
+        f"{folder}/{file}",
+        "coco/test2014",
+        smpl,
+        url=f"{_DENSEPOSE_URL}/{file}",
+        zips=["test2014"],
+        has_truth=False,
+    )
     for split in ("train", "val"):
+        # Labelled frames of videos, with regions in which nobody is annotated.
+        folder, file = "posetrack2017", f"densepose_posetrack_{split}2017.json"
+        yield _info(
+            f"posetrack2017_{split}",
+            f"{folder}/{file}",
+            f"{folder}/posetrack_data_2017",
+            smpl,
+            url=f"{_DENSEPOSE_URL}/annotations/coco/{file}",
+            mend_images="# images: https://posetrack.net/users/download.php, to"
+            f" {{root}}/{folder}/posetrack_data_2017",
+        )
         folder = "densepose_synthetic"
-        yield DatasetInfo(
-            f"densepose_synthetic_{split}",
+        yield _info(
+            f"{folder}_{split}",
             f"{folder}/annotations/densepose_{split}.json",
             f"{folder}/images/{split}",
             "template",
@@ -69,149 +114,61 @@ def _builtin() -> Iterable[DatasetInfo]:
         )
 
 
-def _builtin_coco() -> Iterable[DatasetInfo]:
-    for split, images in (("train", "train2014"), ("valminusminival", "val2014")) + (
-        ("minival", "val2014"),
-    ):
-        name, file = f"densepose_coco_2014_{split}", f"densepose_{split}2014"
-        folder = f"coco/{images}"
-        yield _coco(
-            name, f"coco/annotations/{file}.json", folder, f"{_ANNOTATION_URL}/coco/{file}.json"
-        )
-        # These files hold every chart annotation and vertices besides.
-        yield _coco(
-            f"{name}_cse",
-            f"coco_cse/{file}_cse.json",
-            folder,
-            f"{_ANNOTATION_URL}/coco_cse/{file}_cse.json",
-        )
-    yield _coco(
-        "densepose_coco_2014_minival_100",
-        "coco/annotations/densepose_minival2014_100.json",
-        "coco/val2014",
-        "https://dl.fbaipublicfiles.com/detectron2/densepose/densepose_minival2014_100.json",
-    )
-    # Known to detectron2 by name; no address is published for the file.
-    yield _coco(
-        "densepose_coco_2014_minival_100_cse",
-        "coco_cse/densepose_minival2014_100_cse.json",
-        "coco/val2014",
-        "",
-    )._replace(mend_annotations="")
-    yield _coco(
-        "densepose_coco_2014_test",
-        "coco/annotations/densepose_coco_2014_test.json",
-        "coco/test2014",
-        "https://dl.fbaipublicfiles.com/densepose/densepose_coco_2014_test.json",
-        has_truth=False,
-    )
+def _animals() -> Iterator[DatasetInfo]:
+    """The sets of Sanakoyeu et al., CVPR 2020, and those with vertices of animal meshes.
 
-
-def _builtin_animals() -> Iterable[DatasetInfo]:
-    """The sets of Sanakoyeu et al., CVPR 2020: boxes and masks to learn from, chimpanzees to test.
-
-    Videos of chimpanzees are no annotated set, see ``data.bootstrap.videos``.
+    Videos of chimpanzees are no annotated set, see ``data.bootstrap.videos``. Chart models use
+    boxes and masks of the sets without a surface.
     """
-    things = tuple(entry["name"] for entry in COCO_CATEGORIES if entry["isthing"])
-    both = _fetch_and_unzip(
-        f"{_COCO_URL}/annotations/annotations_trainval2017.zip", "coco/annotations"
-    )
-    few = "coco/annotations/instances_val2017_100.json"
-    for name, path, images, mend in (
-        ("train", "coco/annotations/instances_train2017.json", "train2017", both),
-        ("val", "coco/annotations/instances_val2017.json", "val2017", both),
-        ("val_100", few, "val2017", _fetch(f"{_SMALL_COCO_URL}/instances_val2017_100.json", few)),
+    both = _unzip(f"{_COCO_URL}/annotations/annotations_trainval2017.zip")
+    few = "annotations/instances_val2017_100.json"
+    for name, file, images, command in (
+        ("train", "annotations/instances_train2017.json", "train2017", both),
+        ("val", "annotations/instances_val2017.json", "val2017", both),
+        (
+            "val_100",
+            few,
+            "val2017",
+            _fetch(f"{_SMALL_URL}/annotations/coco/{Path(few).name}", f"coco/{few}"),
+        ),
     ):
-        yield DatasetInfo(
+        yield _info(
             f"base_coco_2017_{name}",
-            path,
+            f"coco/{file}",
             f"coco/{images}",
             None,
-            class_names=things,
-            mend_annotations=mend,
-            mend_images=_fetch_and_unzip(f"{_COCO_URL}/zips/{images}.zip", f"coco/{images}"),
+            zips=[images],
+            class_names=_THINGS,
+            mend_annotations=command,
         )
-    # Chimpanzees, annotated as category "person" on the surface of the human body. Each image has
-    # its own address, in the field image_url of the annotations.
-    yield DatasetInfo(
-        "densepose_chimps",
-        "densepose_chimps/densepose_chimps_densepose.json",
-        "densepose_chimps/images",
-        "smpl_27554",
-        mend_annotations=_fetch(
-            f"{_ANNOTATION_URL}/densepose_chimps/densepose_chimps_full_v2.json",
-            "densepose_chimps/densepose_chimps_densepose.json",
-        ),
-    )
-
-
-def _builtin_videos() -> Iterable[DatasetInfo]:
-    """DensePose-PoseTrack: labelled frames of videos, with regions in which nobody is annotated."""
-    for split in ("train", "val"):
-        file = f"densepose_posetrack_{split}2017.json"
-        yield DatasetInfo(
-            f"posetrack2017_{split}",
-            f"posetrack2017/{file}",
-            "posetrack2017/posetrack_data_2017",
-            "smpl_27554",
-            mend_annotations=_fetch(f"{_ANNOTATION_URL}/coco/{file}", f"posetrack2017/{file}"),
-            mend_images="# images: https://posetrack.net/users/download.php, to"
-            " {root}/posetrack2017/posetrack_data_2017",
-        )
-
-
-# Classes of DensePose-LVIS that have points.
-ANIMALS = ("bear", "cow", "cat", "dog", "elephant", "giraffe", "horse", "sheep", "zebra")
-
-
-def _builtin_vertices() -> Iterable[DatasetInfo]:
-    """Sets whose points are vertices of animal meshes: chart models use their boxes and masks."""
+    folder, url = "densepose_chimps", f"{_DENSEPOSE_URL}/annotations"
+    # Annotated as category "person" on the surface of the human body. Each image has its own
+    # address, in the field image_url of the annotations.
+    path, chimps = f"{folder}/densepose_chimps_densepose.json", f"{url}/{folder}"
+    released = f"{chimps}/densepose_chimps_full_v2.json"
+    yield _info(folder, path, f"{folder}/images", "smpl_27554", url=released)
     for split in ("train", "val"):
         name = f"densepose_chimps_cse_{split}"
-        path = f"densepose_chimps/{name}.json"
-        url = f"{_ANNOTATION_URL}/{path}"
+        path = f"{folder}/{name}.json"
         # Annotated as "chimpanzee" or "person": one category, whatever it is called.
-        yield DatasetInfo(
-            name,
-            path,
-            "densepose_chimps/images",
-            None,
-            class_names=(),
-            mend_annotations=_fetch(url, path),
-        )
-    files = [f"v1_{ds}_{split}_v1" for ds in ("ds1", "ds2") for split in ("train", "val")]
-    for part in files:
-        name = f"densepose_lvis_{part}"
-        path = f"lvis/{name}.json"
-        # Images of both splits of COCO 2017 are used, each below the folder of its split.
-        yield DatasetInfo(
-            name,
-            path,
-            "coco",
-            None,
-            class_names=ANIMALS,
-            mend_annotations=_fetch(f"{_ANNOTATION_URL}/{path}", path),
-            mend_images=" && ".join(
-                _fetch_and_unzip(f"{_COCO_URL}/zips/{images}.zip", f"coco/{images}")
-                for images in ("train2017", "val2017")
-            ),
-        )
-    # Known to detectron2 by name; no address is published for these files.
-    yield DatasetInfo(
-        "densepose_lvis_v1_ds1_val_animals_100",
-        "lvis/densepose_lvis_v1_val_animals_100_v2.json",
-        "coco",
-        None,
-        class_names=ANIMALS,
-    )
-    for split in ("train", "val"):
-        yield DatasetInfo(
-            f"lvis_v05_{split}",
-            f"lvis/lvis_v0.5_plus_dp_{split}.json",
-            f"coco/{split}2017",
-            None,
-            class_names=ANIMALS,
-        )
+        yield _info(name, path, f"{folder}/images", None, url=f"{url}/{path}", class_names=())
+        for part in ("ds1", "ds2"):
+            name = f"densepose_lvis_v1_{part}_{split}_v1"
+            # Images of both splits of COCO 2017 are used, each below the folder of its split.
+            yield _info(
+                name,
+                f"lvis/{name}.json",
+                "coco",
+                None,
+                url=f"{url}/lvis/{name}.json",
+                zips=["train2017", "val2017"],
+                class_names=ANIMALS,
+            )
+        # Known to detectron2 by name; no address is published for these files.
+        path = f"lvis/lvis_v0.5_plus_dp_{split}.json"
+        yield _info(f"lvis_v05_{split}", path, f"coco/{split}2017", None, class_names=ANIMALS)
+    name, path = "densepose_lvis_v1_ds1_val_animals_100", "densepose_lvis_v1_val_animals_100_v2"
+    yield _info(name, f"lvis/{path}.json", "coco", None, class_names=ANIMALS)
 
 
-BUILTIN = tuple(_builtin())
+BUILTIN = (*_people(), *_animals())

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 
 from detectron2.config import CfgNode
@@ -23,7 +24,7 @@ from detectron2.data.datasets.builtin_meta import (
 )
 from detectron2.data.datasets.coco import convert_to_coco_dict
 
-from densepose.files import atomic, did_you_mean, to_json
+from densepose.files import atomic, to_json
 from densepose.surface.evaluation_surface import is_own_surface
 from densepose.surface.official.charts import SYMMETRY_FILE, load_uv_symmetry
 from densepose.surface.own.surface_file import read_own_surface
@@ -31,11 +32,9 @@ from densepose.surface.symmetry import ChartSymmetry, template_symmetry
 
 from .builtin_sets import BUILTIN, SURFACES, DatasetInfo
 from .categories import rules_from_config
-from .coco import ON_BAD_CHOICES, OWNER, read_densepose_coco, require_registered
+from .coco import OWNER, read_densepose_coco, require_registered
 
 logger = logging.getLogger(__name__)
-
-_KEEP = ("KEEP_IMAGES", "KEEP_POINTS")
 
 
 class DatasetStatus(NamedTuple):
@@ -44,7 +43,6 @@ class DatasetStatus(NamedTuple):
     name: str
     json_path: Path
     image_root: Path
-    found: bool
     missing: str  # what is missing; empty when everything is there
     mend: str  # command that gets it; empty when everything is there
 
@@ -61,7 +59,7 @@ def find_data(name: str | os.PathLike[str]) -> Path:
     "~" and variables are expanded; a relative path starts at the working folder if it exists there,
     else at the folder of all data sets.
     """
-    path = Path(_expand(os.fspath(name)))
+    path = Path(expand_path(os.fspath(name)))
     if path.is_absolute() or path.exists():
         return path
     return datasets_root() / path
@@ -70,7 +68,7 @@ def find_data(name: str | os.PathLike[str]) -> Path:
 def smpl_dir(cfg: CfgNode) -> Path:
     """Folder of the official files of the SMPL surface: DATASETS.SMPL_DIR or the default one."""
     configured = cfg.DATASETS.get("SMPL_DIR", "")
-    return Path(_expand(configured)) if configured else datasets_root() / "densepose_smpl"
+    return Path(expand_path(configured)) if configured else datasets_root() / "densepose_smpl"
 
 
 def register_builtin(root: str | Path | None = None, *, on_bad: str = "warn") -> None:
@@ -98,74 +96,75 @@ def register_from_config(cfg: CfgNode) -> list[str]:
     Raises:
         ValueError: an entry lacks a key, has an unknown one or a name that is taken.
     """
-    default_on_bad = cfg.DATASETS.get("ON_BAD_RECORD", "warn")
-    ruled = rules_from_config(cfg)
-    entries = [
-        _from_entry(number, entry, default_on_bad, ruled)
-        for number, entry in enumerate(cfg.DATASETS.get("REGISTER", ()))
-    ]
-    for info, _ in entries:
-        if info.name in cfg.DATASETS.TEST and (info.keep_images or info.keep_points):
+    names = []
+    for number, given in enumerate(cfg.DATASETS.get("REGISTER", ())):
+        where = f"DATASETS.REGISTER[{number}]"
+        entry = _entry(given, where)
+        if entry.NAME in cfg.DATASETS.TEST and (entry.KEEP_IMAGES or entry.KEEP_POINTS):
             raise ValueError(
-                f"DATASETS.TEST: {info.name!r} has {' or '.join(_KEEP)}, which is for training;"
-                " scores are those of a whole file"
+                f"DATASETS.TEST: {entry.NAME!r} has KEEP_IMAGES or KEEP_POINTS, which is for"
+                " training; scores are those of a whole file"
             )
-    for info, on_bad in entries:
-        _register(info, Path.cwd(), on_bad)
-    return [info.name for info, _ in entries]
+        default_classes = () if entry.NAME in rules_from_config(cfg) else ("person",)
+        info = DatasetInfo(
+            name=entry.NAME,
+            annotations=_located(entry.ANNOTATIONS),
+            images=_located(entry.IMAGES),
+            surface=entry.SURFACE,
+            class_names=default_classes if entry.CLASSES is None else entry.CLASSES,
+            has_truth=entry.TRUTH,
+            keep_images=entry.KEEP_IMAGES,
+            keep_points=entry.KEEP_POINTS,
+            mend_annotations=f"correct ANNOTATIONS of {where} in the config",
+            mend_images=f"correct IMAGES of {where} in the config",
+        )
+        _register(info, Path.cwd(), entry.ON_BAD or cfg.DATASETS.get("ON_BAD_RECORD", "warn"))
+        names.append(entry.NAME)
+    return names
 
 
-def _from_entry(
-    number: int, entry: Mapping[str, Any], on_bad: str, ruled: Container[str]
-) -> tuple[DatasetInfo, str]:
-    where = f"DATASETS.REGISTER[{number}]"
-    needed = ("NAME", "ANNOTATIONS", "IMAGES", "SURFACE")
-    known = (*needed, "CLASSES", "TRUTH", "ON_BAD", *_KEEP)
-    if not isinstance(entry, Mapping):
-        raise ValueError(f"{where}: expected a mapping with {', '.join(needed)}, got {entry!r}")
-    for key in entry:
-        if key not in known:
-            raise ValueError(f"{where}: unknown key {key!r}{did_you_mean(key, known)}")
-    missing = [key for key in needed if not entry.get(key)]
-    if missing:
-        raise ValueError(f"{where}: {', '.join(missing)} missing; given are {sorted(entry)}")
-    if entry["SURFACE"] not in SURFACES and not is_own_surface(entry["SURFACE"]):
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    """What an entry of DATASETS.REGISTER may hold."""
+
+    NAME: _Text
+    ANNOTATIONS: _Text
+    IMAGES: _Text
+    SURFACE: _Text
+    CLASSES: tuple[str, ...] | None = None
+    TRUTH: bool = True
+    ON_BAD: Literal["warn", "error"] | None = None
+    KEEP_IMAGES: _Count | None = None
+    KEEP_POINTS: _Count | None = None
+
+
+def _entry(given: Any, where: str) -> _Entry:
+    try:
+        entry = msgspec.convert(given, _Entry)
+    except msgspec.ValidationError as error:
+        keys = ", ".join(_Entry.__struct_fields__)
+        raise ValueError(f"{where}: {error}; its keys are {keys}; got {given!r}") from error
+    if entry.SURFACE not in SURFACES and not is_own_surface(entry.SURFACE):
         raise ValueError(
             f"{where}: SURFACE must be one of {SURFACES}, or a file of densepose build-surface"
-            f" (.npz), got {entry['SURFACE']!r}"
+            f" (.npz), got {entry.SURFACE!r}"
         )
-    if entry.get("ON_BAD", on_bad) not in ON_BAD_CHOICES:
-        raise ValueError(
-            f"{where}: ON_BAD must be one of {ON_BAD_CHOICES}, got {entry['ON_BAD']!r}"
-        )
-    for key in _KEEP:
-        number_kept = entry.get(key, 1)
-        if not isinstance(number_kept, int) or isinstance(number_kept, bool) or number_kept < 1:
-            raise ValueError(f"{where}: {key} must be a number of 1 or more, got {entry[key]!r}")
-    if entry["NAME"] in {info.name for info in BUILTIN}:
-        raise ValueError(f"{where}: the name {entry['NAME']!r} is taken by a built-in data set")
-    info = DatasetInfo(
-        name=entry["NAME"],
-        annotations=_located(entry["ANNOTATIONS"]),
-        images=_located(entry["IMAGES"]),
-        surface=entry["SURFACE"],
-        class_names=tuple(entry.get("CLASSES", () if entry["NAME"] in ruled else ("person",))),
-        has_truth=bool(entry.get("TRUTH", True)),
-        keep_images=entry.get("KEEP_IMAGES"),
-        keep_points=entry.get("KEEP_POINTS"),
-        mend_annotations=f"correct ANNOTATIONS of {where} in the config",
-        mend_images=f"correct IMAGES of {where} in the config",
-    )
-    return info, entry.get("ON_BAD", on_bad)
+    if entry.NAME in {info.name for info in BUILTIN}:
+        raise ValueError(f"{where}: the name {entry.NAME!r} is taken by a built-in data set")
+    return entry
 
 
 def _located(path: str) -> str:
-    path = _expand(path)
+    path = expand_path(path)
     below_root = datasets_root() / path
     return str(below_root) if not Path(path).exists() and below_root.exists() else path
 
 
-def _expand(path: str) -> str:
+def expand_path(path: str) -> str:
+    """A path without "~" and variables."""
     return os.path.expandvars(os.path.expanduser(path))
 
 
@@ -240,21 +239,12 @@ def dataset_status() -> list[DatasetStatus]:
     listed = []
     for name in sorted(DatasetCatalog.list()):
         metadata = MetadataCatalog.get(name)
-        if metadata.get("registered_by") != OWNER:
-            continue
-        json_path, image_root = Path(metadata.json_file), Path(metadata.image_root)
-        missing, mends = [], []
-        if not json_path.is_file():
-            missing.append("annotations")
-            mends.append(metadata.mend_annotations)
-        if not image_root.is_dir():
-            missing.append("images")
-            mends.append(metadata.mend_images)
-        mend = " && ".join(filter(None, mends))
-        status = DatasetStatus(
-            name, json_path, image_root, not missing, " and ".join(missing), mend
-        )
-        listed.append(status)
+        if metadata.get("registered_by") == OWNER:
+            json_path, image_root = Path(metadata.json_file), Path(metadata.image_root)
+            missing = {} if json_path.is_file() else {"annotations": metadata.mend_annotations}
+            missing |= {} if image_root.is_dir() else {"images": metadata.mend_images}
+            mend = " && ".join(filter(None, missing.values()))
+            listed.append(DatasetStatus(name, json_path, image_root, " and ".join(missing), mend))
     return listed
 
 

@@ -102,12 +102,13 @@ def test_relative_paths_start_here_or_at_the_folder_of_all_sets(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"IMAGE": "x"}, "unknown key 'IMAGE', did you mean 'IMAGES'?"),
+        ({"IMAGE": "x"}, "unknown field `IMAGE`; its keys are NAME, ANNOTATIONS, IMAGES"),
         ({"SURFACE": "smpl"}, "SURFACE must be one of"),
-        ({"IMAGES": ""}, "IMAGES missing"),
-        ({"ON_BAD": "ignore"}, "ON_BAD must be one of"),
-        ({"KEEP_POINTS": 0}, "KEEP_POINTS must be a number of 1 or more, got 0"),
-        ({"KEEP_IMAGES": "all"}, "KEEP_IMAGES must be a number of 1 or more, got 'all'"),
+        ({"IMAGES": ""}, "length >= 1 - at `$.IMAGES`"),
+        ({"CLASSES": "person"}, "`str` - at `$.CLASSES`"),
+        ({"ON_BAD": "ignore"}, "'ignore' - at `$.ON_BAD`"),
+        ({"KEEP_POINTS": 0}, ">= 1 - at `$.KEEP_POINTS`"),
+        ({"KEEP_IMAGES": "all"}, "got `str` - at `$.KEEP_IMAGES`"),
         ({"NAME": "densepose_synthetic_val"}, "is taken by a built-in data set"),
         ({"NAME": "coco_2017_val"}, "already registered by other code"),
     ],
@@ -158,9 +159,9 @@ def test_status_says_what_is_missing_and_how_to_get_it(tiny_coco: Tiny, tmp_path
     (tmp_path / "coco/train2014").mkdir(parents=True)
     status = {s.name: s for s in dataset_status()}
     assert set(status) == {info.name for info in registration.BUILTIN} | {"mine"}
-    assert status["mine"].found and not status["mine"].mend
+    assert not status["mine"].missing and not status["mine"].mend
     train = status["densepose_coco_2014_train"]
-    assert (train.found, train.missing) == (False, "annotations")
+    assert train.missing == "annotations"
     assert train.mend.startswith(f"curl -L --create-dirs -o {train.json_path} https://")
     assert "val2014.zip" in status["densepose_coco_2014_minival"].mend
     synthetic = status["densepose_synthetic_val"]
