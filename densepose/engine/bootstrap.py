@@ -6,7 +6,6 @@ Sanakoyeu et al., "Transferring Dense Pose to Proximal Animal Classes", CVPR 202
 from __future__ import annotations
 
 import logging
-import os
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
@@ -39,7 +38,7 @@ from densepose.data.bootstrap.videos import (
     read_path_list,
     require_video_reader,
 )
-from densepose.data.registration import datasets_root
+from densepose.data.registration import datasets_root, expand_path
 from densepose.modeling.body_pixels import body_pixels
 
 from .checkpoint import load_for_inference
@@ -127,9 +126,9 @@ def build_source(entry: CfgNode, image_format: str) -> ImageSource:
             f" ({', '.join(VIDEO_SETS)}); give IMAGE_LOADER.PATH"
         )
     if loader.TYPE == "image_folder":
-        paths = list_images(_expand(loader.PATH))
+        paths = list_images(expand_path(loader.PATH))
     elif loader.PATH:
-        paths = read_path_list(_expand(loader.PATH))
+        paths = read_path_list(expand_path(loader.PATH))
     else:
         paths = read_path_list(
             datasets_root() / known_set.video_list, datasets_root() / known_set.base
@@ -142,25 +141,21 @@ def build_source(entry: CfgNode, image_format: str) -> ImageSource:
             image_format,
             loader.SELECT.STRATEGY,
             loader.SELECT.NUM_IMAGES,
-            read_key_frame_table(_expand(helper)) if helper else None,
+            read_key_frame_table(expand_path(helper)) if helper else None,
         )
     sizes = loader.TRANSFORM
     return ImageSource(paths, read, min_size=sizes.MIN_SIZE, max_size=sizes.MAX_SIZE)
 
 
-def _expand(path: str) -> str:
-    return os.path.expandvars(os.path.expanduser(path))
+def check_source(entry: CfgNode, image_format: str) -> None:
+    """Read the first file of an entry.
 
-
-def source_problems(cfg: CfgNode) -> Iterator[str]:
-    """Why the files of an entry cannot be used, one sentence each; its first file is read."""
-    for entry in bootstrap_entries(cfg):
-        try:
-            problem = build_source(entry, cfg.INPUT.FORMAT)[0].problem
-        except (FileNotFoundError, ValueError) as error:
-            problem = str(error)
-        if problem:
-            yield f"BOOTSTRAP_DATASETS {entry.DATASET}: {problem}"
+    Raises:
+        FileNotFoundError: a list or a folder is missing.
+        ValueError: see ``build_source``; or the file cannot be read.
+    """
+    if problem := build_source(entry, image_format)[0].problem:
+        raise ValueError(problem)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,6 @@ class SafeCheckpointer(DetectionCheckpointer):
         exclude: Sequence[str] = (),
         backbone_weights: str = "",
         report_dir: str | os.PathLike[str] | None = None,
-        save_to_disk: bool | None = None,
         **checkpointables: Any,
     ) -> None:
         """Prepare to save and load.
@@ -66,13 +65,12 @@ class SafeCheckpointer(DetectionCheckpointer):
             exclude: prefixes of parameters that keep their initial values (not when resuming).
             backbone_weights: file from which the backbone is loaded instead (not when resuming).
             report_dir: folder of ``load_report.txt``; by default ``save_dir``. Empty: not written.
-            save_to_disk: by default in the main process only.
             checkpointables: objects with ``state_dict`` and ``load_state_dict``.
 
         Raises:
             ValueError: a prefix names nothing.
         """
-        super().__init__(model, os.fspath(save_dir), save_to_disk=save_to_disk, **checkpointables)
+        super().__init__(model, os.fspath(save_dir), **checkpointables)
         check_prefixes("MODEL.FINE_TUNE.EXCLUDE", exclude, self.model.state_dict())
         self.zoo_dir, self.exclude, self.backbone_weights = zoo_dir, exclude, backbone_weights
         self.report_dir = os.fspath(self.save_dir if report_dir is None else report_dir)
@@ -149,18 +147,21 @@ class SafeCheckpointer(DetectionCheckpointer):
         """
         file = self._agreed_file() if resume else ""
         if file:
-            return self._load(file, list(self.checkpointables), resuming=True)
+            return self.load(file, resuming=True)
         if resume:
             logger.warning("%s has no checkpoint: a new run starts", self.save_dir)
         return self.load(path, checkpointables=[])
 
-    def load(self, path: str, checkpointables: list[str] | None = None) -> dict[str, Any]:
+    def load(
+        self, path: str, checkpointables: list[str] | None = None, *, resuming: bool = False
+    ) -> dict[str, Any]:
         """Load weights, and the checkpointables that the file holds.
 
         Args:
             path: file or address; ``?matching_heuristics=True`` at its end matches names by their
                 ends. Empty: nothing is loaded.
             checkpointables: names of those to load; default all.
+            resuming: refuse a file that lacks one of them, or that is of another model.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -170,11 +171,8 @@ class SafeCheckpointer(DetectionCheckpointer):
             logger.info("No weights to load: the model keeps its initial values")
             return {}
         names = list(self.checkpointables) if checkpointables is None else checkpointables
-        return self._load(str(path), names, resuming=False)
-
-    def _load(self, path: str, names: list[str], *, resuming: bool) -> dict[str, Any]:
         logger.info("Loading %s", path)
-        checkpoint = self._load_file(path)
+        checkpoint = self._load_file(str(path))
         missing = [name for name in names if name not in checkpoint]
         if resuming and missing:
             raise ValueError(
@@ -185,7 +183,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         if (average := _average(checkpoint)) and "trainer" in own and not _average(own):
             checkpoint["average"] = checkpoint["model"]
             checkpoint["model"] = average["train_model"]
-        report = self._load_model(checkpoint, path, fine_tune=not resuming)
+        report = self._load_model(checkpoint, str(path), fine_tune=not resuming)
         if resuming and names:
             report.check_complete("The config is not that of the run: leave out --resume")
         for name in names:
@@ -286,15 +284,10 @@ def _average(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def check_optimizer(path: str, saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Refuse the state of another optimiser, or of one for other parameters; torch takes the first.
+    """Refuse the state of another optimizer, or of one for other parameters; torch takes the first.
 
-    Args:
-        path: of the checkpoint.
-        saved: state of a detectron2 trainer in the checkpoint.
-        own: state of the trainer that is to continue.
-
-    Raises:
-        ValueError: they do not fit.
+    ``saved`` and ``own`` are states of detectron2's trainers: that of the checkpoint, and that of
+    the trainer which is to continue.
     """
     found = []
     for state in (saved, own):

@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import MetadataCatalog
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset
 from detectron2.structures import Instances
 from detectron2.utils import comm
+from detectron2.utils.events import get_event_storage, has_event_storage
 
 from densepose.config import has_given_boxes
 from densepose.data.categories import evaluated_class, rules_from_config
@@ -82,34 +84,19 @@ def build_evaluator(cfg: CfgNode, name: str, folder: str | Path) -> DatasetEvalu
     )
 
 
-def annotation_problems(cfg: CfgNode) -> Iterator[str]:
-    """Why annotations of DATASETS.TEST cannot be scored, one sentence a data set.
-
-    They are read in full, as the first evaluation does, which may be hours later.
-    """
-    for name in cfg.DATASETS.TEST if cfg.MODEL.DENSEPOSE_ON else ():
-        path = MetadataCatalog.get(name).get("json_file") if name in DatasetCatalog else None
-        if path is not None and Path(path).is_file():
-            try:
-                build_evaluator(cfg, name, cfg.OUTPUT_DIR).check()
-            except ValueError as error:
-                yield str(error)
-
-
 def evaluate(
     cfg: CfgNode,
     model: nn.Module,
     *,
     build_evaluator: Callable[[CfgNode, str, str], Any] = build_evaluator,
     build_test_loader: Callable[[CfgNode, str], Any] = loaders.build_test_loader,
-    iteration: int | None = None,
-    brief: bool = False,
 ) -> Results:
     """Predict and score every data set of DATASETS.TEST.
 
     Each process predicts its shard of the images; the main process writes scores to
-    OUTPUT_DIR/inference. With TEST.AUG.ENABLED, unless ``brief``, all is done once more with
-    several views of each image, into OUTPUT_DIR/inference_TTA.
+    OUTPUT_DIR/inference. With TEST.AUG.ENABLED all is done once more with several views of each
+    image, into OUTPUT_DIR/inference_TTA. Before the end of a training (SOLVER.MAX_ITER) it is not,
+    and the terminal shows one line of scores, the tables are in files only.
 
     Args:
         cfg: from ``setup``.
@@ -117,14 +104,15 @@ def evaluate(
         build_evaluator: (cfg, name of a data set, folder) -> one or several of detectron2's
             ``DatasetEvaluator``.
         build_test_loader: (cfg, name of a data set) -> this process's batches, with a length.
-        iteration: training steps done, noted in the file; None outside of training.
-        brief: one line of scores on the terminal, the tables in files only.
 
     Returns:
         task -> metric -> value, below the names of the data sets if there are several, the tasks
         with several views with ``_TTA`` behind their names; empty in all processes but the main
         one.
     """
+    done = get_event_storage().iter + 1 if has_event_storage() else math.inf  # training steps
+    brief = done <= cfg.SOLVER.MAX_ITER
+    iteration = min(done, cfg.SOLVER.MAX_ITER) if has_event_storage() else None
 
     def run(folder: str, predictor: Callable[[str], nn.Module]) -> Results:
         place, results = Path(cfg.OUTPUT_DIR) / folder, {}
@@ -162,39 +150,27 @@ def brief_text(scores: Mapping[str, Mapping[str, float]]) -> str:
     return ", ".join(known or (f"{task} {name} {value:.2f}" for task, name, value in first))
 
 
-def augmentation_problems(cfg: CfgNode) -> Iterator[str]:
-    """Why TEST.AUG will not work, one sentence each; nothing where it is off."""
-    if not (cfg.TEST.AUG.ENABLED and cfg.DATASETS.TEST):
-        return
-    if cfg.MODEL.META_ARCHITECTURE != "GeneralizedRCNN":
-        yield (
-            "TEST.AUG.ENABLED needs MODEL.META_ARCHITECTURE 'GeneralizedRCNN', got"
-            f" {cfg.MODEL.META_ARCHITECTURE!r}"
-        )
-    if cfg.MODEL.KEYPOINT_ON:
-        yield "TEST.AUG.ENABLED cannot average keypoints; set it or MODEL.KEYPOINT_ON to False"
-    if not cfg.TEST.AUG.MIN_SIZES:
-        yield "TEST.AUG.MIN_SIZES is empty: give the shorter side of at least one view in px"
-    for name in cfg.DATASETS.TEST:
-        if name in DatasetCatalog:
-            try:
-                _symmetry(cfg, name)
-            except (ValueError, OSError) as error:
-                yield f"TEST.AUG.FLIP True: {error}; or set it False"
-
-
 def _augmented(cfg: CfgNode, model: nn.Module, name: str) -> nn.Module:
     """The model predicting each image of a data set from several views."""
-    return DensePoseGeneralizedRCNNWithTTA(cfg, model, _symmetry(cfg, name))
+    return DensePoseGeneralizedRCNNWithTTA(cfg, model, view_symmetry(cfg, name))
 
 
-def _symmetry(cfg: CfgNode, name: str) -> ChartSymmetry | None:
+def view_symmetry(cfg: CfgNode, name: str) -> ChartSymmetry | None:
+    """Left-right map for flipped views of the images of a data set; None where none is flipped.
+
+    Raises:
+        OSError: its file is missing.
+        ValueError: no surface is known, or it has no left and right.
+    """
     if not (cfg.TEST.AUG.FLIP and cfg.MODEL.DENSEPOSE_ON):
         return None
     surface = MetadataCatalog.get(name).get("surface")
     symmetry = load_symmetry(surface, smpl_dir(cfg)) if surface else symmetry_from_config(cfg)
     if symmetry is None:
-        raise ValueError(f"neither {name!r} nor DATASETS.TRAIN is annotated on a body surface")
+        raise ValueError(
+            f"neither {name!r} nor DATASETS.TRAIN is annotated on a body surface; set TEST.AUG.FLIP"
+            " to False"
+        )
     return symmetry
 
 

@@ -19,9 +19,9 @@ from detectron2.engine import HookBase, hooks
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
-from densepose.files import atomic, to_json
+from densepose.files import to_json
 
-from .checkpoint import SafeCheckpointer, save_checkpoint
+from .checkpoint import SafeCheckpointer, save_checkpoint, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +54,10 @@ class TrainingClock(HookBase):
         return max(0.0, self.limit_seconds - self.seconds) if self.limit_seconds else math.inf
 
     def before_step(self) -> None:
-        """Start counting."""
         self._step_start = time.perf_counter()
         self.trainer.steps.own["seconds"] = self._own_seconds
 
     def after_step(self) -> None:
-        """Count the step; end the run when the limit was reached."""
         self._own_seconds += time.perf_counter() - self._step_start
         self.seconds = self.trainer.steps.agreed["seconds"]
         done = self.trainer.iter + 1
@@ -69,11 +67,9 @@ class TrainingClock(HookBase):
             self.trainer.max_iter = done
 
     def state_dict(self) -> dict[str, float]:
-        """Saved in checkpoints."""
         return {"seconds": self._own_seconds}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Continue counting."""
         self.seconds = self._own_seconds = float(state["seconds"])
 
 
@@ -91,7 +87,6 @@ class WeightAverage(HookBase):
         self.updates = 0
 
     def after_step(self) -> None:
-        """Follow the weights."""
         self.updates += 1
         self.average.update(self.model, step=self.updates)
 
@@ -101,7 +96,6 @@ class WeightAverage(HookBase):
         self.updates = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Saved in checkpoints."""
         return {"train_model": self.model.state_dict(), "updates": self.updates}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -122,7 +116,6 @@ class Checkpoints(hooks.PeriodicCheckpointer):
         self.recent_checkpoints = [str(p) for p in sorted(found)[-(self.max_to_keep or 0) :]]
 
     def after_step(self) -> None:
-        """Save when it is time."""
         self.max_iter = self.trainer.max_iter
         super().after_step()
 
@@ -140,21 +133,14 @@ class StopOnSignal(HookBase):
         self._usual: dict[int, Any] = {}
 
     def before_train(self) -> None:
-        """Listen, where this is possible."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._usual[number] = signal.signal(number, self._remember)
 
     def before_step(self) -> None:
-        """Let the other processes know."""
         self.trainer.steps.own["signal"] = self._signal
 
     def after_step(self) -> None:
-        """Save and stop if a signal came.
-
-        Raises:
-            KeyboardInterrupt: it did.
-        """
         number = int(self.trainer.steps.agreed["signal"])
         done = self.trainer.iter + 1
         if not number or done >= self.trainer.max_iter:
@@ -167,8 +153,7 @@ class StopOnSignal(HookBase):
         )
 
     def after_train(self) -> None:
-        """Listen no more; one of several processes is not to be hit while it ends."""
-        if comm.get_world_size() == 1:
+        if comm.get_world_size() == 1:  # one of several must not be hit while it ends
             for number, usual in self._usual.items():
                 signal.signal(number, usual)
 
@@ -206,46 +191,32 @@ class BestCheckpoint(hooks.BestCheckpointer):
         return tuple(-math.inf if value is None else value for value in values)
 
     def _best_checking(self) -> None:
-        """Compare the newest scores; called after each evaluation."""
-        if not comm.is_main_process():
-            return
-        iteration = min(self.trainer.iter + 1, self.trainer.max_iter)  # steps done
         metrics = flatten_results_dict(self.trainer.results)
-        if not metrics:
+        if not (metrics and comm.is_main_process()):
             return
-        score, ranked_by = self.score(metrics), self._first_present(metrics)
-        if ranked_by is None or (self.best is not None and score <= self.best):
-            return
-        self.best = score
-        path = self.folder / "model_best.pth"
-        model = self._checkpointer.model.state_dict()
-        save_checkpoint(path, {"model": model, "iteration": iteration - 1})
-        record = {"iteration": iteration, "ranked_by": ranked_by, "metrics": metrics}
-        with atomic(path.with_suffix(".json")) as temporary:
-            temporary.write_text(to_json(record) + "\n", encoding="utf-8")
-        logger.info(
-            "Best so far, after %d iterations: %s; saved %s",
-            iteration,
-            ", ".join(
-                f"{name} {value:.3f}"
-                for name, value in zip(self.ranking, score, strict=True)
-                if math.isfinite(value)
-            ),
-            path,
-        )
-
-    def _first_present(self, metrics: Mapping[str, float]) -> str | None:
-        present = [name for name in self.ranking if find_metric(metrics, name) is not None]
-        if self.ranking[0] not in present and not self._warned:
+        score = self.score(metrics)
+        found = {n: v for n, v in zip(self.ranking, score, strict=True) if math.isfinite(v)}
+        ranked_by = next(iter(found), None)
+        if ranked_by != self.ranking[0] and not self._warned:
             self._warned = True
-            names = sorted(name for name, value in metrics.items() if math.isfinite(value))
+            finite = sorted(name for name, value in metrics.items() if math.isfinite(value))
             logger.warning(
                 "TEST.BEST_METRIC %r is missing or not a number; %s. The results have: %s",
                 self.ranking[0],
-                f"ranked by {present[0]} instead" if present else "no best checkpoint is kept",
-                ", ".join(names[:20]) or "nothing finite",
+                f"ranked by {ranked_by} instead" if found else "no best checkpoint is kept",
+                ", ".join(finite[:20]) or "nothing finite",
             )
-        return present[0] if present else None
+        if not found or (self.best is not None and score <= self.best):
+            return
+        self.best = score
+        done = min(self.trainer.iter + 1, self.trainer.max_iter)
+        path = self.folder / "model_best.pth"
+        model = self._checkpointer.model.state_dict()
+        save_checkpoint(path, {"model": model, "iteration": done - 1})
+        record = {"iteration": done, "ranked_by": ranked_by, "metrics": metrics}
+        write_text(path.with_suffix(".json"), to_json(record) + "\n")
+        scores = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+        logger.info("Best so far, after %d iterations: %s; saved %s", done, scores, path)
 
 
 def find_metric(metrics: Mapping[str, float | None], name: str) -> float | None:
@@ -268,7 +239,6 @@ class RunWriter(hooks.PeriodicWriter):
         super().__init__([], period)
 
     def before_train(self) -> None:
-        """Build the writers."""
         self._writers: Sequence[Any] = self.trainer.build_writers()
 
 
@@ -293,5 +263,4 @@ def continue_metrics(path: Path, start_iter: int) -> None:
         # The evaluation at the end of n steps is noted at n, a step at its own number from 0.
         if record["iteration"] < start_iter + ("total_loss" not in record):
             kept.append(line + "\n")
-    with atomic(path) as temporary:
-        temporary.write_text("".join(kept), encoding="utf-8")
+    write_text(path, "".join(kept))

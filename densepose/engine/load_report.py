@@ -12,7 +12,7 @@ from densepose.files import did_you_mean
 
 # Set from the config and not learned, so a file may lack them.
 NEVER_MISSED = ("pixel_mean", "pixel_std", "num_batches_tracked")
-SHOWN = 12  # names printed per list; the file has all
+SHOWN = 12  # modules printed per list; the file has all
 OVERRIDE = "MODEL.ALLOW_RANDOM_HEAD True uses the model all the same"
 # Biases whose length is a setting: what it counts, its key, and the key's value less the count.
 _HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
@@ -55,26 +55,26 @@ class LoadReport:
 
     def text(self) -> str:
         """Everything, for a file."""
+        shapes = (
+            f"{n}: {f} in the file, {m} in the model"
+            for n, (f, m) in sorted(self.wrong_shape.items())
+        )
         lines = [self.summary()]
         for title, names in (
             ("new (not in the file, initial values kept)", self.new),
             ("left over (in the file, not in the model)", self.left_over),
             ("excluded (MODEL.FINE_TUNE.EXCLUDE, initial values kept)", self.excluded),
             ("matched", self.matched),
-            ("of another shape (not loaded)", self._shapes()),
+            ("of another shape (not loaded)", tuple(shapes)),
         ):
             lines += ["", f"{title}: {len(names)}", *(f"  {name}" for name in names)]
         return "\n".join(lines) + "\n"
 
     def short_text(self) -> str:
-        """The summary, the modules concerned and the wrong shapes, for a screen."""
-        shapes = self._shapes()
-        lines = [self.summary()]
-        lines += [f"  new: {_modules(self.new)}"] * bool(self.new)
-        lines += [f"  left over: {_modules(self.left_over)}"] * bool(self.left_over)
-        lines += [f"  other shape: {line}" for line in shapes[:SHOWN]]
-        lines += [f"  ... and {len(shapes) - SHOWN} more"] * (len(shapes) > SHOWN)
-        return "\n".join(lines)
+        """The summary and the modules concerned, for a screen."""
+        lists = {"new": self.new, "left over": self.left_over, "other shape": self.wrong_shape}
+        concerned = (f"  {what}: {_modules(names)}" for what, names in lists.items() if names)
+        return "\n".join((self.summary(), *concerned))
 
     def check_matched(self) -> None:
         """Refuse a file none of whose weights fits: a run would silently start from nothing.
@@ -130,12 +130,6 @@ class LoadReport:
                     yield f"the weights were trained with {key} True"
                 elif any(part in name for name in self.new):
                     yield f"the weights were trained with {key} False"
-
-    def _shapes(self) -> list[str]:
-        return [
-            f"{name}: {in_file} in the file, {in_model} in the model"
-            for name, (in_file, in_model) in sorted(self.wrong_shape.items())
-        ]
 
 
 def compare_weights(

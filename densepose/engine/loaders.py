@@ -52,11 +52,7 @@ class NamedErrors:
         self.mapper = mapper
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Map one record.
-
-        Raises:
-            ImageError: the mapper failed.
-        """
+        """Map one record, or raise ``ImageError``."""
         try:
             return self.mapper(record)
         except Exception as error:
@@ -67,19 +63,11 @@ class NamedErrors:
             raise ImageError(message) from error
 
 
-def num_workers(wanted: int, processes: int | None = None) -> int:
-    """Worker processes of one loader: what the config wants, but not more than there are cores.
-
-    Args:
-        wanted: DATALOADER.NUM_WORKERS.
-        processes: training processes on this machine; the present run's when left out.
-    """
-    if processes is None:
-        processes = comm.get_local_size()
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    return min(wanted, max(1, cores // processes))
+def num_workers(wanted: int) -> int:
+    """Worker processes of one loader: DATALOADER.NUM_WORKERS, but not more than there are cores."""
+    known = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return min(wanted, max(1, cores // comm.get_local_size()))
 
 
 class ResumableBatches(Sampler[list[Draw]]):
@@ -150,7 +138,7 @@ def build_train_loader(
         records: detectron2's dataset dicts; those of DATASETS.TRAIN by default.
 
     Raises:
-        ValueError: the batch cannot be divided among the processes, or an unknown sampler.
+        ValueError: the batch cannot be divided among the processes.
     """
     batch, world = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch < world or batch % world:
@@ -174,19 +162,13 @@ def build_train_loader(
 
 
 def _build_sampler(cfg: CfgNode, records: list[dict[str, Any]], seed: int) -> Iterable[int]:
-    """The sampler of DATALOADER.SAMPLER_TRAIN."""
-    name, loader = cfg.DATALOADER.SAMPLER_TRAIN, cfg.DATALOADER
-    if name == "TrainingSampler":
+    loader = cfg.DATALOADER
+    if loader.SAMPLER_TRAIN == "TrainingSampler":
         return TrainingSampler(len(records), seed=seed)
-    if name == "RepeatFactorTrainingSampler":
-        factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
-            records, loader.REPEAT_THRESHOLD, sqrt=loader.REPEAT_SQRT
-        )
-        return RepeatFactorTrainingSampler(factors, seed=seed)
-    raise ValueError(
-        f"DATALOADER.SAMPLER_TRAIN={name!r} is unknown; use 'TrainingSampler' or"
-        " 'RepeatFactorTrainingSampler'"
+    factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(
+        records, loader.REPEAT_THRESHOLD, sqrt=loader.REPEAT_SQRT
     )
+    return RepeatFactorTrainingSampler(factors, seed=seed)
 
 
 def build_test_loader(cfg: CfgNode, name: str) -> DataLoader:
@@ -210,15 +192,10 @@ class GivenPeople:
     def __init__(
         self, mapper: Callable[[dict[str, Any]], dict[str, Any]], folder: str, min_score: float
     ) -> None:
-        """Remember where predictions are.
-
-        Args:
-            mapper: of test records.
-            folder: of predictions, as an evaluation writes it.
-            min_score: people with a lower score are left out.
+        """Args: ``folder`` as an evaluation writes it; lower scores than ``min_score`` are dropped.
 
         Raises:
-            FileNotFoundError: it is no folder of predictions.
+            FileNotFoundError: it is not a folder of predictions.
         """
         self.mapper = mapper
         self.paths = {path.stem: path for path in prediction_paths(folder)}
@@ -226,11 +203,7 @@ class GivenPeople:
         self.min_score = min_score
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Map one record.
-
-        Raises:
-            FileNotFoundError: its image has no predictions in the folder.
-        """
+        """Map one record, whose image must have predictions in the folder."""
         mapped = self.mapper(record)
         path = self.paths.get(f"{record['image_id']:012d}")
         if path is None:

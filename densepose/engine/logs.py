@@ -1,4 +1,4 @@
-"""Where messages go: the terminal of the main process, and a file beside the results.
+"""Where messages go: the terminal of the main process, and a file beside the results; bars.
 
 Messages of one run all pass through the loggers ``densepose``, ``detectron2`` and ``fvcore``. The
 terminal is written through one console, so that a progress bar and messages do not tear each other
@@ -11,23 +11,30 @@ import builtins
 import logging
 import os
 import re
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
+import rich.progress
 from rich.console import Console
+
+logger = logging.getLogger(__name__)
 
 LOGGERS = ("densepose", "detectron2", "fvcore")
 SHOWN = ("densepose", "detectron2.utils.events")  # the latter is about the progress of training
 FILE_ONLY = {"file_only": True}  # logger.info(..., extra=FILE_ONLY): not for the terminal
+PLAIN_SECONDS = 30.0  # between two lines about progress
 FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 console = Console(highlight=False)
 error_console = Console(highlight=False, stderr=True)
+T = TypeVar("T")
 
-
-# Known to be harmless: told by libraries about one another. Message start and category.
+# Known to be harmless: said by libraries about one another. Message start and category.
 THIRD_PARTY_WARNINGS = (
     ("`torch.jit.script` is deprecated", "FutureWarning"),
     ("torch.meshgrid", "UserWarning"),
@@ -53,32 +60,28 @@ _hidden: list[str] = []  # loggers that the terminal does not show at the moment
 
 
 class TerminalHandler(logging.Handler):
-    """Prints messages above a running progress bar."""
+    """Prints messages above a running progress bar.
+
+    Not ``extra=FILE_ONLY``, and of most loggers of detectron2 warnings alone.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one message; ``extra=FILE_ONLY`` and most news of detectron2 are for the file."""
-        if getattr(record, "file_only", False):
-            return
-        if record.levelno < logging.WARNING and not self._is_news(record.name):
+        """Print one message."""
+        warns = record.levelno >= logging.WARNING
+        shown = record.name.startswith(SHOWN) and not record.name.startswith(tuple(_hidden))
+        if getattr(record, "file_only", False) or not (warns or shown):
             return
         try:
-            message = record.getMessage()
-            style = None
-            if record.levelno >= logging.WARNING:
-                message = f"{record.levelname}: {message}"
-                style = "yellow" if record.levelno == logging.WARNING else "red"
-            console.print(message, style=style, markup=False, soft_wrap=True)
+            text = f"{record.levelname}: {record.getMessage()}" if warns else record.getMessage()
+            style = {logging.WARNING: "yellow"}.get(record.levelno, "red") if warns else None
+            console.print(text, style=style, markup=False, soft_wrap=True)
         except Exception:
             self.handleError(record)
-
-    @staticmethod
-    def _is_news(logger_name: str) -> bool:
-        return logger_name.startswith(SHOWN) and not logger_name.startswith(tuple(_hidden))
 
 
 @contextmanager
 def terminal_without(*loggers: str) -> Iterator[None]:
-    """Within the block, what these loggers tell goes to the file only; warnings are still shown."""
+    """Within the block, the terminal shows warnings of these loggers only."""
     _hidden.extend(loggers)
     try:
         yield
@@ -94,7 +97,6 @@ def setup_logging(log_file: Path | None, *, rank: int = 0) -> None:
         rank: number of this process; all but 0 keep the terminal quiet except for errors.
     """
     remove_handlers()
-    logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)
     _installed.append(TerminalHandler(logging.INFO if rank == 0 else logging.ERROR))
     if log_file is not None:
         path = log_file if rank == 0 else log_file.with_name(f"{log_file.name}.rank{rank}")
@@ -116,3 +118,18 @@ def remove_handlers() -> None:
         for name in LOGGERS:
             logging.getLogger(name).removeHandler(handler)
         handler.close()
+
+
+def track(items: Iterable[T], *, total: int, label: str) -> Iterator[T]:
+    """Pass ``items`` on; a bar, or off a terminal a line now and then, shows how many are done."""
+    if console.is_terminal:
+        yield from rich.progress.track(items, label, total, console=console, transient=True)
+        return
+    start = shown = time.perf_counter()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.perf_counter()
+        if now - shown > PLAIN_SECONDS:
+            shown, speed = now, done / (now - start)
+            left = timedelta(seconds=round((total - done) / speed))
+            logger.info("%s %d/%d  %.1f/s  ETA %s", label, done, total, speed, left)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -14,15 +14,16 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils import comm
 
+from densepose.config import bootstrap_entries
 from densepose.data.coco import require_registered
 from densepose.data.registration import dataset_status, smpl_dir, symmetry_from_config
 from densepose.files import did_you_mean
 from densepose.model_zoo.files import check_weights_file, resolve_weights
-from densepose.structures.records import read_annotation_file
+from densepose.structures.records import check_records, read_annotation_file
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
-from .bootstrap import source_problems
-from .evaluation import annotation_problems, augmentation_problems
+from .bootstrap import check_source
+from .evaluation import build_evaluator, view_symmetry
 
 FIRST_IMAGES = 3  # images opened per data set
 LARGEST_JSON = 64 * 2**20  # bytes; a larger file of training annotations is not read here
@@ -60,127 +61,93 @@ def preflight(cfg: CfgNode, mode: str) -> None:
 
 def find_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
     """The problems that ``preflight`` raises, one sentence each."""
-    training = list(cfg.DATASETS.TRAIN) if mode == "train" else []
-    testing = list(cfg.DATASETS.TEST)
-    if mode == "train" and not training:
-        yield "DATASETS.TRAIN is empty: name a data set to train on"
-    if mode == "eval" and not testing:
-        yield "DATASETS.TEST is empty: name a data set to evaluate on"
-    names = dict.fromkeys([*training, *testing])
-    of_data = [text for name in names for text in _data_problems(name, testing)]
-    yield from of_data
-    yield from _surface_problems(cfg)
-    yield from _flip_problems(cfg, training)
-    yield from (text for text in annotation_problems(cfg) if text not in "\n".join(of_data))
-    yield from augmentation_problems(cfg)
-    if mode == "train":
-        yield from source_problems(cfg)
-        if cfg.BOOTSTRAP_DATASETS:
-            key, weights = "BOOTSTRAP_MODEL.WEIGHTS", cfg.BOOTSTRAP_MODEL.WEIGHTS
-            yield from _weights_problems(key, weights, cfg.MODEL.ZOO_DIR)
-    yield from _weights_problems("MODEL.WEIGHTS", cfg.MODEL.WEIGHTS, cfg.MODEL.ZOO_DIR)
-    if mode == "train":
-        key = "MODEL.FINE_TUNE.BACKBONE_WEIGHTS"
-        yield from _weights_problems(key, cfg.MODEL.FINE_TUNE.BACKBONE_WEIGHTS, cfg.MODEL.ZOO_DIR)
-    yield from _folder_problems(cfg)
+    for label, check in _checks(cfg, mode):
+        try:
+            check()
+        except (ValueError, KeyError, OSError) as error:  # all of them name what is to be done
+            yield f"{label}{error.args[0] if isinstance(error, KeyError) else error}"
 
 
-def _data_problems(name: str, testing: Sequence[str]) -> Iterator[str]:
-    try:
-        require_registered([name])
-    except KeyError as error:
-        yield error.args[0]
-        return
+def _checks(cfg: CfgNode, mode: str) -> Iterator[tuple[str, Callable[[], object]]]:
+    """What raises where the run could not succeed, and how its message begins."""
+    trains, testing = mode == "train", list(cfg.DATASETS.TEST)
+    names = list(dict.fromkeys([*(cfg.DATASETS.TRAIN if trains else ()), *testing]))
+    yield "", partial(_check_names, cfg, mode)
+    for name in names:
+        yield "", partial(_check_data, cfg, name, is_tested=name in testing)
+    known = [name for name in names if name in DatasetCatalog]
+    surfaces = {MetadataCatalog.get(name).get("surface") for name in known if name in testing}
+    for surface in sorted(surfaces - {None}):
+        label = f"DATASETS.TEST needs the evaluation surface {surface!r}: "
+        yield label, partial(load_evaluation_surface, surface, smpl_dir(cfg))
+    if trains and known == names and cfg.MODEL.DENSEPOSE_ON and cfg.INPUT.RANDOM_FLIP != "none":
+        label = f"INPUT.RANDOM_FLIP {cfg.INPUT.RANDOM_FLIP}: "
+        yield label, partial(symmetry_from_config, cfg)
+    if cfg.TEST.AUG.ENABLED:
+        for name in known:
+            if name in testing:
+                yield "TEST.AUG.FLIP True: ", partial(view_symmetry, cfg, name)
+    weights = {"MODEL.WEIGHTS": cfg.MODEL.WEIGHTS}
+    if trains:
+        weights["MODEL.FINE_TUNE.BACKBONE_WEIGHTS"] = cfg.MODEL.FINE_TUNE.BACKBONE_WEIGHTS
+        for entry in bootstrap_entries(cfg):
+            label = f"BOOTSTRAP_DATASETS {entry.DATASET}: "
+            yield label, partial(check_source, entry, cfg.INPUT.FORMAT)
+            weights["BOOTSTRAP_MODEL.WEIGHTS"] = cfg.BOOTSTRAP_MODEL.WEIGHTS
+    for key, file in weights.items():
+        if file:
+            yield f"{key}: ", partial(_check_weights, file, cfg.MODEL.ZOO_DIR)
+
+
+def _check_names(cfg: CfgNode, mode: str) -> None:
+    key = {"train": "TRAIN", "eval": "TEST"}[mode]
+    if not cfg.DATASETS[key]:
+        raise ValueError(f"DATASETS.{key} is empty: name a data set to {mode} on")
+
+
+def _check_data(cfg: CfgNode, name: str, *, is_tested: bool) -> None:
+    require_registered([name])
+    metadata = MetadataCatalog.get(name)
+    has_truth = metadata.get("has_truth", True)
+    if is_tested and not has_truth:
+        raise ValueError(f"data set {name!r} has no annotations: it cannot be in DATASETS.TEST")
     status = next((status for status in dataset_status() if status.name == name), None)
-    if status is None:
-        return  # registered by other code, which knows how its files look
-    if status.missing:
-        mend = f"; get it by: {status.mend}" if status.mend else ""
-        yield (
-            f"data set {name!r} lacks its {status.missing}: {status.json_path} and"
-            f" {status.image_root} are expected{mend}"
-        )
-        return
-    if status.json_path.stat().st_size > LARGEST_JSON and name not in testing:
-        return  # read right afterwards, when the loader is built
-    try:
-        has_truth = MetadataCatalog.get(name).get("has_truth", True)
-        content = read_annotation_file(status.json_path, has_truth=has_truth)
-    except ValueError as error:
-        yield f"data set {name!r}: {error}"
-        return
-    names = [image["file_name"] for image in content["images"][:FIRST_IMAGES]]
-    for file_name in names:
-        problem = image_problem(status.image_root / file_name)
-        if problem:
-            yield f"data set {name!r}: {problem}"
+    if status is not None:  # else registered by other code, which knows how its files look
+        if status.missing:
+            get = f"; get it by: {status.mend}" if status.mend else ""
+            raise FileNotFoundError(
+                f"data set {name!r} lacks its {status.missing}: {status.json_path} and"
+                f" {status.image_root} are expected{get}"
+            )
+        # A larger file to train on is read right afterwards, when the loader is built.
+        if is_tested or status.json_path.stat().st_size < LARGEST_JSON:
+            content = read_annotation_file(status.json_path, has_truth=has_truth)
+            first = {**content, "images": content["images"][:FIRST_IMAGES], "annotations": []}
+            source, root = str(status.json_path), status.image_root
+            # Without images that are missing, which DATASETS.ON_BAD_RECORD is about.
+            for image in check_records(first, source, image_root=root).images:
+                _check_image(root / image["file_name"])
+    if is_tested and cfg.MODEL.DENSEPOSE_ON and Path(metadata.get("json_file") or "").is_file():
+        # Annotations are read in full, as the first evaluation does, which may be hours later.
+        build_evaluator(cfg, name, cfg.OUTPUT_DIR).check()
 
 
-def image_problem(path: Path) -> str | None:
-    """Why an image cannot be read; None when it can."""
-    if not path.is_file():
-        return f"image {path} does not exist"
+def _check_image(path: Path) -> None:
     try:
         with Image.open(path) as image:
             image.load()
     except Exception as error:  # Pillow raises many kinds
-        return f"image {path} cannot be read ({error}); it is damaged or cut short"
-    return None
+        raise ValueError(
+            f"image {path} cannot be read ({error}); it is damaged or cut short"
+        ) from error
 
 
-def _surface_problems(cfg: CfgNode) -> Iterator[str]:
-    names = [name for name in cfg.DATASETS.TEST if name in DatasetCatalog]
-    for name in names:
-        if not MetadataCatalog.get(name).get("has_truth", True):
-            yield f"data set {name!r} has no annotations: it cannot be in DATASETS.TEST"
-    surfaces = {MetadataCatalog.get(name).get("surface") for name in names} - {None}
-    for surface in sorted(surfaces):
-        try:
-            load_evaluation_surface(surface, smpl_dir(cfg))
-        except (ValueError, OSError) as error:
-            yield f"DATASETS.TEST needs the evaluation surface {surface!r}: {error}"
-
-
-def _flip_problems(cfg: CfgNode, training: Sequence[str]) -> Iterator[str]:
-    if cfg.INPUT.RANDOM_FLIP == "none" or not cfg.MODEL.DENSEPOSE_ON or not training:
-        return
-    if all(name in DatasetCatalog for name in training):
-        try:
-            symmetry_from_config(cfg)
-        except (ValueError, OSError) as error:
-            yield f"INPUT.RANDOM_FLIP {cfg.INPUT.RANDOM_FLIP}: {error}"
-
-
-def _weights_problems(key: str, weights: str, zoo_dir: str) -> Iterator[str]:
-    if not weights:
-        return
-    try:
-        path = resolve_weights(weights, zoo_dir)
-    except (KeyError, ValueError, FileNotFoundError) as error:  # says by itself how to mend it
-        yield f"{key} {weights}: {error.args[0] if isinstance(error, KeyError) else error}"
-        return
-    except Exception as error:  # the many kinds of network trouble
-        yield f"{key} {weights} cannot be fetched ({error}); give the path of a file"
-        return
+def _check_weights(weights: str, zoo_dir: str) -> None:
+    path = resolve_weights(weights, zoo_dir)
     if not path.is_file():
-        yield f"{key} {weights} does not exist" + did_you_mean(
-            path.name, (file.name for file in path.parent.glob("*"))
-        )
-        return
-    try:
-        check_weights_file(path)
-    except ValueError as error:
-        yield f"{key} {error}"
-
-
-def _folder_problems(cfg: CfgNode) -> Iterator[str]:
-    folder = Path(cfg.OUTPUT_DIR)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        yield f"OUTPUT_DIR {folder} cannot be written ({error})"
+        near = did_you_mean(path.name, (file.name for file in path.parent.glob("*")))
+        raise FileNotFoundError(f"{path} does not exist{near}")
+    check_weights_file(path)
 
 
 def check_disk(cfg: CfgNode, model: nn.Module) -> None:

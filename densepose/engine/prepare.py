@@ -1,4 +1,12 @@
-"""From the command line to a checked config and a prepared process."""
+"""From the command line to a checked config and a prepared process.
+
+A schedule written for one batch size can be scaled to another by the linear rule. With ``scale =
+batch / reference batch`` the learning rate is multiplied by ``scale`` and everything that counts
+iterations is divided by it, so the network sees the same number of images and the same steps per
+image. Goyal et al., "Accurate, Large Minibatch SGD", 2017. Nothing is scaled unless
+SOLVER.AUTO_SCALE_LR (``--auto-scale-lr``) or detectron2's own SOLVER.REFERENCE_WORLD_SIZE asks for
+it.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +15,18 @@ import os
 import platform
 import shlex
 import sys
+import tempfile
 from argparse import Namespace
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 import detectron2
 from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
 
 import densepose
@@ -23,10 +35,18 @@ from densepose.data.registration import register_builtin, register_from_config
 
 from .checkpoint import write_text
 from .logs import FILE_ONLY, setup_logging
-from .scaling import scale_config
 from .seeding import prepare_torch
 
 logger = logging.getLogger(__name__)
+
+RATES = ("SOLVER.BASE_LR", "SOLVER.BASE_LR_END")
+ITERATIONS = (
+    "SOLVER.MAX_ITER",
+    "SOLVER.WARMUP_ITERS",
+    "SOLVER.STEPS",
+    "SOLVER.CHECKPOINT_PERIOD",
+    "TEST.EVAL_PERIOD",
+)
 
 
 def setup(args: Namespace) -> CfgNode:
@@ -45,6 +65,7 @@ def setup(args: Namespace) -> CfgNode:
     Raises:
         FileNotFoundError: a config file is missing.
         KeyError: a misspelt key; the message has the nearest ones.
+        OSError: OUTPUT_DIR cannot be written.
         ValueError: a value of the wrong type, or keys that contradict each other.
     """
     path = find_config(args.config_file) if args.config_file else None
@@ -53,8 +74,8 @@ def setup(args: Namespace) -> CfgNode:
         opts += ["SOLVER.AUTO_SCALE_LR", "True"]
     cfg = load_config(path, opts)
     folder = Path(cfg.OUTPUT_DIR) / "inference" if args.eval_only else Path(cfg.OUTPUT_DIR)
-    writable = _make_folder(folder)
-    setup_logging(folder / "log.txt" if writable else None, rank=comm.get_rank())
+    _make_folder(folder)
+    setup_logging(folder / "log.txt", rank=comm.get_rank())
     logger.info(_environment_text(args), extra=FILE_ONLY)
     register_builtin()
     register_from_config(cfg)
@@ -63,9 +84,71 @@ def setup(args: Namespace) -> CfgNode:
         cfg = scale_config(cfg, given=opts[::2])
     prepare_torch(cfg)
     logger.info("Config:\n%s", cfg.dump(), extra=FILE_ONLY)
-    if writable and comm.is_main_process():
+    if comm.is_main_process():
         write_text(folder / "config.yaml", cfg.dump())
     return cfg
+
+
+def scale_config(cfg: CfgNode, given: Collection[str] = ()) -> CfgNode:
+    """The config with its schedule scaled to the batch size or the number of processes, if asked.
+
+    Where nothing is asked for and SOLVER.IMS_PER_BATCH differs from SOLVER.REFERENCE_BATCH_SIZE,
+    one log line says how to scale. The result carries its own batch size as the reference, so that
+    scaling a saved config once more changes nothing.
+
+    Args:
+        cfg: a checked config; not modified.
+        given: keys of the command line, whose values are kept as they are.
+
+    Returns:
+        A frozen config.
+    """
+    solver = cfg.SOLVER
+    batch, reference = solver.IMS_PER_BATCH, solver.REFERENCE_BATCH_SIZE
+    if solver.AUTO_SCALE_LR:
+        return _scaled(cfg, batch / reference, given)
+    if solver.REFERENCE_WORLD_SIZE:
+        return DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())
+    if reference not in (0, batch):
+        logger.info(
+            "The schedule was written for %d images per step, SOLVER.IMS_PER_BATCH is %d; learning"
+            " rate %g and %d iterations are used as they are. --auto-scale-lr scales them",
+            reference,
+            batch,
+            solver.BASE_LR,
+            solver.MAX_ITER,
+        )
+    return cfg
+
+
+def _scaled(cfg: CfgNode, scale: float, given: Collection[str]) -> CfgNode:
+    cfg = cfg.clone()
+    cfg.defrost()
+    changes = []
+    for key in (*RATES, *ITERATIONS):
+        section, name = key.split(".")
+        before = cfg[section][name]
+        if key not in given:
+            cfg[section][name] = before * scale if key in RATES else _iterations(before, scale)
+        if cfg[section][name] != before:
+            changes.append(f"{key} {before} -> {cfg[section][name]}")
+    logger.info(
+        "Schedule scaled from %d to %d images per step (x%g): %s",
+        cfg.SOLVER.REFERENCE_BATCH_SIZE,
+        cfg.SOLVER.IMS_PER_BATCH,
+        scale,
+        ", ".join(changes) or "nothing to change",
+    )
+    cfg.SOLVER.REFERENCE_BATCH_SIZE = cfg.SOLVER.IMS_PER_BATCH
+    cfg.freeze()
+    return cfg
+
+
+def _iterations(count: Any, scale: float) -> Any:
+    """Whole iterations, at least 1 where they were not 0."""
+    if isinstance(count, (tuple, list)):
+        return tuple(_iterations(entry, scale) for entry in count)
+    return max(1, round(count / scale)) if count else 0
 
 
 def choose_device(cfg: CfgNode) -> CfgNode:
@@ -91,13 +174,13 @@ def choose_device(cfg: CfgNode) -> CfgNode:
     return cfg
 
 
-def _make_folder(folder: Path) -> bool:
-    """Whether the folder is there afterwards; if not, the checks before the run say why."""
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"OUTPUT_DIR {folder} cannot be written ({error})") from error
 
 
 def _environment_text(args: Namespace) -> str:

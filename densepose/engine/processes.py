@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import distributed, multiprocessing
 
-from detectron2.engine.launch import DEFAULT_TIMEOUT
+from detectron2.engine.launch import _distributed_worker
 from detectron2.engine.launch import launch as launch_processes
 from detectron2.utils import comm
 
@@ -45,7 +45,9 @@ def launch(main: Callable[[Namespace], int], args: Namespace) -> int:
     if args.num_cpu_processes > 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for new processes, and this one below torchrun
     if all(name in os.environ for name in TORCHRUN_VARIABLES):
-        return _run_below_torchrun(main, args)
+        rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        local, here = int(os.environ["LOCAL_RANK"]), int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        _distributed_worker(local, _worker, world, here, rank // here, "env://", (main, args))
     per_machine = _processes_per_machine(args)
     if per_machine * args.num_machines == 1:
         return main(args)
@@ -115,31 +117,14 @@ def _meeting_point(args: Namespace, folder: Path) -> str:
     return args.dist_url
 
 
-def _worker(main: Callable[[Namespace], int], args: Namespace) -> None:
+def _worker(main: Callable[[Namespace], int], args: Namespace) -> NoReturn:
     """One process of this machine; ends the process with the status of ``main``."""
     torch.set_num_threads(max(1, torch.get_num_threads() // comm.get_local_size()))
-    sys.exit(_run_in_group(main, args))
-
-
-def _run_in_group(main: Callable[[Namespace], int], args: Namespace) -> int:
     status = main(args)
     if status == 0:  # else others may hang in an exchange, which would never let go of the group
         comm.synchronize()
         distributed.destroy_process_group()
-    return status
-
-
-def _run_below_torchrun(main: Callable[[Namespace], int], args: Namespace) -> int:
-    use_gpu = torch.cuda.is_available()
-    local_rank, world = int(os.environ["LOCAL_RANK"]), int(os.environ["WORLD_SIZE"])
-    if use_gpu:
-        torch.cuda.set_device(local_rank)
-    distributed.init_process_group(
-        "nccl" if use_gpu else "gloo", init_method="env://", timeout=DEFAULT_TIMEOUT
-    )
-    comm.create_local_process_group(int(os.environ.get("LOCAL_WORLD_SIZE", world)))
-    comm.synchronize()
-    return _run_in_group(main, args)
+    sys.exit(status)
 
 
 @contextmanager

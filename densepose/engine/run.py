@@ -16,7 +16,6 @@ from detectron2.utils import comm
 from densepose.ops.accelerate import accelerate
 
 from .checkpoint import SafeCheckpointer, load_for_inference
-from .evaluation import AUGMENTED_FOLDER, METRICS
 from .loaders import ImageError
 from .logs import FILE_ONLY, error_console, remove_handlers
 from .preflight_checks import check_disk, preflight
@@ -52,7 +51,7 @@ def main(args: Namespace, trainer_class: type[Trainer] = Trainer) -> dict[str, A
         trainer.resume_or_load(resume=args.resume)
         results = trainer.train()
     if comm.is_main_process():
-        logger.info("Done: %s", _places(cfg, trained=not args.eval_only))
+        logger.info("Done: %s", cfg.OUTPUT_DIR)
     return dict(results)
 
 
@@ -121,14 +120,3 @@ def _evaluate_only(cfg: CfgNode, trainer_class: type[Trainer], *, resume: bool) 
     if comm.is_main_process():
         verify_results(cfg, results)
     return results
-
-
-def _places(cfg: CfgNode, *, trained: bool) -> str:
-    folder = Path(cfg.OUTPUT_DIR)
-    places = []
-    if trained:
-        names = ("model_final.pth", "model_best.pth", "metrics.json")
-        places.append(f"{folder} ({', '.join(n for n in names if (folder / n).is_file())})")
-    scores = [folder / part / METRICS for part in ("inference", AUGMENTED_FOLDER)]
-    places += [f"scores in {path}" for path in scores if path.is_file()]
-    return ", ".join(places)

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
-from fvcore.common.param_scheduler import (
-    CosineParamScheduler,
-    MultiStepParamScheduler,
-    ParamScheduler,
-)
+from fvcore.common.param_scheduler import ParamScheduler
 from torch import Tensor, nn
 
 from detectron2.config import CfgNode
@@ -43,9 +39,6 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """SGD or AdamW (SOLVER.OPTIMIZER) with detectron2's groups for norms and biases.
 
     The rates of layers may differ, see ``rate_factor``.
-
-    Raises:
-        ValueError: impossible factors of rates.
     """
     solver = cfg.SOLVER
     params = get_default_optimizer_params(
@@ -82,7 +75,7 @@ def add_clipping(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.
     return optimizer
 
 
-def rate_factor(cfg: CfgNode, names: Iterable[str]) -> Callable[[str], float]:
+def rate_factor(cfg: CfgNode, names: list[str]) -> Callable[[str], float]:
     """The function that gives the learning rate of a parameter as a multiple of SOLVER.BASE_LR.
 
     It is the factor of the longest fitting prefix in SOLVER.LR_FACTORS, and in the backbone times
@@ -94,20 +87,18 @@ def rate_factor(cfg: CfgNode, names: Iterable[str]) -> Callable[[str], float]:
         names: of all parameters of the model, frozen ones too.
 
     Raises:
-        ValueError: a factor is not positive, a prefix names nothing, a pair is no pair, or the
-            decay is not in (0, 1].
+        ValueError: a prefix names nothing.
     """
     solver = cfg.SOLVER
-    names = list(names)
-    factors = _checked_factors(solver.LR_FACTORS, names)
-    decay = _checked_decay(solver.LAYER_LR_DECAY)
+    factors = dict(solver.LR_FACTORS)
+    check_prefixes("SOLVER.LR_FACTORS", factors, names)
     height = stage_heights(names)
 
     def factor(name: str) -> float:
         fitting = [prefix for prefix in factors if is_below(name, prefix)]
         found = factors[max(fitting, key=len)] if fitting else 1.0
         if name.startswith(BOTTOM_UP):
-            found *= solver.BACKBONE_LR_FACTOR * decay ** height[name]
+            found *= solver.BACKBONE_LR_FACTOR * solver.LAYER_LR_DECAY ** height[name]
         return found * solver.BIAS_LR_FACTOR if name.endswith(".bias") else found
 
     return factor
@@ -118,38 +109,13 @@ def stage_heights(names: Iterable[str]) -> dict[str, int]:
 
     What belongs to no numbered stage is the stem, which lies below all.
     """
-    stage = {
-        name: _stage(name.removeprefix(BOTTOM_UP)) for name in names if name.startswith(BOTTOM_UP)
-    }
+    stage = {}
+    for name in names:
+        if name.startswith(BOTTOM_UP):
+            found = _STAGE.search(name.removeprefix(BOTTOM_UP))
+            stage[name] = int(found[1]) if found else STEM
     order = sorted(set(stage.values()), reverse=True)
     return {name: order.index(number) + 1 for name, number in stage.items()}
-
-
-def _stage(name: str) -> int:
-    found = _STAGE.search(name)
-    return int(found[1]) if found else STEM
-
-
-def _checked_factors(pairs: Sequence[Sequence[object]], names: Sequence[str]) -> dict[str, float]:
-    key, factors = "SOLVER.LR_FACTORS", {}
-    for pair in pairs:
-        if not (isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise ValueError(f"{key}: expected [prefix, factor] pairs, got {pair!r}")
-        prefix, value = pair
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-            raise ValueError(
-                f"{key}: the factor of {prefix!r} is {value!r}, expected a number above 0; to keep"
-                " weights as they are name them in MODEL.FINE_TUNE.FREEZE"
-            )
-        factors[prefix] = float(value)
-    check_prefixes(key, factors, names)
-    return factors
-
-
-def _checked_decay(decay: float) -> float:
-    if not 0 < decay <= 1:
-        raise ValueError(f"SOLVER.LAYER_LR_DECAY={decay} must lie above 0 and not above 1")
-    return decay
 
 
 class ClockSchedule(ParamScheduler):
@@ -179,48 +145,32 @@ class ClockSchedule(ParamScheduler):
     def __call__(self, where: float) -> float:
         """Factor of the learning rate after the fraction ``where`` of the iterations."""
         time_used = min(self.time_used(), 1.0)
-        warm = time_used / LONGEST_WARMUP
+        warm = 1.0
         if self.warmup_iters:
-            warm = max(warm, where * self.max_iter / self.warmup_iters)
-        else:
-            warm = 1.0
-        factor = 1.0 if warm >= 1 else self.warmup_factor + (1 - self.warmup_factor) * warm
-        # fvcore's schedules are defined on [0, 1).
-        return factor * self.decay(min(max(where, time_used), 1 - 1e-9))
+            by_steps = where * self.max_iter / self.warmup_iters
+            warm = min(1.0, max(by_steps, time_used / LONGEST_WARMUP))
+        factor = self.warmup_factor + (1 - self.warmup_factor) * warm
+        # fvcore's schedules are defined on [0, 1), and add WHERE_EPSILON.
+        return factor * self.decay(min(max(where, time_used), 1 - 2 * self.WHERE_EPSILON))
 
 
 def build_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> LRMultiplier:
-    """detectron2's schedule, or the one that follows the clock where SOLVER.MAX_MINUTES is set.
+    """detectron2's schedule; where SOLVER.MAX_MINUTES is set it follows the clock, too.
 
-    Raises:
-        ValueError: the schedule cannot follow the clock.
+    Then it has ``clock_schedule``, whose ``time_used`` the trainer sets.
     """
     solver = cfg.SOLVER
     if not solver.MAX_MINUTES:
         return build_lr_scheduler(cfg, optimizer)
+    plain = cfg.clone()
+    plain.defrost()
+    plain.SOLVER.WARMUP_ITERS = 0
     schedule = ClockSchedule(
-        _decay(cfg),
+        build_lr_scheduler(plain, optimizer)._multiplier,
         max_iter=solver.MAX_ITER,
         warmup_iters=solver.WARMUP_ITERS,
         warmup_factor=solver.WARMUP_FACTOR,
     )
     scheduler = LRMultiplier(optimizer, schedule, solver.MAX_ITER)
-    scheduler.clock_schedule = schedule  # the trainer sets its ``time_used``
+    scheduler.clock_schedule = schedule
     return scheduler
-
-
-def _decay(cfg: CfgNode) -> ParamScheduler:
-    solver = cfg.SOLVER
-    if solver.LR_SCHEDULER_NAME == "WarmupCosineLR":
-        return CosineParamScheduler(1.0, solver.BASE_LR_END / solver.BASE_LR)
-    if solver.LR_SCHEDULER_NAME == "WarmupMultiStepLR":
-        steps = [step for step in solver.STEPS if step <= solver.MAX_ITER]
-        return MultiStepParamScheduler(
-            [solver.GAMMA**k for k in range(len(steps) + 1)],
-            milestones=steps,
-            num_updates=solver.MAX_ITER,
-        )
-    raise ValueError(
-        f"SOLVER.LR_SCHEDULER_NAME={solver.LR_SCHEDULER_NAME!r} cannot follow SOLVER.MAX_MINUTES;"
-        " use 'WarmupCosineLR' or 'WarmupMultiStepLR'"
-    )

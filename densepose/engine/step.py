@@ -7,9 +7,7 @@ vector, which is also the only thing that a step reads from the device.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import json
 import logging
 import math
 import time
@@ -27,7 +25,7 @@ from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 
-from densepose.files import atomic
+from densepose.files import atomic, to_json
 
 from .seeding import set_seed
 
@@ -95,7 +93,8 @@ class StepTrainer(SimpleTrainer):
         batch = next(self._data_loader_iter)
         self.own["data_time"] = time.perf_counter() - start
         set_seed(self.seed, comm.get_rank(), self.iter, device=self.device)
-        with self._autocast():
+        autocasts = self.precision is not None
+        with torch.autocast(self.device.type, dtype=self.precision, enabled=autocasts):
             losses = self.model(batch)
             losses = {"total_loss": losses} if isinstance(losses, Tensor) else losses
             total = sum(losses.values())
@@ -129,11 +128,6 @@ class StepTrainer(SimpleTrainer):
         if self.grad_scaler.is_enabled() and state_dict.get("grad_scaler"):
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
 
-    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        if self.precision is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.precision)
-
     def _gather(
         self, losses: Mapping[str, Tensor], norm: Tensor
     ) -> tuple[dict[str, float], dict[str, float]]:
@@ -166,15 +160,24 @@ class StepTrainer(SimpleTrainer):
         storage.put_scalar("rank_data_time", self.own["data_time"], cur_iter=self.iter)
 
     def _skip_or_stop(self, batch: Batch, losses: Mapping[str, float]) -> None:
-        message = nonfinite_message(self.iter, losses, batch)
-        path = write_snapshot(
-            self.snapshots,
-            self.iter,
-            losses,
-            batch,
-            rate=self.optimizer.param_groups[0]["lr"],
-            config=self.config,
+        """What became NaN or infinite, where, and on which images, in a log line and a file."""
+        bad = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
+        images = [f"{r.get('image_id', '?')} ({r.get('file_name', '?')})" for r in batch]
+        message = (
+            f"iteration {self.iter}: {', '.join(bad) or 'a loss of another process'}; images of the"
+            f" batch: {', '.join(images)}"
         )
+        path = self.snapshots / f"nonfinite_{self.iter:07d}_rank{comm.get_rank()}.json"
+        content = {
+            "iteration": self.iter,
+            # NaN as a word, so that any JSON reader takes the file.
+            "losses": {n: v if math.isfinite(v) else str(v) for n, v in losses.items()},
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "images": images,
+            "config": self.config.splitlines(),
+        }
+        with atomic(path) as temporary:
+            temporary.write_text(to_json(content) + "\n", encoding="utf-8")
         if self.skips <= 0:
             raise FloatingPointError(
                 f"{message}. Details: {path}. A lower SOLVER.BASE_LR, a longer"
@@ -201,54 +204,3 @@ def autocast_precision(cfg: CfgNode, device: torch.device) -> torch.dtype | None
         return None
     default = "float16" if device.type == "cuda" else "bfloat16"
     return PRECISIONS[cfg.SOLVER.AMP.PRECISION or default]
-
-
-def nonfinite_message(iteration: int, values: Mapping[str, float], batch: Batch) -> str:
-    """What became NaN or infinite, where, and on which images of this process.
-
-    Args:
-        iteration: counted from 0.
-        values: losses and ``grad_norm`` of this process.
-        batch: mapped records, each with ``image_id`` and ``file_name``.
-    """
-    bad = [f"{name} = {value}" for name, value in values.items() if not math.isfinite(value)]
-    what = ", ".join(bad) if bad else "a loss of another process"
-    images = ", ".join(
-        f"{record.get('image_id', '?')} ({record.get('file_name', '?')})" for record in batch
-    )
-    return f"iteration {iteration}: {what}; images of the batch: {images}"
-
-
-def write_snapshot(
-    folder: Path,
-    iteration: int,
-    values: Mapping[str, float],
-    batch: Batch,
-    *,
-    rate: float,
-    config: str,
-) -> Path:
-    """Write what is needed to investigate to ``nonfinite_<iteration>_rank<n>.json``.
-
-    NaN is written as a word, so that any JSON reader takes the file.
-    """
-    path = folder / f"nonfinite_{iteration:07d}_rank{comm.get_rank()}.json"
-    images = [
-        {
-            "image_id": record.get("image_id"),
-            "file_name": record.get("file_name"),
-            "size": list(record["image"].shape) if "image" in record else None,
-            "instances": len(record["instances"]) if "instances" in record else None,
-        }
-        for record in batch
-    ]
-    content = {
-        "iteration": iteration,
-        "losses": {n: v if math.isfinite(v) else str(v) for n, v in values.items()},
-        "learning_rate": rate,
-        "images": images,
-        "config": config.splitlines(),
-    }
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return path

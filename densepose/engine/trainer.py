@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, hooks
 from detectron2.evaluation import DatasetEvaluator, verify_results
+from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 from detectron2.utils.events import (
     CommonMetricPrinter,
@@ -27,8 +28,6 @@ from detectron2.utils.events import (
     EventWriter,
     JSONWriter,
     TensorboardXWriter,
-    get_event_storage,
-    has_event_storage,
 )
 
 from .bootstrap import build_training_batches
@@ -176,19 +175,14 @@ class Trainer(DefaultTrainer):
         ]
 
     def _build_precise_bn(self) -> HookBase | None:
-        cfg = self.cfg.clone()
-        if not (cfg.TEST.PRECISE_BN.ENABLED and get_bn_modules(self.model)):
+        bn = self.cfg.TEST.PRECISE_BN
+        if not (bn.ENABLED and get_bn_modules(self.model)):
             return None
-        if self.average is not None:
-            raise ValueError(
-                "TEST.PRECISE_BN.ENABLED computes statistics of the trained weights, but"
-                " SOLVER.EMA.ENABLED evaluates their average; set one of them to False"
-            )
+        cfg = self.cfg.clone()
         cfg.defrost()
         cfg.DATALOADER.NUM_WORKERS = 0
         loader = self.build_train_loader(cfg)  # its own, so that training is not disturbed
-        iterations = cfg.TEST.PRECISE_BN.NUM_ITER
-        return hooks.PreciseBN(cfg.TEST.EVAL_PERIOD, self.model, loader, iterations)
+        return hooks.PreciseBN(cfg.TEST.EVAL_PERIOD, self.model, loader, bn.NUM_ITER)
 
     def build_writers(self) -> list[EventWriter]:
         """Log lines, ``metrics.json`` and TensorBoard; called when the run starts."""
@@ -276,43 +270,28 @@ class Trainer(DefaultTrainer):
             model: with the weights to evaluate.
             evaluators: one for each data set; by default ``build_evaluator`` builds them.
         """
-        if evaluators is not None:
-            several = isinstance(evaluators, Sequence)
-            given = dict(
-                zip(cfg.DATASETS.TEST, evaluators if several else [evaluators], strict=True)
-            )
+        names = cfg.DATASETS.TEST
+        if isinstance(evaluators, DatasetEvaluator):
+            evaluators = [evaluators]
+        given = dict(zip(names, evaluators, strict=True)) if evaluators is not None else {}
         # detectron2's documentation overrides it with and without a folder.
         takes_folder = len(inspect.signature(cls.build_evaluator).parameters) > 2
 
         def build(cfg: CfgNode, name: str, folder: str) -> DatasetEvaluator:
-            if evaluators is not None:
-                return given[name]
-            return cls.build_evaluator(cfg, name, *([folder] if takes_folder else []))
+            return given.get(name) or cls.build_evaluator(cfg, name, *[folder] * takes_folder)
 
-        # Within a run; MAX_ITER is where it ends.
-        done = get_event_storage().iter + 1 if has_event_storage() else math.inf
-        return evaluate(
-            cfg,
-            model,
-            build_evaluator=build,
-            build_test_loader=cls.build_test_loader,
-            iteration=min(done, cfg.SOLVER.MAX_ITER) if has_event_storage() else None,
-            brief=done <= cfg.SOLVER.MAX_ITER,
-        )
+        loader = cls.build_test_loader
+        return evaluate(cfg, model, build_evaluator=build, build_test_loader=loader)
 
     def _evaluate(self) -> dict[str, Any]:
         """Evaluate now; returns the finite scores, which can go into curves."""
         cfg = self.cfg.clone()
         cfg.defrost()
-        cfg.SOLVER.MAX_ITER = self.max_iter
+        cfg.SOLVER.MAX_ITER = self.max_iter  # where the run ends
         cfg.freeze()
         self.results = self.test(cfg, self.evaluated_model)
-        return _finite(self.results)
-
-
-def _finite(results: Mapping[str, Any]) -> dict[str, Any]:
-    nested = {n: _finite(v) if isinstance(v, Mapping) else v for n, v in results.items()}
-    return {n: v for n, v in nested.items() if isinstance(v, Mapping) or math.isfinite(v)}
+        flat = flatten_results_dict(self.results)
+        return {name: value for name, value in flat.items() if math.isfinite(value)}
 
 
 class ProgressPrinter(CommonMetricPrinter):

@@ -96,19 +96,13 @@ def _from_torch(path: Path) -> Any:
 
 
 def _from_caffe2(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrays of the Caffe2 era, directly or below "blobs", the optimiser's momentum among them."""
-    blobs = content.get("blobs", content)
+    """Arrays of the Caffe2 era, directly or below "blobs", without the optimizer's momentum."""
     weights = {
         name: value
-        for name, value in blobs.items()
+        for name, value in content.get("blobs", content).items()
         if isinstance(value, np.ndarray) and not name.endswith("_momentum")
     }
-    others = {
-        name: value
-        for name, value in {**content, **blobs}.items()
-        if name not in weights and name != "blobs"
-    }
-    return {**others, "model": weights, "__author__": "Caffe2", HEURISTICS: True}
+    return {"model": weights, "__author__": "Caffe2", HEURISTICS: True}
 
 
 def _tensor(path: Path, name: str, value: Any) -> Tensor:

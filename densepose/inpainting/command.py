@@ -23,10 +23,9 @@ from densepose.data.registration import (
     smpl_dir,
 )
 from densepose.engine.checkpoint import load_for_inference
-from densepose.engine.logs import setup_logging
+from densepose.engine.logs import setup_logging, track
 from densepose.engine.model import build_run_model
 from densepose.engine.prepare import choose_device
-from densepose.engine.progress import track
 from densepose.model_zoo.files import resolve_weights
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.evaluation_surface import load_evaluation_surface

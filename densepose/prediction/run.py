@@ -15,10 +15,9 @@ from detectron2.config import CfgNode
 
 import densepose
 from densepose.config import check_config, find_config, load_config
-from densepose.engine.logs import setup_logging
+from densepose.engine.logs import setup_logging, track
 from densepose.engine.predictor import load_predictor
 from densepose.engine.prepare import choose_device
-from densepose.engine.progress import track
 from densepose.model_zoo.files import find_shipped_model, resolve_weights
 from densepose.model_zoo.table import SCHEME, find
 

@@ -22,8 +22,8 @@ from densepose.engine.bootstrap import (
     build_stream,
     build_teacher,
     build_training_batches,
+    check_source,
     counted,
-    source_problems,
 )
 from densepose.engine.model import build_run_model
 from densepose.engine.trainer import Trainer
@@ -183,22 +183,26 @@ def test_files_are_looked_at_before_the_run(
     tiny_coco: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     cfg = config(tiny_coco, tmp_path)
-    assert list(source_problems(cfg)) == []
+
+    def check() -> None:
+        check_source(*bootstrap_entries(cfg), "BGR")
+
+    check()
     monkeypatch.setenv("WILD", str(tiny_coco[1].parent))
-    cfg.BOOTSTRAP_DATASETS[0]["IMAGE_LOADER"]["PATH"] = "$WILD/images"
-    assert list(source_problems(cfg)) == []
     loader = cfg.BOOTSTRAP_DATASETS[0]["IMAGE_LOADER"]
+    loader["PATH"] = "$WILD/images"
+    check()
     loader["PATH"] = str(tmp_path / "none")
-    (problem,) = source_problems(cfg)
-    assert problem.startswith("BOOTSTRAP_DATASETS wild: ") and "folder of images is miss" in problem
+    with pytest.raises(FileNotFoundError, match="folder of images is miss"):
+        check()
     (tmp_path / "list.txt").write_text("broken.jpg\n")
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     loader.update(TYPE="image_list", PATH=str(tmp_path / "list.txt"))
-    (problem,) = source_problems(cfg)
-    assert "broken.jpg" in problem
+    with pytest.raises(ValueError, match="broken.jpg"):
+        check()
     loader.update(TYPE="video_keyframe", PATH="")
-    (problem,) = source_problems(cfg)
-    assert "'wild' is no known set of videos (chimpnsee); give IMAGE_LOADER.PATH" in problem
+    with pytest.raises(ValueError, match=r"'wild' is no known set of videos \(chimpnsee\); give"):
+        check()
 
 
 def test_a_known_set_of_videos_lies_below_the_data_sets(

@@ -12,10 +12,11 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
+from detectron2.utils.events import EventStorage
 
 from densepose.config import get_densepose_cfg
 from densepose.engine import evaluation
-from densepose.engine.evaluation import augmentation_problems, brief_text, build_evaluator
+from densepose.engine.evaluation import brief_text, build_evaluator, view_symmetry
 from densepose.evaluation.evaluator import DensePoseEvaluator
 from tools.upstream.generated import generated_set
 
@@ -51,13 +52,12 @@ def recorder() -> Recorder:
     return Recorder()
 
 
-def evaluate(cfg: CfgNode, model: nn.Module, recorder: Recorder, **options: object):
+def evaluate(cfg: CfgNode, model: nn.Module, recorder: Recorder):
     return evaluation.evaluate(
         cfg,
         model,
         build_evaluator=lambda cfg, name, folder: recorder,
         build_test_loader=lambda cfg, name: [1, 2],
-        **options,
     )
 
 
@@ -71,16 +71,14 @@ def test_predicts_in_eval_mode_without_gradients_and_gives_training_back(
     tmp_path: Path, recorder: Recorder
 ):
     model = Doubler(1, 1).train()
-    assert evaluate(config(tmp_path, "a"), model, recorder, iteration=7) == SCORES
+    assert evaluate(config(tmp_path, "a"), model, recorder) == SCORES
     assert recorder.seen == [(1, (2, False, False)), (2, (4, False, False))]
     assert model.training
 
 
 def test_metrics_file_is_strict_json_by_data_set(tmp_path: Path, recorder: Recorder):
-    assert set(evaluate(config(tmp_path, "a", "b"), Doubler(1, 1), recorder, iteration=7)) == {
-        "a",
-        "b",
-    }
+    with EventStorage(6):  # within the seventh step
+        assert set(evaluate(config(tmp_path, "a", "b"), Doubler(1, 1), recorder)) == {"a", "b"}
     text = (tmp_path / "inference" / "metrics.json").read_text()
     content = json.loads(text, parse_constant=lambda word: 1 / 0)
     assert (content["iteration"], list(content["results"])) == (7, ["a", "b"])
@@ -106,7 +104,8 @@ def test_several_views_stand_beside_the_plain_scores(
     both = SCORES | {f"{task}_TTA": row for task, row in SCORES.items()}
     assert evaluate(cfg, Doubler(1, 1), recorder) == {"a": both, "b": both}
     assert (tmp_path / "inference_TTA" / "metrics.json").is_file()
-    assert evaluate(cfg, Doubler(1, 1), recorder, brief=True) == {"a": SCORES, "b": SCORES}
+    with EventStorage(6):  # before the end of a training
+        assert evaluate(cfg, Doubler(1, 1), recorder) == {"a": SCORES, "b": SCORES}
 
 
 def test_data_sets_of_other_code_have_an_evaluator(tmp_path: Path):
@@ -137,15 +136,9 @@ def unplaced():
     MetadataCatalog.pop("without_surface", None)
 
 
-def test_problems_are_named(unplaced: str):
+def test_flipped_views_need_a_surface(unplaced: str):
     cfg = get_densepose_cfg()
-    cfg.DATASETS.TEST = (unplaced,)
-    assert list(augmentation_problems(cfg)) == []
-    cfg.TEST.AUG.ENABLED = True
-    (problem,) = augmentation_problems(cfg)
-    assert "'without_surface' nor DATASETS.TRAIN is annotated on a body surface" in problem
+    with pytest.raises(ValueError, match="'without_surface' nor DATASETS.TRAIN is annotated on a"):
+        view_symmetry(cfg, unplaced)
     cfg.TEST.AUG.FLIP = False
-    assert list(augmentation_problems(cfg)) == []
-    cfg.MODEL.META_ARCHITECTURE, cfg.TEST.AUG.MIN_SIZES = "RetinaNet", ()
-    first, second = augmentation_problems(cfg)
-    assert "got 'RetinaNet'" in first and "MIN_SIZES is empty" in second
+    assert view_symmetry(cfg, unplaced) is None

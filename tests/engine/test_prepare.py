@@ -55,3 +55,10 @@ def test_a_saved_config_names_the_device_that_was_asked_for(
     assert (saved.MODEL.DEVICE, saved.BOOTSTRAP_MODEL.DEVICE) == ("cuda", "cuda")
     assert yaml.safe_load(saved.dump()) == yaml.safe_load(cfg.dump())
     assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_ITER) == (0.0025, 130_000)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    opts = ["OUTPUT_DIR", str(tmp_path / "file" / "out")]
+    with pytest.raises(OSError, match="OUTPUT_DIR .*file/out cannot be written"):
+        prepare.setup(Namespace(config_file="", opts=opts, eval_only=False))

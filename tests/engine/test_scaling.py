@@ -5,8 +5,8 @@ import pytest
 from detectron2.config import CfgNode
 
 from densepose.config import get_densepose_cfg
-from densepose.engine import scaling
-from densepose.engine.scaling import scale_config
+from densepose.engine import prepare
+from densepose.engine.prepare import scale_config
 
 
 def config(reference: int, batch: int, **solver: object) -> CfgNode:
@@ -81,21 +81,8 @@ def test_keys_of_the_command_line_are_not_scaled():
 def test_the_number_of_processes_scales_by_detectron2s_rule_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ):
-    monkeypatch.setattr(scaling.comm, "get_world_size", lambda: 1)
+    monkeypatch.setattr(prepare.comm, "get_world_size", lambda: 1)
     with caplog.at_level("INFO"):
         solver = scale_config(config(16, 16, REFERENCE_WORLD_SIZE=8)).SOLVER
     assert (solver.IMS_PER_BATCH, solver.BASE_LR, solver.MAX_ITER) == (2, 0.01 / 8, 1_040_000)
     assert "--auto-scale-lr" not in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"AUTO_SCALE_LR": True, "REFERENCE_WORLD_SIZE": 8}, "would both scale the schedule"),
-        ({"AUTO_SCALE_LR": True, "REFERENCE_BATCH_SIZE": 0}, "needs positive batch sizes, got"),
-        ({"REFERENCE_WORLD_SIZE": 3}, "cannot be divided among SOLVER.REFERENCE_WORLD_SIZE 3"),
-    ],
-)
-def test_contradictions_are_refused(values: dict[str, object], message: str):
-    with pytest.raises(ValueError, match=message):
-        scale_config(config(16, 8, **values))

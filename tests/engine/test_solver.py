@@ -124,7 +124,9 @@ def test_warm_up_counts_iterations_but_takes_at_most_a_tenth_of_the_time():
     assert flat(0.001) == 1.0
 
 
-@pytest.mark.parametrize("name", ["WarmupCosineLR", "WarmupMultiStepLR"])
+@pytest.mark.parametrize(
+    "name", ["WarmupCosineLR", "WarmupMultiStepLR", "WarmupStepWithFixedGammaLR"]
+)
 def test_without_using_time_the_clock_schedule_decays_as_detectron2s(name: str):
     def rates_of_run(minutes: float) -> list[float]:
         cfg = config(
@@ -133,17 +135,10 @@ def test_without_using_time_the_clock_schedule_decays_as_detectron2s(name: str):
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
         scheduler = build_scheduler(cfg, optimizer)
         found = []
-        for _ in range(50):
+        for _ in range(49):  # detectron2's steps with a fixed gamma are not defined at the end
             optimizer.step()
             found.append(optimizer.param_groups[0]["lr"])
             scheduler.step()
         return found
 
     assert rates_of_run(5.0) == pytest.approx(rates_of_run(0.0))
-
-
-def test_a_schedule_that_cannot_follow_the_clock_is_refused():
-    cfg = config(LR_SCHEDULER_NAME="WarmupStepWithFixedGammaLR", MAX_MINUTES=1.0)
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    with pytest.raises(ValueError, match="cannot follow SOLVER.MAX_MINUTES"):
-        build_scheduler(cfg, optimizer)

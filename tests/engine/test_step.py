@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from detectron2.utils.events import EventStorage
 
-from densepose.engine.step import StepTrainer, nonfinite_message, write_snapshot
+from densepose.engine.step import StepTrainer
 
 
 class Net(nn.Module):
@@ -68,16 +69,30 @@ def test_an_overflow_of_scaled_gradients_is_no_fault():
     assert model.w.tolist() == [1.0, 2.0]
 
 
-def test_message_names_the_losses_and_the_images(tmp_path: Path):
-    values = {"loss_box_reg": 1.0, "loss_densepose_U": math.nan, "grad_norm": math.inf}
-    batch = [
-        {"image_id": 7, "file_name": "a.jpg", "image": torch.zeros(3, 4, 5)},
-        {"image_id": 9, "file_name": "b.jpg"},
-    ]
-    assert nonfinite_message(12, values, batch) == (
-        "iteration 12: loss_densepose_U = nan, grad_norm = inf;"
-        " images of the batch: 7 (a.jpg), 9 (b.jpg)"
+class Bad(Net):
+    """Losses that are what the batch says."""
+
+    def forward(self, batch: list[dict[str, Any]]) -> dict[str, Tensor]:
+        return {name: value * self.w.sum() for name, value in batch[0]["losses"].items()}
+
+
+def test_message_and_snapshot_name_the_losses_and_the_images(tmp_path: Path):
+    losses = {"loss_box_reg": 1.0, "loss_densepose_U": math.nan}
+    batch = [{"image_id": 7, "file_name": "a.jpg", "losses": losses}, {"image_id": 9}]
+    optimizer = torch.optim.SGD((model := Bad()).parameters(), lr=0.1)
+    trainer = StepTrainer(model, [batch], optimizer, snapshots=tmp_path, config="SEED: 1")
+    trainer.iter = 12
+    path = tmp_path / "nonfinite_0000012_rank0.json"
+    with pytest.raises(FloatingPointError) as caught:
+        trainer.run_step()
+    assert str(caught.value).startswith(
+        "iteration 12: loss_densepose_U = nan, grad_norm = nan; images of the batch: 7 (a.jpg),"
+        f" 9 (?). Details: {path}."
     )
-    assert "a loss of another process" in nonfinite_message(12, {"loss": 1.0}, batch)
-    path = write_snapshot(tmp_path, 12, values, batch, rate=0.1, config="SEED: 1")
-    assert path.name == "nonfinite_0000012_rank0.json" and '"size": [\n    3,' in path.read_text()
+    assert json.loads(path.read_text()) == {
+        "iteration": 12,
+        "losses": {"loss_box_reg": 3.0, "loss_densepose_U": "nan", "grad_norm": "nan"},
+        "learning_rate": 0.1,
+        "images": ["7 (a.jpg)", "9 (?)"],
+        "config": ["SEED: 1"],
+    }

@@ -19,4 +19,5 @@ def resume_in_own_folders(rank: int, folder: str, cases: list[str]) -> None:
         except ValueError as error:
             answer = str(error)
         Path(folder, case, f"{rank}.txt").write_text(answer)
+    distributed.barrier()  # gloo aborts where the other process is gone already
     distributed.destroy_process_group()
