@@ -61,6 +61,9 @@ def preflight(cfg: CfgNode, mode: str) -> None:
 
 def find_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
     """The problems that ``preflight`` raises, one sentence each."""
+    key, verb = ("TRAIN", "train") if mode == "train" else ("TEST", "evaluate")
+    if not cfg.DATASETS[key]:
+        yield f"DATASETS.{key} is empty: name a data set to {verb} on"
     for label, check in _checks(cfg, mode):
         try:
             check()
@@ -72,7 +75,6 @@ def _checks(cfg: CfgNode, mode: str) -> Iterator[tuple[str, Callable[[], object]
     """What raises where the run could not succeed, and how its message begins."""
     trains, testing = mode == "train", list(cfg.DATASETS.TEST)
     names = list(dict.fromkeys([*(cfg.DATASETS.TRAIN if trains else ()), *testing]))
-    yield "", partial(_check_names, cfg, mode)
     for name in names:
         yield "", partial(_check_data, cfg, name, is_tested=name in testing)
     known = [name for name in names if name in DatasetCatalog]
@@ -97,12 +99,6 @@ def _checks(cfg: CfgNode, mode: str) -> Iterator[tuple[str, Callable[[], object]
     for key, file in weights.items():
         if file:
             yield f"{key}: ", partial(_check_weights, file, cfg.MODEL.ZOO_DIR)
-
-
-def _check_names(cfg: CfgNode, mode: str) -> None:
-    key = {"train": "TRAIN", "eval": "TEST"}[mode]
-    if not cfg.DATASETS[key]:
-        raise ValueError(f"DATASETS.{key} is empty: name a data set to {mode} on")
 
 
 def _check_data(cfg: CfgNode, name: str, *, is_tested: bool) -> None:

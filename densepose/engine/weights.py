@@ -96,13 +96,13 @@ def _from_torch(path: Path) -> Any:
 
 
 def _from_caffe2(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Arrays of the Caffe2 era, directly or below "blobs", without the optimizer's momentum."""
-    weights = {
-        name: value
-        for name, value in content.get("blobs", content).items()
-        if isinstance(value, np.ndarray) and not name.endswith("_momentum")
-    }
-    return {"model": weights, "__author__": "Caffe2", HEURISTICS: True}
+    """Arrays of the Caffe2 era, directly or below "blobs", the optimizer's momentum among them."""
+    weights, others = {}, dict(content)
+    for name, value in others.pop("blobs", content).items():
+        is_weight = isinstance(value, np.ndarray) and not name.endswith("_momentum")
+        (weights if is_weight else others)[name] = value
+    others = {name: value for name, value in others.items() if name not in weights}
+    return {**others, "model": weights, "__author__": "Caffe2", HEURISTICS: True}
 
 
 def _tensor(path: Path, name: str, value: Any) -> Tensor:

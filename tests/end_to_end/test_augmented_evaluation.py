@@ -48,6 +48,6 @@ def test_problems_are_told_before_the_first_image(
     given = words(data, tmp_path, **{"TEST.AUG.MIN_SIZES": "()", "MODEL.KEYPOINT_ON": True})
     assert train_net(monkeypatch, "--config-file", QUICK, "--eval-only", *given) == 1
     screen = " ".join(capsys.readouterr().err.split())
-    assert "TEST.AUG.MIN_SIZES is empty" in screen
-    assert "cannot average keypoints" in screen
+    assert "MIN_SIZES=(): give the shorter side of at least one view" in screen
+    assert "keypoints of several views cannot be averaged" in screen
     assert list(tmp_path.rglob("*.npz")) == []

@@ -56,7 +56,7 @@ def test_shipped_stands_for_the_weights_of_the_package(tmp_path: Path, monkeypat
         ({"model": {"w": np.ones(2)}, "__author__": "zoo"}, {"__author__": "zoo"}),
         (
             {"blobs": OrderedDict(w=np.ones(2), w_momentum=np.zeros(1)), "cfg": "x"},
-            {"__author__": "Caffe2", HEURISTICS: True},
+            {"cfg": "x", "w_momentum": np.zeros(1), "__author__": "Caffe2", HEURISTICS: True},
         ),
         ({"w": np.ones(2)}, {"__author__": "Caffe2", HEURISTICS: True}),
     ],
