@@ -63,37 +63,29 @@ def run_process(args: Namespace, trainer_class: type[Trainer] = Trainer) -> int:
     """
     try:
         main(args, trainer_class)
+        return 0
     except KeyboardInterrupt as interrupt:
-        with first_failure() as first:
-            if first:
-                text = interrupt or "interrupted"
-                _report(f"{text}; --resume continues from the last checkpoint")
-        return 130
+        status = 130
+        report = f"{interrupt or 'interrupted'}; --resume continues from the last checkpoint"
     except USER_ERRORS as error:
+        status, report = 1, error_text(error)
         if logger.hasHandlers():  # no log file is open yet while the config is read
             logger.error("Traceback:", exc_info=True, extra=FILE_ONLY)
-        with first_failure() as first:
-            if first and getattr(args, "debug", False):
-                error_console.print_exception()
-            if first:
-                _report(error_text(error))
-        return 1
+        if getattr(args, "debug", False):
+            report = f"{report}\n{traceback.format_exc()}"
     except Exception as error:
         if comm.get_world_size() == 1:
             raise
-        with first_failure() as first:
-            if first and LOST_CONNECTION.search(str(error)):  # to one that could not report
-                _report("another process of the run was ended; its output or its launcher says why")
-            elif first:
-                traceback.print_exc()
-        return 1
+        status, report = 1, traceback.format_exc()
+        if LOST_CONNECTION.search(str(error)):  # to one that could not report
+            report = "another process of the run was ended; its output or its launcher says why"
     finally:
         remove_handlers()
-    return 0
-
-
-def _report(message: str) -> None:
-    error_console.print(f"densepose: {message}", style="red", markup=False, soft_wrap=True)
+    with first_failure() as first:
+        if first:
+            text = f"densepose: {report}"
+            error_console.print(text, style="red", markup=False, soft_wrap=True)
+    return status
 
 
 def error_text(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """One step of training: losses, gradients, update of the weights.
 
 On several processes DistributedDataParallel averages the gradients. Everything else that the
-processes have to agree on (mean losses, skipped steps, the clock, signals) travels in one gathered
-vector, which is also the only thing that a step reads from the device.
+processes have to agree on (mean losses, skipped steps, the clock, signals) is gathered at once. The
+losses among it are the only thing that a step reads from the device.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from detectron2.config import CfgNode
@@ -135,22 +135,13 @@ class StepTrainer(SimpleTrainer):
 
         Also brings ``agreed`` up to date. The one place of a step that waits for the device.
         """
-        names, own_names = [*sorted(losses), GRADIENT], sorted(self.own)
-        values = torch.stack([losses[n].detach().float() for n in names[:-1]] + [norm.float()])
-        world, rank = comm.get_world_size(), comm.get_rank()
-        if world == 1:
-            rows = [[*values.tolist(), *(self.own[name] for name in own_names)]]
-        else:
-            numbers = torch.tensor([self.own[name] for name in own_names], dtype=torch.float32)
-            row = torch.cat([values, numbers.to(values.device, non_blocking=True)])
-            gathered = row.new_empty(world, len(row))
-            distributed.all_gather(list(gathered), row)
-            rows = gathered.tolist()
-        columns = list(zip(*rows, strict=True))
-        self.agreed = dict(zip(own_names, map(max, columns[len(names) :]), strict=True))
-        mean = [sum(column) / world for column in columns[: len(names)]]
-        own = rows[rank][: len(names)]
-        return dict(zip(names, own, strict=True)), dict(zip(names, mean, strict=True))
+        tensors = {**losses, GRADIENT: norm}
+        values = torch.stack([value.detach().float() for value in tensors.values()]).tolist()
+        own = dict(zip(tensors, values, strict=True))
+        of_ranks, numbers = zip(*comm.all_gather((own, self.own)), strict=True)
+        self.agreed = {name: max(rank[name] for rank in numbers) for name in self.own}
+        mean = {name: sum(rank[name] for rank in of_ranks) / len(of_ranks) for name in own}
+        return own, mean
 
     def _write(self, mean: Mapping[str, float]) -> None:
         losses = {name: value for name, value in mean.items() if name != GRADIENT}
