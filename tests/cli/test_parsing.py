@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
-import sys
 
 import pytest
 
 from densepose.cli import VERBS
 from densepose.cli.__main__ import load_verb, run_verb
 from densepose.cli.parser import VerbParser
-from tests.support import ROOT
+from tests.support.training import train_net
 
 # Of each command that takes pairs: its other words, and what they mean.
 COMMANDS = {
@@ -101,9 +99,6 @@ def test_help_shows_that_pairs_are_taken():
     assert "[KEY VALUE ...]" not in VerbParser("doctor", load_verb("doctor")).format_help()
 
 
-@pytest.mark.slow
-def test_train_net_takes_options_behind_pairs(tmp_path):
-    command = [sys.executable, "tools/train_net.py", "OUTPUT_DIR", str(tmp_path), "--eval-only"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "DATASETS.TEST is empty: name a data set to evaluate on" in done.stderr
+def test_train_net_takes_options_behind_pairs(tmp_path, monkeypatch, capsys):
+    assert train_net(monkeypatch, "OUTPUT_DIR", str(tmp_path), "--eval-only") == 1
+    assert "DATASETS.TEST is empty: name a data set to evaluate on" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,44 +101,45 @@ def test_misuse_is_refused(tmp_path):
         evaluator_at(tmp_path, save_predictions=True)
 
 
-def run_ranks(folder: Path, shards: list[list[int]]) -> subprocess.CompletedProcess[str]:
+SHARDS = [
+    [[2, 4, 6, 8], [1, 3, 5, 7, 9], [], []],
+    [[1], [2, 3, 4, 5, 6], [], [9, 8, 7]],  # uneven, and one without images
+    [[], [], [5], []],  # most images are predicted by nobody
+    [[1, 2], [2, 3], [], []],  # an image of two processes
+]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of what four processes made of each case."""
+    folder = tmp_path_factory.mktemp("ranks")
     script = ROOT / "tests" / "support" / "evaluators_of_ranks.py"
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-W", "ignore", str(script), str(folder), json.dumps(shards)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "shards",
-    [
-        [[2, 4, 6, 8], [1, 3, 5, 7, 9]],
-        [[1], [2, 3, 4, 5, 6], [], [9, 8, 7]],  # uneven, and one without images
-        [[], [5]],  # most images are predicted by nobody
-    ],
-)
-def test_any_split_over_processes_without_shared_folder_gives_the_same_bytes(tmp_path, shards):
-    done = run_ranks(tmp_path, shards)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "ignore", str(script), str(folder), json.dumps(SHARDS)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
-    first, *others = (
-        json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(len(shards))
-    )
+    return folder
+
+
+def answers(ranks: Path, case: int) -> list[dict[str, Any]]:
+    return [json.loads((ranks / f"{case}" / f"rank{rank}.json").read_text()) for rank in range(4)]
+
+
+@pytest.mark.parametrize("case", [0, 1, 2])
+def test_any_split_over_processes_without_shared_folder_gives_the_same_bytes(ranks, case):
+    first, *others = answers(ranks, case)
     made = generated_set("adversarial", num_images=9)
-    predicted = {image_id for shard in shards for image_id in shard}
+    predicted = {image_id for shard in SHARDS[case] for image_id in shard}
     predictions = [p for p in made.predictions if p.image_id in predicted]
     want = evaluate_densepose(made.ground_truth, predictions, SURFACE)
     assert first["all"] == want.to_json()
-    assert others == [{"results": {}, "all": None}] * (len(shards) - 1)
-    for rank, shard in enumerate(shards):
-        folder = tmp_path / f"output_of_rank{rank}"
+    assert others == [{"results": {}, "all": None}] * 3
+    for rank, shard in enumerate(SHARDS[case]):
+        folder = ranks / f"{case}" / f"rank{rank}"
         assert len(list(folder.glob(f"{PREDICTIONS_DIR}/*.npz"))) == len(shard)
         assert (folder / RESULT_FILE).is_file() == (rank == 0)
 
 
-@pytest.mark.slow
-def test_an_image_of_two_processes_is_refused(tmp_path):
-    done = run_ranks(tmp_path, [[1, 2], [2, 3]])
-    assert done.returncode != 0 and "image 2 is predicted twice, in two processes" in done.stderr
+def test_an_image_of_two_processes_is_refused(ranks):
+    first, *_ = answers(ranks, 3)  # the process that gathers
+    assert "image 2 is predicted twice, in two processes" in first["error"]

@@ -32,10 +32,16 @@ class Recorder(HookBase):
 
 
 def train_lines(args: Namespace) -> int:
-    """Train; write this process's losses and what it knows about time to ``args.output``."""
-    rank, output = comm.get_rank(), Path(args.output)
+    """Train once for each of ``args.runs``, name of a folder -> iteration to be stopped after."""
+    return [train_one(args, Path(args.folder, name), stop) for name, stop in args.runs.items()][-1]
+
+
+def train_one(args: Namespace, output: Path, stop_at: int | None) -> int:
+    """Train; write this process's losses and what it knows about time to ``output``."""
+    rank = comm.get_rank()
+    output.mkdir(exist_ok=True)
     cfg = line_config(output, IMS_PER_BATCH=2 * comm.get_world_size())
-    recorder = Recorder(args.stop_at)
+    recorder = Recorder(stop_at)
 
     class Train(LineTrainer):
         @classmethod
