@@ -84,15 +84,14 @@ class LoadReport:
         """
         if self.matched:
             return
-        if self.excluded:
-            raise ValueError(
-                f"{self.source}: MODEL.FINE_TUNE.EXCLUDE excludes all of its weights; shorten the"
-                " list"
-            )
-        raise ValueError(
-            f"{self.source}: no weight of the file fits the model. The file has"
-            f" {_sample((*self.left_over, *self.wrong_shape))}; the model has {_sample(self.new)}"
+        in_file, in_model = (*self.left_over, *self.wrong_shape)[:3], self.new[:3]
+        reason = (
+            "MODEL.FINE_TUNE.EXCLUDE excludes all of its weights; shorten the list"
+            if self.excluded
+            else "no weight of the file fits the model. The file has"
+            f" {', '.join(in_file) or 'none'}; the model has {', '.join(in_model) or 'none'}"
         )
+        raise ValueError(f"{self.source}: {reason}")
 
     def check_complete(self, override: str = OVERRIDE) -> None:
         """Refuse to use a model part of which keeps its random start.
@@ -173,10 +172,6 @@ def _modules(names: Iterable[str]) -> str:
     return ", ".join(parts[:SHOWN]) + (
         f" and {len(parts) - SHOWN} more" if len(parts) > SHOWN else ""
     )
-
-
-def _sample(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "none"
 
 
 def is_below(name: str, prefix: str) -> bool:

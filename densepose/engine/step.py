@@ -53,7 +53,6 @@ class StepTrainer(SimpleTrainer):
         optimizer: torch.optim.Optimizer,
         *,
         precision: torch.dtype | None = None,
-        seed: int = 0,
         skips: int = 0,
         snapshots: Path = Path(),
         config: str = "",
@@ -65,7 +64,6 @@ class StepTrainer(SimpleTrainer):
             data_loader: endless batches.
             optimizer: of the model's weights.
             precision: of autocast, float16 (with scaled losses) or bfloat16; None: float32.
-            seed: of the run.
             skips: steps with a NaN or infinite loss that may be skipped before the run stops.
             snapshots: folder where such a step is described.
             config: the config as YAML, for that description.
@@ -77,7 +75,7 @@ class StepTrainer(SimpleTrainer):
         self.grad_scaler = torch.amp.GradScaler(
             self.device.type, enabled=precision == torch.float16
         )
-        self.seed, self.skips = seed, skips
+        self.seed, self.skips = 0, skips
         self.snapshots, self.config = snapshots, config
         self.own: dict[str, float] = {}
         self.agreed: dict[str, float] = {}

@@ -78,7 +78,7 @@ class Trainer(DefaultTrainer):
         optimizer = self.build_optimizer(cfg, self.bare_model)
         data_loader = self.build_train_loader(cfg)
         device = next(self.bare_model.parameters()).device
-        self._trainer = StepTrainer(
+        self._trainer = self.steps = StepTrainer(
             parallel(self.bare_model),
             data_loader,
             optimizer,
@@ -89,22 +89,15 @@ class Trainer(DefaultTrainer):
         )
         # detectron2 calls that of the inner trainer, which has no hooks.
         outer = weakref.proxy(self)
-        self._trainer.after_backward = lambda: outer.after_backward()
+        self.steps.after_backward = lambda: outer.after_backward()
         self.clock = TrainingClock(60 * cfg.SOLVER.MAX_MINUTES)
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         if (schedule := getattr(self.scheduler, "clock_schedule", None)) is not None:
             schedule.time_used = self.clock.fraction_used
         ema = cfg.SOLVER.EMA
         self.average = WeightAverage(self.bare_model, ema.DECAY) if ema.ENABLED else None
-        self.checkpointer = SafeCheckpointer.from_config(
-            cfg, self.evaluated_model, trainer=weakref.proxy(self)
-        )
+        self.checkpointer = SafeCheckpointer.from_config(cfg, self.evaluated_model, trainer=outer)
         self.register_hooks(self.build_hooks())
-
-    @property
-    def steps(self) -> StepTrainer:
-        """The inner trainer, which does the steps."""
-        return self._trainer
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -221,7 +214,7 @@ class Trainer(DefaultTrainer):
         if self.start_iter >= self.max_iter:
             done = self.max_iter
             logger.info("The run is complete after %d iterations: nothing is left to train", done)
-        self._trainer.seed = self.seed
+        self.steps.seed = self.seed
         sampler = getattr(self.data_loader, "batch_sampler", None)
         if isinstance(sampler, ResumableBatches):
             sampler.seed, sampler.first_batch = self.seed, self.start_iter
