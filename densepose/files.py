@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from densepose.errors import InputError
+
 _PIECE = 1 << 20
 _HEAD_BYTES = 512
 _PAGE = "a web page or an error message of a server, not the file itself; fetch it again"
@@ -93,20 +95,19 @@ def refuse_wrong_kind(path: str | os.PathLike[str], missing: str = "") -> None:
         missing: what a message about a missing file says besides its name.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is empty, a web page, an archive or a pointer; the message says how to
-            get the file.
+        InputError: no such file; it is empty, a web page, an archive or a pointer; the message says
+            how to get the file.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: missing" + (f"; {missing}" if missing else ""))
+        raise InputError(f"{path}: missing" + (f"; {missing}" if missing else ""))
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
     if not head:
-        raise ValueError(f"{path}: the file is empty; fetch it again")
+        raise InputError(f"{path}: the file is empty; fetch it again")
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for wrong, meaning in _WRONG_STARTS.items():
         if start.startswith(wrong):
-            raise ValueError(f"{path}: this is {meaning}")
+            raise InputError(f"{path}: this is {meaning}")
 
 
 def to_json(value: Any, *, indent: int | None = 1) -> str:

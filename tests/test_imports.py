@@ -8,7 +8,8 @@ data modeling evaluation vis    never one another
 synthetic                       rendered people; beside data
 structures                      what travels between them
 surface  ops                    geometry of the body; operators
-files  structures.body_parts    writing and hashing; constants; everybody may import them
+errors files                    a user's mistakes; writing and hashing; everybody may import
+structures.body_parts           them, and the constants of the body
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tests.support import ROOT
 
 PACKAGE = ROOT / "densepose"
 FOUNDATION = {"surface", "ops", "structures"}
-EVERYBODY = ("files.", "structures.body_parts.")  # they import nothing of the package
+EVERYBODY = ("errors.", "files.", "structures.body_parts.")
 CONFIG = {"data", "modeling"} | FOUNDATION
 ENGINE = {"config", "model_zoo", "evaluation"} | CONFIG
 MAY_IMPORT = {

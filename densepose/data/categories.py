@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from densepose.errors import InputError
+
 logger = logging.getLogger(__name__)
 
 Categories = Mapping[int, str]  # id -> name, of one annotation file
@@ -47,7 +49,7 @@ def rules_from_config(cfg: CfgNode) -> dict[str, CategoryRule]:
     """The rules of each data set that has some.
 
     Raises:
-        ValueError: a whitelist is no list of ids, or a map is no mapping of ids to ids.
+        InputError: a whitelist is no list of ids, or a map is no mapping of ids to ids.
     """
     keep = {
         name: _ids(ids, f"DATASETS.WHITELISTED_CATEGORIES.{name}")
@@ -64,18 +66,18 @@ def rules_from_config(cfg: CfgNode) -> dict[str, CategoryRule]:
 def _ids(value: Any, key: str) -> tuple[int, ...]:
     ids = value if isinstance(value, (list, tuple)) else None
     if not ids or not all(isinstance(number, int) for number in ids):
-        raise ValueError(f"{key} must be a list of category ids such as [1, 16], got {value!r}")
+        raise InputError(f"{key} must be a list of category ids such as [1, 16], got {value!r}")
     return tuple(ids)
 
 
 def _id_map(value: Any, key: str) -> dict[int, int]:
     if not isinstance(value, Mapping):
-        raise ValueError(f'{key} must map category ids to ids as in {{"16": 1}}, got {value!r}')
+        raise InputError(f'{key} must map category ids to ids as in {{"16": 1}}, got {value!r}')
     try:
         # YAML writes the ids as text, because keys of a config are text.
         return {int(source): int(target) for source, target in value.items()}
     except (TypeError, ValueError):
-        raise ValueError(
+        raise InputError(
             f'{key} must map category ids to ids as in {{"16": 1}}, got {dict(value)!r}'
         ) from None
 
@@ -93,7 +95,7 @@ def class_table(
         rules: of the data sets that have some.
 
     Raises:
-        ValueError: a whitelisted category is not in the data set, or a category is counted as one
+        InputError: a whitelisted category is not in the data set, or a category is counted as one
             that no data set has.
     """
     merged: dict[str, dict[int, int]] = {}
@@ -104,7 +106,7 @@ def class_table(
         kept = tuple(named) if rule.keep is None else rule.keep
         unknown = sorted(set(kept) - set(named))
         if unknown:
-            raise ValueError(
+            raise InputError(
                 f"DATASETS.WHITELISTED_CATEGORIES.{dataset} names {unknown}, which the data set"
                 f" does not have; it has {_shortened(named)}"
             )
@@ -115,7 +117,7 @@ def class_table(
     for dataset, table in merged.items():
         lost = sorted(set(table.values()) - set(known))
         if lost:
-            raise ValueError(
+            raise InputError(
                 f"DATASETS.CATEGORY_MAPS.{dataset} counts categories as {lost}, which none of"
                 f" {', '.join(categories)} has"
             )
@@ -163,11 +165,11 @@ def category_ids_of(name: str) -> tuple[int, ...]:
     """Category ids of a loaded set by its own class numbers.
 
     Raises:
-        ValueError: its metadata do not say them.
+        InputError: its metadata do not say them.
     """
     numbers = MetadataCatalog.get(name).get("thing_dataset_id_to_contiguous_id")
     if numbers is None:
-        raise ValueError(
+        raise InputError(
             f"{name}: its metadata have no thing_dataset_id_to_contiguous_id, so that"
             " DATASETS.WHITELISTED_CATEGORIES and CATEGORY_MAPS cannot apply to sets used with it"
         )
@@ -198,7 +200,7 @@ def evaluated_class(name: str, rules: Mapping[str, CategoryRule]) -> EvaluatedCl
         rules: categories to keep and to count as others, of the data sets that have some.
 
     Raises:
-        ValueError: several classes are left and none of them is "person".
+        InputError: several classes are left and none of them is "person".
     """
     metadata = MetadataCatalog.get(name)
     if name not in rules:
@@ -209,7 +211,7 @@ def evaluated_class(name: str, rules: Mapping[str, CategoryRule]) -> EvaluatedCl
     named = dict(zip(category_ids_of(name), metadata.thing_classes, strict=True))
     table = class_table({name: named}, rules)
     if len(table.names) > 1 and PERSON not in table.names:
-        raise ValueError(
+        raise InputError(
             f"{name} has the classes {', '.join(table.names)}, and scores are of one class: count"
             " them as one category by DATASETS.CATEGORY_MAPS, or keep one by WHITELISTED_CATEGORIES"
         )

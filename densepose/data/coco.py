@@ -11,6 +11,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
 from detectron2.structures import BoxMode
 
+from densepose.errors import InputError
 from densepose.files import did_you_mean
 from densepose.structures.record_report import FRAME_KEYS, AnnotationReport
 from densepose.structures.records import (
@@ -85,7 +86,7 @@ def read_densepose_coco(
     if on_bad not in ON_BAD_CHOICES:
         raise ValueError(f"on_bad must be one of {ON_BAD_CHOICES}, got {on_bad!r}")
     if not Path(image_root).is_dir():
-        raise FileNotFoundError(
+        raise InputError(
             f"{image_root}: the image folder of {dataset_name} is missing; run `densepose doctor`"
             " to see what is expected where, or correct IMAGES in DATASETS.REGISTER"
         )
@@ -98,10 +99,10 @@ def read_densepose_coco(
     )
     report = content.report
     if report.errors and on_bad == "error":
-        raise ValueError(report.summary())
+        raise InputError(report.summary())
     logger.log(logging.WARNING if report.counts else logging.INFO, "%s", report.summary())
     if not content.images:
-        raise ValueError(f"none of the images can be used; {report.summary()}")
+        raise InputError(f"none of the images can be used; {report.summary()}")
     class_of = _class_numbers(content.categories, class_names, json_path)
     ids = tuple(sorted(class_of, key=class_of.__getitem__))
     records = _records(content, class_of, image_root, has_truth)
@@ -116,11 +117,10 @@ def check_annotations(json_path: str | Path, image_root: str | Path | None) -> A
         image_root: folder of its images, each of which is opened; None does not look for them.
 
     Raises:
-        FileNotFoundError: the file or the folder is missing.
-        ValueError: the file is no DensePose-COCO JSON at all.
+        InputError: the file or the folder is missing; the file is no DensePose-COCO JSON at all.
     """
     if image_root is not None and not Path(image_root).is_dir():
-        raise FileNotFoundError(f"{image_root}: no such folder; --images names that of the images")
+        raise InputError(f"{image_root}: no such folder; --images names that of the images")
     data = read_annotation_file(json_path, has_truth=False)
     return check_records(
         data,
@@ -144,7 +144,7 @@ def _class_numbers(
     chosen = list(class_names) if class_names else [categories[n] for n in sorted(categories)]
     unknown = sorted(set(chosen) - set(categories.values()))
     if unknown:
-        raise ValueError(
+        raise InputError(
             f"{source}: no category is called {', '.join(unknown)}; the file has"
             f" {[categories[n] for n in sorted(categories)]}; correct CLASSES in DATASETS.REGISTER"
         )
@@ -244,9 +244,8 @@ def training_records(
         num_classes: classes of the model; any number when left out.
 
     Raises:
-        KeyError: a data set is not registered.
-        ValueError: no image is left, the rules name categories that are not there, or there are
-            more classes than the model has.
+        InputError: a data set is not registered; no image is left, the rules name categories that
+            are not there, or there are more classes than the model has.
     """
     require_registered(names)
     records = _load(names, rules or {}, num_classes)
@@ -278,7 +277,7 @@ def training_records(
                 " MODEL.DENSEPOSE_ON False, or add a data set with points"
             )
         )
-        raise ValueError(
+        raise InputError(
             f"{', '.join(names)}: none of {len(records)} images has annotations {wanted}"
             + (
                 f"; {on_meshes} people have points on vertices of a mesh, which chart models"
@@ -295,13 +294,13 @@ def require_registered(names: Iterable[str]) -> None:
     """Check that all data sets are known.
 
     Raises:
-        KeyError: one is not; the message names the nearest known one.
+        InputError: one is not; the message names the nearest known one.
     """
     known = sorted(DatasetCatalog.list())
     for name in names:
         if name not in known:
             ours = [k for k in known if MetadataCatalog.get(k).get("registered_by") == OWNER]
-            raise KeyError(
+            raise InputError(
                 f"no data set is called {name!r}{did_you_mean(name, known) or '.'} Known:"
                 f" {', '.join(ours)}. Others are added with DATASETS.REGISTER"
             )
@@ -334,7 +333,7 @@ def _load(
 def _check_count(names: Sequence[str], classes: Sequence[str], num_classes: int | None) -> None:
     if num_classes is not None and len(classes) > num_classes:
         shown = ", ".join(classes[:8]) + (", ..." if len(classes) > 8 else "")
-        raise ValueError(
+        raise InputError(
             f"{', '.join(names)} have {len(classes)} classes ({shown}), but"
             f" MODEL.ROI_HEADS.NUM_CLASSES is {num_classes}; keep some by"
             " DATASETS.WHITELISTED_CATEGORIES, count them as others by DATASETS.CATEGORY_MAPS, or"

@@ -39,6 +39,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from densepose.errors import InputError
 from densepose.files import atomic, to_json
 from densepose.structures.body_parts import UV_STEPS
 from densepose.structures.dense_labels import DENSE_GRID, DenseLabels
@@ -90,8 +91,7 @@ def open_folder(folder: str | Path, settings: Mapping[str, Any]) -> Path:
         settings: how the annotations are made; plain values.
 
     Raises:
-        FileExistsError: the folder holds other things.
-        ValueError: it was made with other settings.
+        InputError: the folder holds other things; it was made with other settings.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def open_folder(folder: str | Path, settings: Mapping[str, Any]) -> Path:
         changed = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
         if changed:
             key = changed[0]
-            raise ValueError(
+            raise InputError(
                 f"{folder}: was made with {key}={found.get(key)!r}, now {key}="
                 f"{wanted.get(key)!r}; name a new folder, or empty this one"
             )
@@ -111,7 +111,7 @@ def open_folder(folder: str | Path, settings: Mapping[str, Any]) -> Path:
     # Another process may be making the same folder: then the marker is on its way.
     strange = next((path for path in folder.iterdir() if MARKER not in path.name), None)
     if strange is not None:
-        raise FileExistsError(
+        raise InputError(
             f"{folder}: is no folder of inpainted annotations ({MARKER} is missing) and holds"
             f" {strange.name!r}; name a new folder, or empty this one"
         )
@@ -124,18 +124,17 @@ def read_marker(folder: str | Path) -> dict[str, Any]:
     """What a folder of inpainted annotations says about itself.
 
     Raises:
-        FileNotFoundError: no such folder, or it is no such folder.
-        ValueError: another schema.
+        InputError: it is not a folder of inpainted annotations, or of another schema.
     """
     marker = Path(folder) / MARKER
     if not marker.is_file():
-        raise FileNotFoundError(
+        raise InputError(
             f"{folder}: is no folder of inpainted annotations, {MARKER} is missing; `densepose"
             " inpaint` makes one, DATASETS.INPAINTED names it"
         )
     content = json.loads(marker.read_text(encoding="utf-8"))
     if content.get("schema") != SCHEMA:
-        raise ValueError(
+        raise InputError(
             f"{marker}: schema {content.get('schema')}, this version reads schema {SCHEMA};"
             " inpaint again, or use the version that wrote the folder"
         )
@@ -177,22 +176,22 @@ def read_inpainted(path: str | Path) -> InpaintedImage:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged, of another schema, or its arrays do not fit together.
+        InputError: damaged, of another schema, or its arrays do not fit together.
     """
     path = Path(path)
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
-        raise ValueError(f"{path}: damaged ({error}); delete it and inpaint again") from error
+        raise InputError(f"{path}: damaged ({error}); delete it and inpaint again") from error
     if int(arrays.get("schema", 0)) != SCHEMA:
-        raise ValueError(
+        raise InputError(
             f"{path}: schema {arrays.get('schema')}, this version reads schema {SCHEMA}; inpaint"
             " again, or use the version that wrote the file"
         )
     missing = [key for key in _KEYS if key not in arrays]
     if missing:
-        raise ValueError(f"{path}: incomplete, key {missing[0]!r} is missing")
+        raise InputError(f"{path}: incomplete, key {missing[0]!r} is missing")
     sizes = arrays["map_sizes"]
     cells = sizes.prod(axis=1)
     fits = (
@@ -202,7 +201,7 @@ def read_inpainted(path: str | Path) -> InpaintedImage:
         and 2 * cells.sum() == len(arrays["uv"])
     )
     if not fits:
-        raise ValueError(f"{path}: its arrays do not fit together; delete it and inpaint again")
+        raise InputError(f"{path}: its arrays do not fit together; delete it and inpaint again")
     return InpaintedImage(
         image_id=int(arrays["image_id"]),
         annotation_ids=arrays["annotation_ids"],
@@ -276,9 +275,8 @@ class InpaintedTargets:
                 be inpainted; this is told once and counted.
 
         Raises:
-            FileNotFoundError: a person with points and masks is not in the folder, and that is an
-                error.
-            ValueError: a file is damaged or belongs to other annotations.
+            InputError: a person with points and masks is not in the folder, and that is an error; a
+                file is damaged or belongs to other annotations.
         """
         labels = DenseLabels.empty(len(people), self.grid)
         annotated = [number for number, person in enumerate(people) if person.get("dp_I")]
@@ -320,7 +318,7 @@ class InpaintedTargets:
     def _tell_missing(self, path: Path, person: dict[str, Any]) -> None:
         what = f"{path}: annotation {person.get('id')} has points but no inpainted annotation"
         if self.on_missing == "error":
-            raise FileNotFoundError(
+            raise InputError(
                 f"{what}; run `densepose inpaint` for this data set, or set"
                 " DATASETS.ON_MISSING_INPAINTED to count, which trains on its points alone"
             )
@@ -333,7 +331,7 @@ def _check_box(path: Path, image: InpaintedImage, found: int, person: dict[str, 
     x, y, width, height = box_xywh_px(person)
     own = np.array([x, y, x + width, y + height], np.float32)
     if np.abs(own - image.boxes_xyxy_px[found]).max() > _BOX_TOLERANCE_PX:
-        raise ValueError(
+        raise InputError(
             f"{path}: annotation {person.get('id')} has the box {own.tolist()} in the annotation"
             f" file, {image.boxes_xyxy_px[found].tolist()} here (x0, y0, x1, y1); the file belongs"
             " to other annotations: inpaint this data set anew"

@@ -16,6 +16,8 @@ from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Boxes, Instances, Keypoints, PolygonMasks
 
+from densepose.errors import InputError
+
 from .inpainted import InpaintedTargets, move_labels
 from .masks import image_masks, moved_polygons
 from .person_annotations import (
@@ -127,10 +129,9 @@ class DensePoseMapper:
         """Map one dataset dict; it is not changed.
 
         Raises:
-            FileNotFoundError: the image is missing.
-            OSError: the image cannot be decoded.
-            ValueError: the image has another size than the record says, a training record has no
-                annotations, or these are damaged.
+            InputError: the image is missing; the image cannot be decoded; the image has another
+                size than the record says, a training record has no annotations, or these are
+                damaged.
         """
         image = read_record_image(record, self.image_format)
         height, width = image.shape[:2]
@@ -141,7 +142,7 @@ class DensePoseMapper:
         mapped["image"] = torch.from_numpy(pixels)
         if self.is_train or self.people_at_test:
             if "annotations" not in record:
-                raise ValueError(
+                raise InputError(
                     f"{record['file_name']}: image {record.get('image_id')} has no annotations; a"
                     " data set without truth cannot be in DATASETS.TRAIN"
                     + (
@@ -158,9 +159,9 @@ class DensePoseMapper:
                 mapped["instances"] = self._instances(
                     people, affine, size, (height, width), record.get("image_id")
                 )
-            except ValueError as error:
+            except InputError as error:
                 where = f"{record['file_name']}: image {record.get('image_id')}"
-                raise ValueError(f"{where}: {error}") from error
+                raise InputError(f"{where}: {error}") from error
         return mapped
 
     def _instances(
@@ -220,20 +221,19 @@ def read_record_image(record: dict[str, Any], image_format: str) -> np.ndarray:
     """The image of a dataset dict, (H, W, C) uint8, turned as its EXIF entry says.
 
     Raises:
-        FileNotFoundError: the file is missing.
-        OSError: it cannot be decoded.
-        ValueError: it has another size than ``height`` and ``width`` of the record.
+        InputError: the file is missing; it cannot be decoded; it has another size than ``height``
+            and ``width`` of the record.
     """
     path = record["file_name"]
     where = f"{path}: image {record.get('image_id')}"
     try:
         image = detection_utils.read_image(path, format=image_format)
     except FileNotFoundError:
-        raise FileNotFoundError(
+        raise InputError(
             f"{where} is missing; put it there, or take its records out of the annotation file"
         ) from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise OSError(
+        raise InputError(
             f"{where} cannot be decoded ({error}); expected a whole JPEG or PNG: download it again,"
             " or take its records out of the annotation file"
         ) from error
@@ -241,7 +241,7 @@ def read_record_image(record: dict[str, Any], image_format: str) -> np.ndarray:
     expected = (record.get("height", got[0]), record.get("width", got[1]))
     if got != expected:
         turned = " (an EXIF entry that turns it counts)" if got == expected[::-1] else ""
-        raise ValueError(
+        raise InputError(
             f"{where}: expected height x width {expected[0]} x {expected[1]} px as annotated, got"
             f" {got[0]} x {got[1]}{turned}; correct the annotation file or the image"
         )
@@ -259,7 +259,7 @@ def _move_keypoints(
     raw = [person.get("keypoints", absent) for person in people]
     lengths = {len(values) for values in raw} - {len(absent)}
     if lengths:
-        raise ValueError(f"expected {len(flip)} keypoints, got {max(lengths) / 3:g}")
+        raise InputError(f"expected {len(flip)} keypoints, got {max(lengths) / 3:g}")
     keypoints = np.array(raw, np.float64).reshape(len(people), len(flip), 3)
     position = keypoints[..., :2] @ affine[:, :2].T + affine[:, 2]
     inside = ((position >= 0) & (position <= (image_size[1], image_size[0]))).all(axis=-1)

@@ -14,6 +14,7 @@ import torch
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from densepose.errors import InputError
 from densepose.ops.run_lengths import paint_masks, runs_fill
 from densepose.structures.annotations import DensePoseAnnotations
 
@@ -42,7 +43,7 @@ def image_masks(
         (N, H, W) bool; empty for a person who has neither.
 
     Raises:
-        ValueError: a run-length mask is damaged.
+        InputError: a run-length mask is damaged.
     """
     segmentations = [_listed_or_coded(person.get("segmentation")) for person in people]
     polygons = [s if isinstance(s, list) else [] for s in segmentations]
@@ -75,13 +76,13 @@ def moved_polygons(people: Sequence[dict[str, Any]], affine: np.ndarray) -> list
     """The polygons of each person in the moved image: x, y, x, y, ... in px.
 
     Raises:
-        ValueError: a person has a run-length mask.
+        InputError: a person has a run-length mask.
     """
     moved = []
     for person in people:
         segmentation = person.get("segmentation") or []
         if not isinstance(segmentation, list):
-            raise ValueError(
+            raise InputError(
                 "a person has a run-length mask, which cannot become a polygon; set"
                 " INPUT.MASK_FORMAT bitmask"
             )
@@ -117,7 +118,7 @@ def _decode(
         if isinstance(mask["counts"], list) and sum(mask["counts"]) == size[0] * size[1]:
             packed = coco_mask.frPyObjects(mask, *size)
         if tuple(mask["size"]) != size or not _fills(packed["counts"], size):
-            raise ValueError(
+            raise InputError(
                 f"annotation {person.get('id')}: segmentation is a run-length mask of"
                 f" {list(mask['size'])} that does not fill the image of {size[0]} x {size[1]} px;"
                 " correct it, or take the annotation out"

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from detectron2.data.transforms import TransformList
 from detectron2.structures import BoxMode
 
+from densepose.errors import InputError
 from densepose.ops.run_lengths import paint_masks
 from densepose.structures.annotations import DensePoseAnnotations, grid_to_image, image_to_grid
 from densepose.structures.records import POINT_KEYS
@@ -33,7 +34,7 @@ def pack_annotations(people: Sequence[dict[str, Any]]) -> DensePoseAnnotations:
     A box without ``bbox_mode`` is x, y, w, h.
 
     Raises:
-        ValueError: a part mask is damaged, or the lists of points differ in length.
+        InputError: a part mask is damaged, or the lists of points differ in length.
     """
     boxes = np.array([box_xywh_px(person) for person in people], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
@@ -90,14 +91,14 @@ def affine_of(transforms: TransformList, height: int, width: int) -> np.ndarray:
     """The affine map (2, 3) float64 that a list of transforms of a ``height`` x ``width`` image is.
 
     Raises:
-        ValueError: the transforms are no affine map.
+        InputError: the transforms are no affine map.
     """
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
     moved = np.asarray(transforms.apply_coords(corners.copy()), np.float64)
     linear = np.stack([(moved[1] - moved[0]) / width, (moved[2] - moved[0]) / height], axis=1)
     affine = np.column_stack([linear, moved[0]])
     if not np.allclose(corners @ linear.T + moved[0], moved, atol=1e-2):
-        raise ValueError(
+        raise InputError(
             f"{transforms}: only resizing, flips, rotations and crops can move DensePose"
             " annotations; this list is no affine map"
         )
@@ -145,7 +146,7 @@ def move_annotations(
         symmetry: left-right map of parts and charts, needed when the map mirrors annotated people.
 
     Raises:
-        ValueError: there are points or part masks, the map mirrors, and there is no ``symmetry``.
+        InputError: there are points or part masks, the map mirrors, and there is no ``symmetry``.
     """
     boxes = move_boxes(annotations.boxes_xyxy_px, affine)
     owner = annotations.owner
@@ -155,7 +156,7 @@ def move_annotations(
     coarse = _move_masks(annotations.coarse, annotations.boxes_xyxy_px, boxes, affine)
     if is_mirrored(affine) and (len(part) or annotations.has_masks.any()):
         if symmetry is None:
-            raise ValueError(
+            raise InputError(
                 "the image is mirrored, but no left-right map of the charts is given; a data set"
                 " that other code registered says its surface by"
                 " MetadataCatalog.get(NAME).surface = 'template' or 'smpl_27554'"

@@ -24,6 +24,7 @@ from detectron2.data.datasets.builtin_meta import (
 )
 from detectron2.data.datasets.coco import convert_to_coco_dict
 
+from densepose.errors import InputError
 from densepose.files import atomic, to_json
 from densepose.surface.evaluation_surface import is_own_surface
 from densepose.surface.official.charts import SYMMETRY_FILE, load_uv_symmetry
@@ -94,14 +95,14 @@ def register_from_config(cfg: CfgNode) -> list[str]:
     starts at the working directory, or at the folder of all data sets where only that has it.
 
     Raises:
-        ValueError: an entry lacks a key, has an unknown one or a name that is taken.
+        InputError: an entry lacks a key, has an unknown one or a name that is taken.
     """
     names = []
     for number, given in enumerate(cfg.DATASETS.get("REGISTER", ())):
         where = f"DATASETS.REGISTER[{number}]"
         entry = _entry(given, where)
         if entry.NAME in cfg.DATASETS.TEST and (entry.KEEP_IMAGES or entry.KEEP_POINTS):
-            raise ValueError(
+            raise InputError(
                 f"DATASETS.TEST: {entry.NAME!r} has KEEP_IMAGES or KEEP_POINTS, which is for"
                 " training; scores are those of a whole file"
             )
@@ -146,14 +147,14 @@ def _entry(given: Any, where: str) -> _Entry:
         entry = msgspec.convert(given, _Entry)
     except msgspec.ValidationError as error:
         keys = ", ".join(_Entry.__struct_fields__)
-        raise ValueError(f"{where}: {error}; its keys are {keys}; got {given!r}") from error
+        raise InputError(f"{where}: {error}; its keys are {keys}; got {given!r}") from error
     if entry.SURFACE not in SURFACES and not is_own_surface(entry.SURFACE):
-        raise ValueError(
+        raise InputError(
             f"{where}: SURFACE must be one of {SURFACES}, or a file of densepose build-surface"
             f" (.npz), got {entry.SURFACE!r}"
         )
     if entry.NAME in {info.name for info in BUILTIN}:
-        raise ValueError(f"{where}: the name {entry.NAME!r} is taken by a built-in data set")
+        raise InputError(f"{where}: the name {entry.NAME!r} is taken by a built-in data set")
     return entry
 
 
@@ -172,7 +173,7 @@ def _register(info: DatasetInfo, root: Path, on_bad: str) -> None:
     json_path, image_root = str(root / info.annotations), str(root / info.images)
     if info.name in DatasetCatalog:
         if MetadataCatalog.get(info.name).get("registered_by") != OWNER:
-            raise ValueError(
+            raise InputError(
                 f"the data set name {info.name!r} was already registered by other code; choose"
                 " another NAME, or do not register it there"
             )
@@ -215,13 +216,13 @@ def annotation_file(name: str, folder: str | os.PathLike[str]) -> str:
     """The COCO file of a data set; written to ``folder`` for a set that has none.
 
     Raises:
-        ValueError: the set names no classes.
+        InputError: the set names no classes.
     """
     metadata = MetadataCatalog.get(name)
     if metadata.get("json_file"):
         return metadata.json_file
     if metadata.get("thing_classes") is None:
-        raise ValueError(
+        raise InputError(
             f"data set {name!r} names no classes: set MetadataCatalog.get({name!r}).thing_classes"
         )
     coco = convert_to_coco_dict(name)
@@ -291,15 +292,14 @@ def symmetry_from_config(cfg: CfgNode) -> ChartSymmetry | None:
     """Left-right map of the surface that DATASETS.TRAIN are annotated on; None if they are on none.
 
     Raises:
-        KeyError: a data set is not registered.
-        ValueError: the data sets are annotated on different surfaces.
-        FileNotFoundError: the map of the SMPL surface is not there.
+        InputError: a data set is not registered; the data sets are annotated on different surfaces;
+            the map of the SMPL surface is not there.
     """
     require_registered(cfg.DATASETS.TRAIN)
     surfaces = {name: MetadataCatalog.get(name).get("surface") for name in cfg.DATASETS.TRAIN}
     annotated = sorted({surface for surface in surfaces.values() if surface is not None})
     if len(annotated) > 1:
-        raise ValueError(
+        raise InputError(
             f"DATASETS.TRAIN mixes surfaces: {surfaces}; parts and (U, V) of one model mean places"
             " on one body surface"
         )
@@ -314,13 +314,13 @@ def load_symmetry(surface: str, smpl_folder: Path) -> ChartSymmetry:
         smpl_folder: folder of UV_symmetry_transforms.mat; read for "smpl_27554" only.
 
     Raises:
-        FileNotFoundError: the file is missing.
-        ValueError: an unknown surface, one without left and right, or the file is damaged.
+        InputError: the file is missing; an unknown surface, one without left and right, or the file
+            is damaged.
     """
     if is_own_surface(surface):
         symmetry = read_own_surface(surface).symmetry
         if symmetry is None:
-            raise ValueError(
+            raise InputError(
                 f"{surface}: has no left and right, so images cannot be flipped; train with"
                 " INPUT.RANDOM_FLIP none, or build it again from a symmetric pose"
             )
@@ -328,10 +328,10 @@ def load_symmetry(surface: str, smpl_folder: Path) -> ChartSymmetry:
     if surface == "template":
         return template_symmetry()
     if surface != "smpl_27554":
-        raise ValueError(f"surface must be one of {SURFACES}, got {surface!r}")
+        raise InputError(f"surface must be one of {SURFACES}, got {surface!r}")
     path = smpl_folder / SYMMETRY_FILE
     if not path.is_file():
-        raise FileNotFoundError(
+        raise InputError(
             f"{path}: flipped images need this file for data sets annotated on SMPL; it is part of"
             " densepose_uv_data.tar.gz (datasets/README.md). Set DATASETS.SMPL_DIR to its folder,"
             " or train without flips: INPUT.RANDOM_FLIP none"

@@ -10,7 +10,6 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "PreflightError": "preflight_checks",
     "Trainer": "trainer",
     "evaluate": "evaluation",
     "launch": "processes",

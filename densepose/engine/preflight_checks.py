@@ -17,6 +17,7 @@ from detectron2.utils import comm
 from densepose.config import bootstrap_entries
 from densepose.data.coco import require_registered
 from densepose.data.registration import dataset_status, smpl_dir, symmetry_from_config
+from densepose.errors import InputError
 from densepose.files import did_you_mean
 from densepose.model_zoo.files import check_weights_file, resolve_weights
 from densepose.structures.records import check_records, read_annotation_file
@@ -32,10 +33,6 @@ SPARE_BYTES = 2**28  # for predictions, curves and logs
 OPTIMIZER_COPIES = {"SGD": 1, "ADAMW": 2}
 
 
-class PreflightError(ValueError):
-    """A run cannot succeed; the message lists every problem that was found."""
-
-
 def preflight(cfg: CfgNode, mode: str) -> None:
     """Raise if the run described by ``cfg`` would fail later for a reason that can be known now.
 
@@ -47,13 +44,13 @@ def preflight(cfg: CfgNode, mode: str) -> None:
         mode: ``train`` or ``eval``.
 
     Raises:
-        PreflightError: with all problems.
+        InputError: with all problems.
     """
     problems = list(find_problems(cfg, mode)) if comm.is_main_process() else []
     problems = comm.all_gather(problems)[0]
     if problems:
         one = len(problems) == 1
-        raise PreflightError(
+        raise InputError(
             f"{'A problem' if one else f'{len(problems)} problems'} found before the run started:\n"
             + "\n".join(f"  {number}. {text}" for number, text in enumerate(problems, start=1))
         )
@@ -106,12 +103,12 @@ def _check_data(cfg: CfgNode, name: str, *, is_tested: bool) -> None:
     metadata = MetadataCatalog.get(name)
     has_truth = metadata.get("has_truth", True)
     if is_tested and not has_truth:
-        raise ValueError(f"data set {name!r} has no annotations: it cannot be in DATASETS.TEST")
+        raise InputError(f"data set {name!r} has no annotations: it cannot be in DATASETS.TEST")
     status = next((status for status in dataset_status() if status.name == name), None)
     if status is not None:  # else registered by other code, which knows how its files look
         if status.missing:
             get = f"; get it by: {status.mend}" if status.mend else ""
-            raise FileNotFoundError(
+            raise InputError(
                 f"data set {name!r} lacks its {status.missing}: {status.json_path} and"
                 f" {status.image_root} are expected{get}"
             )
@@ -133,7 +130,7 @@ def _check_image(path: Path) -> None:
         with Image.open(path) as image:
             image.load()
     except Exception as error:  # Pillow raises many kinds
-        raise ValueError(
+        raise InputError(
             f"image {path} cannot be read ({error}); it is damaged or cut short"
         ) from error
 
@@ -142,7 +139,7 @@ def _check_weights(weights: str, zoo_dir: str) -> None:
     path = resolve_weights(weights, zoo_dir)
     if not path.is_file():
         near = did_you_mean(path.name, (file.name for file in path.parent.glob("*")))
-        raise FileNotFoundError(f"{path} does not exist{near}")
+        raise InputError(f"{path} does not exist{near}")
     check_weights_file(path)
 
 
@@ -150,12 +147,12 @@ def check_disk(cfg: CfgNode, model: nn.Module) -> None:
     """Refuse a run whose checkpoints will not fit on the disk of OUTPUT_DIR; all processes raise.
 
     Raises:
-        PreflightError: with the space that is needed.
+        InputError: with the space that is needed.
     """
     needed = checkpoint_bytes(cfg, sum(weight.numel() for weight in model.parameters()))
     free = comm.all_gather(shutil.disk_usage(cfg.OUTPUT_DIR).free)[0]
     if free < needed + SPARE_BYTES:
-        raise PreflightError(
+        raise InputError(
             f"OUTPUT_DIR {cfg.OUTPUT_DIR} has {free / 2**30:.1f} GB free, the checkpoints of the"
             f" run need about {(needed + SPARE_BYTES) / 2**30:.1f} GB; free some, or limit them by"
             " SOLVER.CHECKPOINTS_TO_KEEP"

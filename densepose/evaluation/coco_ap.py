@@ -19,6 +19,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from densepose.errors import InputError
 from densepose.structures.prediction import ImagePrediction
 
 from .ground_truth import GroundTruth, PackedPeople
@@ -61,7 +62,7 @@ class CocoScores:
             detections: the predictions, packed.
 
         Raises:
-            ValueError: keypoints are not (N, 17, 3), or not finite.
+            InputError: keypoints are not (N, 17, 3), or not finite.
         """
         boxes, masks = _detection_entries(people, detections)
         self._score("bbox", people, boxes)
@@ -229,7 +230,7 @@ def _branch_keypoints(predictions: Sequence[ImagePrediction]) -> list[Entry]:
             continue
         keypoints_px = np.asarray(prediction.keypoints_px, np.float64)
         if keypoints_px.shape[1:] != (NUM_KEYPOINTS, 3) or not np.isfinite(keypoints_px).all():
-            raise ValueError(
+            raise InputError(
                 f"prediction of image {prediction.image_id}: COCO's keypoint scores need finite"
                 f" keypoints of the shape (N, {NUM_KEYPOINTS}, 3), got {keypoints_px.shape}"
             )

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import PART_NAMES
 from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import EvaluationSurface
@@ -78,9 +79,9 @@ class ScoringRules:
     def __post_init__(self) -> None:
         for name, known in (("quirks", QUIRKS), ("oracle", ORACLES), ("protocol", PROTOCOLS)):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be in {known}, got {getattr(self, name)!r}")
+                raise InputError(f"{name} must be in {known}, got {getattr(self, name)!r}")
         if self.max_detections < 1:
-            raise ValueError(f"max_detections must be 1 or more, got {self.max_detections}")
+            raise InputError(f"max_detections must be 1 or more, got {self.max_detections}")
         _ = self.thresholds  # checks the smallest
 
     @property
@@ -121,9 +122,8 @@ def evaluate_densepose(
             paper_kappa, protocol, detection_scores.
 
     Raises:
-        FileNotFoundError: a file or folder is missing.
-        ValueError: a file is damaged; a prediction is of no image of the file, or of another size;
-            an image is predicted twice; a rule has an unknown value.
+        InputError: a file or folder is missing; a file is damaged; a prediction is of no image of
+            the file, or of another size; an image is predicted twice; a rule has an unknown value.
         TypeError: there is no such rule.
     """
     chosen = ScoringRules(**rules)
@@ -158,8 +158,7 @@ def opened_predictions(
         skipped: entries that are not used are counted here, by reason.
 
     Raises:
-        FileNotFoundError: there is no such file or folder.
-        ValueError: a file is damaged.
+        InputError: there is no such file or folder; a file is damaged.
     """
     if not isinstance(predictions, (str, os.PathLike)):
         return predictions
@@ -188,10 +187,10 @@ class Totals:
         """Add the images of another process.
 
         Raises:
-            ValueError: both have scored the same image.
+            InputError: both have scored the same image.
         """
         for image_id in self.image_ids & other.image_ids:
-            raise ValueError(f"image {image_id} is predicted twice, in two processes")
+            raise InputError(f"image {image_id} is predicted twice, in two processes")
         self.matches += other.matches
         self.people += other.people
         self.points.merge(other.points)
@@ -219,18 +218,18 @@ class ImageScorer:
         """Score an image, at once or together with the next ones.
 
         Raises:
-            ValueError: the image is not in the annotation file or was scored before, or the
+            InputError: the image is not in the annotation file or was scored before, or the
                 prediction is damaged.
         """
         image_id = prediction.image_id
         if image_id not in self.truth:
             source = self.truth.source
-            raise ValueError(f"predictions are of image {image_id}, which is not in {source}")
+            raise InputError(f"predictions are of image {image_id}, which is not in {source}")
         if image_id not in self._evaluated:
             self.totals.skipped["their image is not evaluated"] += len(prediction)
             return
         if image_id in self.totals.image_ids:
-            raise ValueError(f"image {image_id} is predicted twice")
+            raise InputError(f"image {image_id} is predicted twice")
         self.totals.image_ids.add(image_id)
         self._waiting.append(prediction)
         self._pixels += sum(label.size for label in prediction.labels)
@@ -250,7 +249,7 @@ class ImageScorer:
             others: of the other processes.
 
         Raises:
-            ValueError: an image was scored by two processes.
+            InputError: an image was scored by two processes.
         """
         self.flush()
         totals = self.totals

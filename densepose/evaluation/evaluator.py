@@ -117,7 +117,7 @@ class DensePoseEvaluator(DatasetEvaluator):
 
         Raises:
             RuntimeError: ``reset`` was not called.
-            ValueError: an image is not in the annotation file, or was scored before.
+            InputError: an image is not in the annotation file, or was scored before.
         """
         if self._scorer is None:
             raise RuntimeError("call reset() before process(), as inference_on_dataset does")
@@ -138,7 +138,7 @@ class DensePoseEvaluator(DatasetEvaluator):
 
         Raises:
             RuntimeError: ``reset`` was not called.
-            ValueError: two processes have scored the same image.
+            InputError: two processes have scored the same image.
         """
         if self._scorer is None:
             raise RuntimeError("call reset() before evaluate(), as inference_on_dataset does")

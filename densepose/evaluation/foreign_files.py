@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import UV_STEPS
 from densepose.structures.prediction import ImagePrediction
 
@@ -64,19 +65,19 @@ def read_upstream_dump(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged, asks for other classes, or not a dump of chart-based predictions; an
+        InputError: damaged, asks for other classes, or not a dump of chart-based predictions; an
             image is not in the annotation file.
     """
     content = load_dump(path)
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
-        raise ValueError(f"{path}: expected a list of dicts, as apply_net.py dump writes it")
+        raise InputError(f"{path}: expected a list of dicts, as apply_net.py dump writes it")
     of_people = bool(content) and "image_id" in content[0]
     keys = ("image_id", "bbox", "score", "densepose")
     keys = keys if of_people else ("file_name", "scores", "pred_boxes_XYXY")
     for number, entry in enumerate(content):
         missing = [key for key in keys if key not in entry]
         if missing:
-            raise ValueError(
+            raise InputError(
                 f"{path}: entry {number}: no {missing[0]!r}; it has {sorted(entry)}. Only"
                 " chart-based predictions that were kept in memory can be read"
             )
@@ -90,7 +91,7 @@ def read_upstream_dump(
         try:
             yield _of_apply_net(entry, image_id, truth)
         except _BROKEN as error:
-            raise ValueError(f"{source} ({entry['file_name']}): {error}") from error
+            raise InputError(f"{source} ({entry['file_name']}): {error}") from error
 
 
 def load_dump(path: str | os.PathLike[str]) -> Any:
@@ -98,7 +99,7 @@ def load_dump(path: str | os.PathLike[str]) -> Any:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged, or it names anything else.
+        InputError: damaged, or it names anything else.
     """
     # Not at the top: scoring other files needs no torch.
     import torch
@@ -108,7 +109,7 @@ def load_dump(path: str | os.PathLike[str]) -> Any:
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except _UNREADABLE as error:
-            raise ValueError(
+            raise InputError(
                 f"{path}: not a dump of chart-based predictions by torch.save, or damaged"
                 f" ({_reason(error)})"
             ) from error
@@ -127,11 +128,11 @@ def _of_apply_net(entry: dict[str, Any], image_id: int, truth: GroundTruth) -> I
     if isinstance(found, (list, tuple)):
         people = [_maps(one) for one in found]
     elif len(scores):
-        raise ValueError("no pred_densepose that can be read; is it of a chart-based model?")
+        raise InputError("no pred_densepose that can be read; is it of a chart-based model?")
     else:
         people = []
     if not len(scores) == len(boxes) == len(people):
-        raise ValueError(f"{len(scores)} scores, {len(boxes)} boxes, {len(people)} people")
+        raise InputError(f"{len(scores)} scores, {len(boxes)} boxes, {len(people)} people")
     return ImagePrediction(
         image_id=image_id,
         image_size=truth.image_size(image_id),
@@ -152,7 +153,7 @@ def _of_evaluator(
                 box = np.asarray(content[number]["bbox"], np.float64)
                 people.append((box, *_maps(content[number]["densepose"])))
             except _BROKEN as error:
-                raise ValueError(f"{path}: entry {number}: {error}") from error
+                raise InputError(f"{path}: entry {number}: {error}") from error
         scores = [float(content[number]["score"]) for number in numbers]
         yield prediction_of_people(image_id, people, scores, truth)
 
@@ -169,19 +170,19 @@ def _maps(found: Any) -> Maps:
     if name == _COMPRESSED:
         planes = decoded_png(found.labels_uv_str)
         if planes.shape != tuple(found.shape_chw):
-            raise ValueError(f"maps should be {tuple(found.shape_chw)}, the PNG is {planes.shape}")
+            raise InputError(f"maps should be {tuple(found.shape_chw)}, the PNG is {planes.shape}")
         return planes[0], planes[1:]
-    raise ValueError(f"a {name} is not a chart-based prediction; expected one of {_CLASSES}")
+    raise InputError(f"a {name} is not a chart-based prediction; expected one of {_CLASSES}")
 
 
 def _array(value: Any) -> np.ndarray:
     import torch
 
     if not isinstance(value, torch.Tensor):
-        raise ValueError(f"expected a tensor, got a {type(value).__name__}")
+        raise InputError(f"expected a tensor, got a {type(value).__name__}")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         # Numbers that are shown more than once could fill the memory from a small file.
-        raise ValueError(f"a tensor of {tuple(value.shape)} is larger than what is stored of it")
+        raise InputError(f"a tensor of {tuple(value.shape)} is larger than what is stored of it")
     return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 
@@ -207,7 +208,7 @@ class _ImageNames:
         problem = (
             f"{len(same_file)} images have this name" if same_file else "no image of that name"
         )
-        raise ValueError(f"{source}: {name!r}: {problem} in {self._source}")
+        raise InputError(f"{source}: {name!r}: {problem} in {self._source}")
 
 
 def _parts(name: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from densepose.errors import InputError
 from densepose.structures.records import POINT_KEYS, check_records, read_annotation_file, top_level
 
 from .ragged import ranges, starts
@@ -135,12 +136,12 @@ class GroundTruth:
                 evaluators built on pycocotools. False takes each annotation as it is.
 
         Raises:
-            ValueError: a record breaks a rule of ``structures.records`` and would be left out, or
-                a category or image is missing.
+            InputError: a record breaks a rule of ``structures.records`` and would be left out, or a
+                category or image is missing.
         """
         checked = check_records(top_level(content, source), source, tolerated=_TOLERATED)
         if checked.report.errors:
-            raise ValueError(f"truth must not be left out of scores: {checked.report.summary()}")
+            raise InputError(f"truth must not be left out of scores: {checked.report.summary()}")
         if checked.report.counts:
             logger.warning("%s", checked.report.summary())
         self.source = source
@@ -152,7 +153,7 @@ class GroundTruth:
         self.image_ids = tuple(sorted(self._images if image_ids is None else set(image_ids)))
         unknown = [image_id for image_id in self.image_ids if image_id not in self._images]
         if unknown:
-            raise ValueError(f"{source}: no image {unknown[0]}; {len(unknown)} ids are not in it")
+            raise InputError(f"{source}: no image {unknown[0]}; {len(unknown)} ids are not in it")
         self._place = {image_id: index for index, image_id in enumerate(self.image_ids)}
         by_image = self._by_image(checked.annotations, repeat_duplicate_ids)
         self._people = _pack_people(
@@ -167,8 +168,7 @@ class GroundTruth:
         """Read a JSON file; ``options`` are those of the constructor.
 
         Raises:
-            FileNotFoundError: no such file.
-            ValueError: not JSON, not in COCO format, or see the constructor.
+            InputError: no such file; not JSON, not in COCO format, or see the constructor.
         """
         return cls(read_annotation_file(path), str(path), **options)
 
@@ -237,13 +237,13 @@ class GroundTruth:
             source: name of their file.
 
         Raises:
-            ValueError: they are neither.
+            InputError: they are neither.
         """
         classes = dict(enumerate(sorted(self.categories)))
         for known in ({category: category for category in classes.values()}, classes):
             if set(given) <= set(known):
                 return frozenset(n for n, c in known.items() if c in self.category_ids)
-        raise ValueError(
+        raise InputError(
             f"{source}: has the category ids {sorted(set(given), key=str)}; expected those of"
             f" {self.source}, {self.categories}, or class numbers from 0 to {len(classes) - 1}"
         )
@@ -261,12 +261,12 @@ class GroundTruth:
 def _chosen_category(known: Mapping[int, str], category_id: int | None, source: str) -> int:
     if category_id is not None:
         if category_id not in known:
-            raise ValueError(f"{source}: no category {category_id}; it has {dict(known)}")
+            raise InputError(f"{source}: no category {category_id}; it has {dict(known)}")
         return category_id
     people = [number for number, name in known.items() if name == "person"]
     if len(known) == 1 or len(people) == 1:
         return next(iter(known)) if len(known) == 1 else people[0]
-    raise ValueError(f"{source}: say which category_id to evaluate; it has {dict(known)}")
+    raise InputError(f"{source}: say which category_id to evaluate; it has {dict(known)}")
 
 
 def _pack_people(
@@ -280,7 +280,7 @@ def _pack_people(
     charted = [record for record in people if "dp_I" in record]
     bare = next((r for r in people if "dp_vertex" in r and "dp_I" not in r), None)
     if bare is not None:
-        raise ValueError(
+        raise InputError(
             f"{source}: annotation {bare['id']} has points on vertices of a mesh (dp_vertex) alone;"
             " scores need points on charts: dp_I, dp_U and dp_V"
         )

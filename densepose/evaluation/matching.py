@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numba import njit
 
+from densepose.errors import InputError
+
 from .metrics import precision_recall
 from .pairs import ImagePairs
 
@@ -51,10 +53,10 @@ def similarity_thresholds(minimum: float = 0.5) -> np.ndarray:
     """(T,) thresholds from ``minimum`` to 0.95 in steps of 0.05.
 
     Raises:
-        ValueError: ``minimum`` is not in (0, 0.95].
+        InputError: ``minimum`` is not in (0, 0.95].
     """
     if not 0 < minimum <= 0.95:
-        raise ValueError(f"the smallest threshold must be in (0, 0.95], got {minimum}")
+        raise InputError(f"the smallest threshold must be in (0, 0.95], got {minimum}")
     return np.linspace(minimum, 0.95, int(np.round((0.95 - minimum) / 0.05)) + 1)
 
 

@@ -30,6 +30,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import METRIC_GRID, NUM_PARTS, UV_STEPS
 from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import EvaluationSurface
@@ -102,12 +103,12 @@ def pack_detections(
         image_sizes: I heights and widths in px, as the annotation file has them.
 
     Raises:
-        ValueError: another image size, values that are not finite, maps of another size than their
+        InputError: another image size, values that are not finite, maps of another size than their
             box, or a label above 24.
     """
     for prediction, size in zip(predictions, image_sizes, strict=True):
         if tuple(prediction.image_size) != tuple(size):
-            raise ValueError(
+            raise InputError(
                 f"{_name(prediction)}: made for an image of {tuple(prediction.image_size)} px"
                 f" (height, width), the annotation file says {tuple(size)}"
             )
@@ -138,14 +139,14 @@ def _check(found: PackedDetections, predictions: Sequence[ImagePrediction]) -> N
 
     finite = np.isfinite(found.boxes_xywh_px).all(axis=1) & np.isfinite(found.scores)
     if not finite.all():
-        raise ValueError(
+        raise InputError(
             f"{name_of(int(finite.argmin()))}: a box or a score is not a finite number"
         )
     sizes = np.maximum(found.boxes_xywh_px[:, 3:1:-1].astype(np.int64), 1).tolist()
     for index, (label, uv, size) in enumerate(zip(found.labels, found.uv, sizes, strict=True)):
         if list(label.shape) != size or list(uv.shape) != [2, *size]:
             box = found.boxes_xywh_px[index].tolist()
-            raise ValueError(
+            raise InputError(
                 f"{name_of(index)}: box {box} (x, y, width, height) asks for maps of {size} px, got"
                 f" labels {label.shape} and uv {uv.shape}"
             )
@@ -153,7 +154,7 @@ def _check(found: PackedDetections, predictions: Sequence[ImagePrediction]) -> N
     highest = np.array([label.max() for label in found.labels] or [0])
     if (highest > NUM_PARTS).any():
         index = int(highest.argmax())
-        raise ValueError(f"{name_of(index)}: label {highest[index]}; parts are 0 to {NUM_PARTS}")
+        raise InputError(f"{name_of(index)}: label {highest[index]}; parts are 0 to {NUM_PARTS}")
 
 
 class PackedMaps(NamedTuple):

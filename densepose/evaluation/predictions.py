@@ -43,6 +43,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from densepose.errors import InputError
 from densepose.files import atomic, to_json
 from densepose.structures.prediction import ImagePrediction
 from densepose.structures.records import read_json
@@ -68,14 +69,14 @@ class PredictionWriter:
         """Make the folder, or take one that was made by this class.
 
         Raises:
-            FileExistsError: the folder holds other things.
+            InputError: the folder holds other things.
         """
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.folder / MARKER).is_file():
             other = next((p.name for p in self.folder.iterdir() if not _is_ours(p.name)), None)
             if other is not None:
-                raise FileExistsError(
+                raise InputError(
                     f"{self.folder}: is not a folder of predictions ({MARKER} is missing) and holds"
                     f" {other!r}; name a new folder, or empty this one"
                 )
@@ -106,15 +107,15 @@ def prediction_paths(folder: str | Path) -> list[Path]:
             wrote, which has them in ``predictions``.
 
     Raises:
-        FileNotFoundError: no such folder, or it is not a folder of predictions.
+        InputError: no such folder, or it is not a folder of predictions.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder of predictions")
+        raise InputError(f"{folder}: no such folder of predictions")
     if not (folder / MARKER).is_file() and (folder / "predictions" / MARKER).is_file():
         folder = folder / "predictions"
     if not (folder / MARKER).is_file():
-        raise FileNotFoundError(
+        raise InputError(
             f"{folder}: is not a folder of predictions, {MARKER} is missing; name the folder that"
             " `densepose evaluate` or `densepose predict` wrote with --save-predictions"
         )
@@ -126,24 +127,24 @@ def read_prediction(path: str | Path) -> ImagePrediction:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged, of another schema, or its arrays do not fit together.
+        InputError: damaged, of another schema, or its arrays do not fit together.
     """
     try:
         # np.load would leave a damaged file open.
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (*_DAMAGE, AttributeError, TypeError) as error:  # the last two: a bare .npy array
-        raise ValueError(f"{path}: damaged ({error}); delete it and predict again") from error
+        raise InputError(f"{path}: damaged ({error}); delete it and predict again") from error
     if "schema" not in arrays:
-        raise ValueError(f"{path}: not a prediction file: it has no key 'schema'")
+        raise InputError(f"{path}: not a prediction file: it has no key 'schema'")
     if int(arrays["schema"]) != SCHEMA:
-        raise ValueError(
+        raise InputError(
             f"{path}: schema {int(arrays['schema'])}, this version reads schema {SCHEMA};"
             " predict again, or use the version that wrote the file"
         )
     missing = [key for key in _KEYS if key not in arrays]
     if missing:
-        raise ValueError(f"{path}: incomplete, key {missing[0]!r} is missing")
+        raise InputError(f"{path}: incomplete, key {missing[0]!r} is missing")
     return _prediction(arrays, str(path))
 
 
@@ -186,15 +187,15 @@ def _prediction(arrays: Mapping[str, np.ndarray], source: str) -> ImagePredictio
     boxes, scores, sizes = arrays["boxes_xyxy_px"], arrays["scores"], arrays["map_sizes"]
     count = len(scores)
     if boxes.shape != (count, 4) or sizes.shape != (count, 2):
-        raise ValueError(
+        raise InputError(
             f"{source}: {count} scores, but boxes {boxes.shape} and map sizes {sizes.shape}"
         )
     if (sizes < 1).any():
-        raise ValueError(f"{source}: a map has no pixels; every map is at least 1 x 1")
+        raise InputError(f"{source}: a map has no pixels; every map is at least 1 x 1")
     pixels = sizes.prod(axis=1)
     labels, uv = arrays["labels"], arrays["uv"]
     if len(labels) != pixels.sum() or len(uv) != 2 * pixels.sum():
-        raise ValueError(
+        raise InputError(
             f"{source}: map sizes ask for {pixels.sum()} pixels, there are {len(labels)} labels and"
             f" {len(uv)} uv values"
         )
@@ -217,7 +218,7 @@ def _prediction(arrays: Mapping[str, np.ndarray], source: str) -> ImagePredictio
 def _masks(arrays: Mapping[str, np.ndarray], source: str) -> tuple[dict[str, Any], ...]:
     lengths, counts = arrays["mask_lengths"], arrays["mask_counts"].tobytes()
     if lengths.sum() != len(counts):
-        raise ValueError(
+        raise InputError(
             f"{source}: the masks should have {lengths.sum()} bytes, there are {len(counts)}"
         )
     size, ends = arrays["image_size"].tolist(), np.cumsum(lengths).tolist()
@@ -265,15 +266,15 @@ def read_challenge_results(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a result file, or an entry is damaged; names the entry.
+        InputError: not a result file, or an entry is damaged; names the entry.
     """
     results = read_json(path)
     if not isinstance(results, list):
-        raise ValueError(f"{path}: expected a list of results, got a {type(results).__name__}")
+        raise InputError(f"{path}: expected a list of results, got a {type(results).__name__}")
     for number, result in enumerate(results):
         missing = [k for k in _RESULT_KEYS if not isinstance(result, dict) or k not in result]
         if missing:
-            raise ValueError(
+            raise InputError(
                 f"{path}: result {number}: no {missing[0]!r}; expected the keys {_RESULT_KEYS}"
             )
     for image_id, entries in entries_by_image(path, results, truth, skipped).items():
@@ -294,7 +295,7 @@ def entries_by_image(
     """Image id -> numbers of the entries, one a person, whose category is evaluated.
 
     Raises:
-        ValueError: an image or a category is not in the annotation file.
+        InputError: an image or a category is not in the annotation file.
     """
     categories = [entry.get("category_id", truth.category_id) for entry in entries]
     evaluated = truth.class_numbers(categories, str(path)) if entries else frozenset()
@@ -304,7 +305,7 @@ def entries_by_image(
             skipped["their category is not evaluated"] += 1
             continue
         if entry["image_id"] not in truth:
-            raise ValueError(
+            raise InputError(
                 f"{path}: entry {number}: image {entry['image_id']} is not in {truth.source}"
             )
         by_image[int(entry["image_id"])].append(number)
@@ -353,16 +354,16 @@ def decoded_png(text: str) -> np.ndarray:
     """(3, h, w) uint8 part, U and V of a base64 PNG.
 
     Raises:
-        ValueError: it cannot be decoded, or is not RGB.
+        InputError: it cannot be decoded, or is not RGB.
     """
     try:
         data = base64.b64decode("".join(text.split()), validate=True)
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             if image.mode != "RGB":
-                raise ValueError(f"the PNG is {image.mode}, expected RGB")
+                raise InputError(f"the PNG is {image.mode}, expected RGB")
             return np.moveaxis(np.asarray(image), -1, 0)
     except (binascii.Error, UnidentifiedImageError, OSError, SyntaxError, AttributeError) as error:
-        raise ValueError(f"its PNG cannot be read: {error}") from error
+        raise InputError(f"its PNG cannot be read: {error}") from error
 
 
 def _result(prediction: ImagePrediction, index: int, category_id: int) -> dict[str, Any]:
@@ -384,14 +385,14 @@ def _person(result: Mapping[str, Any], name: str) -> Person:
     try:
         planes = decoded_png(result["uv_data"])
     except ValueError as error:
-        raise ValueError(f"{name}: uv_data: {error}; encode it again") from error
+        raise InputError(f"{name}: uv_data: {error}; encode it again") from error
     box = np.asarray(result["bbox"], np.float64)
     if box.shape != (4,) or not np.isfinite(box).all():
-        raise ValueError(f"{name}: bbox must be x, y, width, height, got {result['bbox']}")
+        raise InputError(f"{name}: bbox must be x, y, width, height, got {result['bbox']}")
     width, height = np.maximum(np.floor(box[2:]), 1).astype(int).tolist()
     shape = [3, height, width]
     if list(result["uv_shape"]) != shape or list(planes.shape) != shape:
-        raise ValueError(
+        raise InputError(
             f"{name}: bbox {result['bbox']} asks for uv_shape {shape}, got {result['uv_shape']} and"
             f" a PNG of {list(planes.shape)}"
         )

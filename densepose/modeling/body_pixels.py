@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import ANNOTATION_GRID
 from densepose.structures.body_pixels import BodyPixels
 from densepose.structures.chart_output import ChartOutput
@@ -38,11 +39,11 @@ def body_pixels(
         On the CPU.
 
     Raises:
-        ValueError: the model does not predict this certainty.
+        InputError: the model does not predict this certainty.
     """
     maps = None if certainty is None else getattr(output, CERTAINTY_FIELDS[certainty])
     if certainty is not None and maps is None:
-        raise ValueError(
+        raise InputError(
             f"the model predicts no {certainty}; switch the confidence on in"
             " MODEL.ROI_DENSEPOSE_HEAD, or sample uniformly"
         )

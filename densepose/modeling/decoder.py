@@ -11,6 +11,8 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
 
+from densepose.errors import InputError
+
 
 class Decoder(SemSegFPNHead):
     """detectron2's semantic segmentation head, of which only the layers are used.
@@ -23,7 +25,7 @@ class Decoder(SemSegFPNHead):
         """Arguments of ``__init__`` from MODEL.ROI_DENSEPOSE_HEAD and the pyramid's shapes.
 
         Raises:
-            ValueError: a level cannot be brought to DECODER_COMMON_STRIDE, or the first level of
+            InputError: a level cannot be brought to DECODER_COMMON_STRIDE, or the first level of
                 MODEL.ROI_HEADS.IN_FEATURES has another stride.
         """
         head = cfg.MODEL.ROI_DENSEPOSE_HEAD
@@ -51,11 +53,11 @@ def check_strides(shapes: Mapping[str, ShapeSpec], common_stride: int) -> None:
     """Refuse levels, fine to coarse, that doubling does not bring to the stride of the first.
 
     Raises:
-        ValueError: it does not.
+        InputError: it does not.
     """
     first, *_ = shapes
     if shapes[first].stride != common_stride:
-        raise ValueError(
+        raise InputError(
             f"MODEL.ROI_DENSEPOSE_HEAD.DECODER_COMMON_STRIDE={common_stride} but the first of"
             f" MODEL.ROI_HEADS.IN_FEATURES, {first!r}, has stride {shapes[first].stride};"
             f" the merged map is pooled at that stride: set DECODER_COMMON_STRIDE to"
@@ -64,7 +66,7 @@ def check_strides(shapes: Mapping[str, ShapeSpec], common_stride: int) -> None:
     for name, shape in shapes.items():
         ratio, remainder = divmod(shape.stride, common_stride)
         if remainder or ratio < 1 or ratio & (ratio - 1):
-            raise ValueError(
+            raise InputError(
                 f"level {name!r} of stride {shape.stride} cannot be brought to"
                 f" DECODER_COMMON_STRIDE={common_stride} by doubling its size"
             )

@@ -20,6 +20,7 @@ from detectron2.modeling import Backbone, build_backbone
 from detectron2.modeling.postprocessing import detector_postprocess
 from detectron2.structures import Boxes, ImageList, Instances
 
+from densepose.errors import InputError
 from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.chart_output import ChartOutput
 
@@ -228,7 +229,7 @@ class DensePoseFCN(nn.Module):
         regions, figures = [], []
         for window, people in zip(windows, annotated, strict=True):
             if people is None:
-                raise ValueError(
+                raise InputError(
                     f"MODEL.DP_FCN.FIGURE_GROUND={self.figure_ground!r} needs annotated people at"
                     " test too; the input has no instances"
                 )
@@ -284,7 +285,7 @@ class DensePoseFCN(nn.Module):
             if given is not None:
                 given.pred_boxes.clip(image.shape[-2:])
             elif self.crops is not None:
-                raise ValueError(
+                raise InputError(
                     "MODEL.DP_FCN.CROPS needs boxes at test: set MODEL.DP_FCN.PEOPLE to"
                     " ground_truth or to a folder of predictions"
                 )

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import Conv2d
 
+from densepose.errors import InputError
+
 GROUPS = 32  # of every group norm
 # The last one reaches beyond maps of 28 x 28: there only the middle of its kernel reads the map.
 DILATIONS = (6, 12, 56)
@@ -92,12 +94,12 @@ class DensePoseDeepLabHead(nn.Module):
             non_local: let every position see all others before the stacked convolutions.
 
         Raises:
-            ValueError: a width that cannot be divided into 32 groups, 32 channels where one value
+            InputError: a width that cannot be divided into 32 groups, 32 channels where one value
                 of each is normalised, or another norm.
         """
         super().__init__()
         if norm not in ("GN", ""):
-            raise ValueError(f"MODEL.ROI_DENSEPOSE_HEAD.DEEPLAB.NORM={norm!r}; allowed: 'GN', ''")
+            raise InputError(f"MODEL.ROI_DENSEPOSE_HEAD.DEEPLAB.NORM={norm!r}; allowed: 'GN', ''")
         self.ASPP = PyramidPooling(in_channels)
         self.NLBlock = NonLocalBlock(in_channels) if non_local else None
         widths = [in_channels] + [hidden_channels] * num_convs
@@ -147,7 +149,7 @@ class PyramidPooling(nn.Module):
         """Build the branches: each position alone, three dilations, the mean of the map."""
         super().__init__()
         if channels == GROUPS:
-            raise ValueError(
+            raise InputError(
                 f"DensePoseDeepLabHead cannot take {GROUPS} channels: the mean of a map has one"
                 " value in each of them, and a group of one value has no variance; use"
                 f" {2 * GROUPS} or more"
@@ -210,10 +212,10 @@ def group_norm(channels: int) -> nn.GroupNorm:
     """A group norm of 32 groups.
 
     Raises:
-        ValueError: the channels cannot be divided into them.
+        InputError: the channels cannot be divided into them.
     """
     if channels % GROUPS:
-        raise ValueError(
+        raise InputError(
             f"DensePoseDeepLabHead normalises groups of channels: {channels} channels cannot be"
             f" divided into {GROUPS} groups; set MODEL.ROI_DENSEPOSE_HEAD.CONV_HEAD_DIM and"
             f" MODEL.FPN.OUT_CHANNELS (DECODER_NUM_CLASSES with a decoder) to multiples of {GROUPS}"

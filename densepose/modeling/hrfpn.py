@@ -15,6 +15,8 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 
+from densepose.errors import InputError
+
 from .hrnet import hrnet_from_config
 
 
@@ -59,7 +61,7 @@ class HRFPN(Backbone):
         """(B, 3, H, W) normalised images -> maps (B, out_channels, h * 2**k, w * 2**k).
 
         Raises:
-            ValueError: the images are too small for one cell of the last level.
+            InputError: the images are too small for one cell of the last level.
         """
         branches = self.bottom_up(images)
         enlarged = [
@@ -73,7 +75,7 @@ class HRFPN(Backbone):
         steepest = 2 ** (len(self._shapes) - 1)
         rows, columns = height // steepest, width // steepest
         if not rows * columns:
-            raise ValueError(
+            raise InputError(
                 f"images of {images.shape[2]} x {images.shape[3]} px are too small for the last"
                 f" level of stride {4 * steepest} px; make them larger (INPUT.MIN_SIZE_TEST)"
             )

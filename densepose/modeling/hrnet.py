@@ -16,6 +16,8 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 
+from densepose.errors import InputError
+
 STEM_WIDTH = 64
 LAYERS = (
     *("conv1", "bn1", "act1", "conv2", "bn2", "act2", "layer1"),
@@ -104,24 +106,24 @@ def hrnet_from_config(cfg: CfgNode, input_shape: ShapeSpec) -> HRNet:
     """The HRNet of MODEL.HRNET.
 
     Raises:
-        ValueError: keys that contradict each other, or a width of the stem that no weights have.
+        InputError: keys that contradict each other, or a width of the stem that no weights have.
     """
     hrnet = cfg.MODEL.HRNET
     if hrnet.STEM_INPLANES != STEM_WIDTH:
-        raise ValueError(f"{KEY}.STEM_INPLANES={hrnet.STEM_INPLANES} must be {STEM_WIDTH}")
+        raise InputError(f"{KEY}.STEM_INPLANES={hrnet.STEM_INPLANES} must be {STEM_WIDTH}")
     return HRNet([_stage(hrnet, number) for number in (2, 3, 4)], input_shape.channels)
 
 
 def _stage(hrnet: CfgNode, number: int) -> dict[str, Any]:
     stage, key = hrnet[f"STAGE{number}"], f"{KEY}.STAGE{number}"
     if stage.BLOCK not in ("BASIC", "BOTTLENECK") or stage.FUSE_METHOD != "SUM":
-        raise ValueError(
+        raise InputError(
             f"{key}: BLOCK={stage.BLOCK!r} must be 'BASIC' or 'BOTTLENECK', FUSE_METHOD="
             f"{stage.FUSE_METHOD!r} must be 'SUM'"
         )
     lengths = {"NUM_BLOCKS": len(stage.NUM_BLOCKS), "NUM_CHANNELS": len(stage.NUM_CHANNELS)}
     if stage.NUM_BRANCHES != number or set(lengths.values()) != {number}:
-        raise ValueError(
+        raise InputError(
             f"{key} has {number} branches: NUM_BRANCHES={stage.NUM_BRANCHES} must be {number},"
             f" NUM_BLOCKS={stage.NUM_BLOCKS} and NUM_CHANNELS={stage.NUM_CHANNELS} must have"
             f" {number} entries"

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from detectron2.structures import Instances
 
+from densepose.errors import InputError
 from densepose.ops import tile_threads
 from densepose.structures.annotations import quantize_uv
 from densepose.structures.chart_output import ChartOutput
@@ -87,10 +88,10 @@ def instances_to_prediction(instances: Instances, image_id: int) -> ImagePredict
     device of the detections and copied from it at once.
 
     Raises:
-        ValueError: the instances carry no ``pred_densepose``.
+        InputError: the instances carry no ``pred_densepose``.
     """
     if not instances.has("pred_densepose"):
-        raise ValueError(
+        raise InputError(
             f"image {image_id}: the detections have no pred_densepose (fields:"
             f" {', '.join(instances.get_fields())}); is MODEL.DENSEPOSE_ON off?"
         )

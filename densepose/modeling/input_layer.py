@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from densepose.errors import InputError
+
 COLORS = 3
 
 
@@ -16,14 +18,14 @@ def widen_input(backbone: nn.Module, extra_channels: int) -> None:
     Their weights start at 0: the network begins with what it knows about colours.
 
     Raises:
-        ValueError: no convolution, or more than one, reads three channels.
+        InputError: no convolution, or more than one, reads three channels.
     """
     if not extra_channels:
         return
     stems = [m for m in backbone.modules() if isinstance(m, nn.Conv2d)]
     stems = [conv for conv in stems if conv.in_channels == COLORS and conv.groups == 1]
     if len(stems) != 1:
-        raise ValueError(
+        raise InputError(
             f"{type(backbone).__name__}: {len(stems)} convolutions read {COLORS} channels, expected"
             " one; set MODEL.DP_FCN.FIGURE_GROUND to none or multiply, or take another backbone"
         )

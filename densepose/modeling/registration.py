@@ -7,6 +7,8 @@ from typing import Any
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
 from detectron2.utils.registry import Registry
 
+from densepose.errors import InputError
+
 from .cascade_roi_heads import CascadeDensePoseROIHeads
 from .dp_fcn import DensePoseFCN
 from .heads import DensePoseDeepLabHead, DensePoseV1ConvXHead
@@ -40,7 +42,7 @@ def register_all() -> None:
     """Register every model of the project; calling it again changes nothing.
 
     Raises:
-        ValueError: something else is already registered under one of the names.
+        InputError: something else is already registered under one of the names.
     """
     for registry, entry in _TABLE:
         name = entry.__name__
@@ -48,7 +50,7 @@ def register_all() -> None:
             registry.register(entry)
         elif registry.get(name) is not entry:
             other = registry.get(name)
-            raise ValueError(
+            raise InputError(
                 f"{name!r} is already registered by {other.__module__}; detectron2's own"
                 " DensePose project and"
                 " this package cannot be used in one process"

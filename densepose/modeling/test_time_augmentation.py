@@ -30,6 +30,7 @@ from detectron2.modeling.roi_heads.fast_rcnn import fast_rcnn_inference_single_i
 from detectron2.modeling.test_time_augmentation import DatasetMapperTTA
 from detectron2.structures import Boxes, Instances
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import UV_STEPS
 from densepose.structures.chart_output import MAP_FIELDS, ChartOutput
 from densepose.surface.symmetry import ChartSymmetry
@@ -80,11 +81,11 @@ class ViewMaker(DatasetMapperTTA):
             resized: ``min_sizes`` and ``max_size`` in px and ``flip``, as detectron2's.
 
         Raises:
-            ValueError: there is no view that is not turned.
+            InputError: there is no view that is not turned.
         """
         super().__init__(**resized)
         if not self.min_sizes:
-            raise ValueError(
+            raise InputError(
                 "TEST.AUG.MIN_SIZES is empty: instances are found in the views that are not turned;"
                 " give at least one size in px"
             )
@@ -166,7 +167,7 @@ def mirrored(output: ChartOutput, symmetry: ChartSymmetry) -> ChartOutput:
     """
     parts, regions = output.part_logits.shape[1], output.coarse_logits.shape[1]
     if parts != len(symmetry.part) or regions not in (2, len(symmetry.coarse)):
-        raise ValueError(
+        raise InputError(
             f"the left-right map knows {len(symmetry.part) - 1} parts and"
             f" {len(symmetry.coarse) - 1} coarse regions, the predictor gives {parts - 1} and"
             f" {regions - 1}; set TEST.AUG.FLIP False"
@@ -214,15 +215,15 @@ class DensePoseGeneralizedRCNNWithTTA(GeneralizedRCNNWithTTA):
             symmetry: left-right map of the charts; None when no view is mirrored.
 
         Raises:
-            ValueError: another kind of model, or one with keypoints.
+            InputError: another kind of model, or one with keypoints.
         """
         if not isinstance(model, GeneralizedRCNN):
-            raise ValueError(
+            raise InputError(
                 f"TEST.AUG needs MODEL.META_ARCHITECTURE 'GeneralizedRCNN', the model is a"
                 f" {type(model).__name__}; set TEST.AUG.ENABLED False"
             )
         if getattr(model.roi_heads, "keypoint_on", False):
-            raise ValueError(
+            raise InputError(
                 "TEST.AUG cannot average keypoints; set TEST.AUG.ENABLED or MODEL.KEYPOINT_ON False"
             )
         # One view at a time: padded to a common size, maps near the border would change.

@@ -49,7 +49,7 @@ def pretrained_path(source: str) -> str:
     """File that MODEL.TIMM.PRETRAINED, a key of PRETRAINED_SOURCES or a path, stands for.
 
     Raises:
-        FileNotFoundError: the package is not installed or the file is not there.
+        InputError: the package is not installed or the file is not there.
     """
     path = source
     if source in PRETRAINED_SOURCES:

@@ -31,6 +31,7 @@ import numpy as np
 from msgspec import Meta
 from pycocotools import mask as coco_mask
 
+from densepose.errors import InputError
 from densepose.ops.run_lengths import count_pixels
 
 from .body_parts import ANNOTATION_GRID, NUM_PARTS, NUM_REGIONS
@@ -122,7 +123,7 @@ def read_json(path: str | Path) -> Any:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not JSON; the message says where.
+        InputError: not JSON; the message says where.
     """
     content = Path(path).read_bytes()
     try:
@@ -134,7 +135,7 @@ def read_json(path: str | Path) -> Any:
     except (ValueError, RecursionError) as error:
         end = getattr(error, "pos", 0) >= len(content.rstrip()) or "Unterminated" in str(error)
         cause = "it is empty" if not content.strip() else "it is cut off" if end else str(error)
-        raise ValueError(
+        raise InputError(
             f"{path}: expected a JSON file of {len(content):,} bytes, but it cannot be read:"
             f" {cause}; download or write it again"
         ) from error
@@ -148,12 +149,11 @@ def read_annotation_file(path: str | Path, *, has_truth: bool = True) -> dict[st
         has_truth: False accepts a file without the list of annotations.
 
     Raises:
-        FileNotFoundError: the file is missing.
-        ValueError: it is no JSON, or lacks a list.
+        InputError: the file is missing; it is no JSON, or lacks a list.
     """
     if not Path(path).is_file():
         what = "a folder stands there" if Path(path).is_dir() else "the annotation file is missing"
-        raise FileNotFoundError(
+        raise InputError(
             f"{path}: {what}; run `densepose doctor` for the command that gets it, or correct"
             " ANNOTATIONS in DATASETS.REGISTER"
         )
@@ -169,7 +169,7 @@ def top_level(data: Any, source: str, *, has_truth: bool = True) -> dict[str, An
     named = {"annotations", *needed, "categories"} & {*lists, *needed}
     if not all(isinstance(lists.get(key), (list, tuple)) for key in named):
         got = f"keys {sorted(map(str, content))}" if content else type(data).__name__
-        raise ValueError(
+        raise InputError(
             f"{source}: expected a DensePose-COCO file with the lists {' and '.join(needed)}, got"
             f" {got}; the format is described in datasets/README.md"
         )

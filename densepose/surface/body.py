@@ -41,6 +41,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from densepose.errors import InputError
+
 from .mesh import SurfaceMesh, check_mesh
 
 ASSET = Path(__file__).parent / "assets" / "body.npz"
@@ -199,8 +201,7 @@ def read_template(path: Path) -> BodyTemplate:
     """Read a baked body.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: another schema, a key is missing, or the mesh is not one.
+        InputError: no such file; another schema, a key is missing, or the mesh is not one.
     """
     arrays = read_body(path)
     mesh = check_mesh(arrays["vertices_m"], arrays["faces"], str(path))
@@ -242,22 +243,21 @@ def read_body(path: Path) -> dict[str, NDArray]:
     """All arrays of a baked body.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: another schema, or a key is missing.
+        InputError: no such file; another schema, or a key is missing.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
+        raise InputError(
             f"{path}: no baked body here; reinstall the package or run tools/assets/bake_template"
         )
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     if int(arrays.get("schema", 0)) != SCHEMA:
-        raise ValueError(
+        raise InputError(
             f"{path}: schema {arrays.get('schema')}, this version reads schema {SCHEMA}; bake it"
             " again with tools/assets/bake_template"
         )
     missing = [key for key in _KEYS if key not in arrays]
     if missing:
-        raise ValueError(f"{path}: missing {', '.join(missing)}")
+        raise InputError(f"{path}: missing {', '.join(missing)}")
     return arrays

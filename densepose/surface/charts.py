@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import NUM_PARTS
 
 from .body import BodyTemplate, load_template
@@ -289,7 +290,7 @@ class ChartAtlas:
 
     def _require_charts(self, unknown: Sequence[float]) -> None:
         if len(unknown):
-            raise ValueError(
+            raise InputError(
                 f"part {unknown[0]} has no chart; expected 0 (background) or one of"
                 f" {self._known_parts[1:].tolist()}"
             )
@@ -309,28 +310,27 @@ def read_atlas(path: Path, template: BodyTemplate) -> ChartAtlas:
     """Read charts baked for ``template``.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: another schema, or baked for another body.
+        InputError: no such file; another schema, or baked for another body.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(
+        raise InputError(
             f"{path}: no baked atlas here; reinstall the package or run tools/assets/bake_atlas"
         )
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     if int(arrays.get("schema", 0)) != SCHEMA:
-        raise ValueError(
+        raise InputError(
             f"{path}: schema {arrays.get('schema')}, this version reads schema {SCHEMA};"
             " bake it again with tools/assets/bake_atlas"
         )
     for name in ("body", "uv", "uv_part", "uv_vertex_mesh", "uv_faces"):
         if name not in arrays:
-            raise ValueError(
+            raise InputError(
                 f"{path}: {name} is missing; bake it again with tools/assets/bake_atlas"
             )
     if str(arrays["body"]) != body_fingerprint(template):
-        raise ValueError(
+        raise InputError(
             f"{path}: baked for body {arrays['body']}, but the body here is"
             f" {body_fingerprint(template)}; bake it again with tools/assets/bake_atlas"
         )

@@ -14,6 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from densepose.errors import InputError
+
 from .charts import load_template_atlas
 from .geodesics import template_geodesics
 
@@ -79,8 +81,8 @@ def load_evaluation_surface(
         progress: show a progress bar while computing.
 
     Raises:
-        ValueError: an unknown name, no folder for the official files, or a damaged file.
-        FileNotFoundError: a file is missing.
+        InputError: an unknown name, no folder for the official files, or a damaged file; a file is
+            missing.
     """
     if is_own_surface(name):
         # Imported here because that module, as the official one, builds an EvaluationSurface.
@@ -92,7 +94,7 @@ def load_evaluation_surface(
         return EvaluationSurface(name, load_template_atlas(), distances)
     if official := _OFFICIAL.fullmatch(name):
         if data_dir is None:
-            raise ValueError(
+            raise InputError(
                 f"surface {name!r} needs data_dir, the folder with SMPL_subdiv.mat,"
                 " SMPL_SUBDIV_TRANSFORM.mat and Pdist_matrix.pkl"
             )
@@ -100,7 +102,7 @@ def load_evaluation_surface(
         from .official.surface import load_official_surface
 
         return load_official_surface(data_dir, num_vertices=int(official["vertices"]))
-    raise ValueError(
+    raise InputError(
         f"unknown surface {name!r}; expected one of {', '.join(SURFACES)}, smpl_V for files of that"
         " form of a mesh of V vertices, or a file of densepose build-surface (.npz)"
     )

@@ -28,6 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
+from densepose.errors import InputError
 from densepose.files import atomic
 
 from .body import load_template
@@ -86,8 +87,8 @@ def straight_line_graph(
             edges of the mesh.
 
     Raises:
-        ValueError: a directed edge occurs twice (not a manifold, or turned faces), or an
-            edge has no length.
+        InputError: a directed edge occurs twice (not a manifold, or turned faces), or an edge has
+            no length.
     """
     edges = _directed_edges(np.asarray(vertices, np.float64), np.asarray(faces, np.int64))
     tolerance = 1e-9 * float(np.mean(edges.length)) ** 2 if len(edges.length) else 0.0
@@ -108,7 +109,7 @@ def _directed_edges(vertices: np.ndarray, faces: np.ndarray) -> _Edges:
     ordered = key[order]
     if np.any(ordered[1:] == ordered[:-1]):
         twice = ordered[1:][ordered[1:] == ordered[:-1]][0]
-        raise ValueError(
+        raise InputError(
             f"directed edge {twice // span} -> {twice % span} belongs to two faces; geodesics"
             " need a manifold mesh with consistently oriented faces"
         )
@@ -118,7 +119,7 @@ def _directed_edges(vertices: np.ndarray, faces: np.ndarray) -> _Edges:
     length = np.linalg.norm(step, axis=1)
     if np.any(length == 0):
         worst = int(np.argmin(length))
-        raise ValueError(
+        raise InputError(
             f"vertices {tail[worst]} and {head[worst]} of an edge coincide; merge them first"
         )
     arm = vertices[apex] - vertices[tail]
@@ -224,16 +225,16 @@ class GeodesicDistances:
 
         Raises:
             FileNotFoundError: no such file.
-            ValueError: not a .npy file, or not the size or type ``num_vertices`` asks for.
+            InputError: not a .npy file, or not the size or type ``num_vertices`` asks for.
         """
         try:
             triangle = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, EOFError) as error:
-            raise ValueError(
+            raise InputError(
                 f"{path}: not a complete .npy file ({error}); delete it, it is computed again"
             ) from error
         if triangle.dtype != np.float32 or triangle.shape != (packed_size(num_vertices),):
-            raise ValueError(
+            raise InputError(
                 f"{path}: expected {packed_size(num_vertices)} float32 values for {num_vertices}"
                 f" vertices, got shape {triangle.shape} of {triangle.dtype}; delete the file,"
                 " it is computed again"

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from densepose.errors import InputError
+
 
 @dataclass(frozen=True)
 class SurfaceMesh:
@@ -49,30 +51,30 @@ def check_mesh(
     """Turn arrays read from ``source`` into a mesh, or say what is wrong with them.
 
     Raises:
-        ValueError: on wrong shapes, values that are not finite, corners outside [0, V), or a
+        InputError: on wrong shapes, values that are not finite, corners outside [0, V), or a
             triangle that names one vertex twice. Holes and several pieces are allowed; see
             ``boundary_edges`` and ``is_closed_manifold``.
     """
     if np.ndim(vertices_m) != 2 or np.shape(vertices_m)[1] != 3:
-        raise ValueError(f"{source}: vertices must have shape (V, 3), got {np.shape(vertices_m)}")
+        raise InputError(f"{source}: vertices must have shape (V, 3), got {np.shape(vertices_m)}")
     if np.ndim(faces) != 2 or np.shape(faces)[1] != 3:
-        raise ValueError(f"{source}: faces must have shape (F, 3), got {np.shape(faces)}")
+        raise InputError(f"{source}: faces must have shape (F, 3), got {np.shape(faces)}")
     if not np.issubdtype(np.asarray(faces).dtype, np.integer):
-        raise ValueError(f"{source}: faces must be integers, got {np.asarray(faces).dtype}")
+        raise InputError(f"{source}: faces must be integers, got {np.asarray(faces).dtype}")
     if not np.isfinite(vertices_m).all():
         row = int(np.flatnonzero(~np.isfinite(vertices_m).all(axis=1))[0])
-        raise ValueError(f"{source}: vertex {row} is not finite: {np.asarray(vertices_m)[row]}")
+        raise InputError(f"{source}: vertex {row} is not finite: {np.asarray(vertices_m)[row]}")
     outside = (faces < 0) | (faces >= len(vertices_m))
     if outside.any():
         row = int(np.flatnonzero(outside.any(axis=1))[0])
-        raise ValueError(
+        raise InputError(
             f"{source}: face {row} names vertices {np.asarray(faces)[row].tolist()}, "
             f"expected 0 to {len(vertices_m) - 1}"
         )
     repeated = (faces == np.roll(faces, 1, axis=1)).any(axis=1)
     if repeated.any():
         row = int(np.flatnonzero(repeated)[0])
-        raise ValueError(
+        raise InputError(
             f"{source}: face {row} names a vertex twice: {np.asarray(faces)[row].tolist()}"
         )
     return SurfaceMesh(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import (
     NUM_PARTS,
     flipped_coarse,
@@ -79,7 +80,7 @@ def derive_symmetry(atlas: ChartAtlas, mirror_vertex: NDArray[np.integer]) -> Ch
         mirror_vertex: (V,) vertex at the mirrored place.
 
     Raises:
-        ValueError: parts or charts are not mirror images of each other, with the worst vertex.
+        InputError: parts or charts are not mirror images of each other, with the worst vertex.
     """
     flip = flipped_parts()
     num_vertices = len(atlas.mesh.vertices_m)
@@ -90,7 +91,7 @@ def derive_symmetry(atlas: ChartAtlas, mirror_vertex: NDArray[np.integer]) -> Ch
     partner = order[place]
     if not np.array_equal(key[partner], mirrored):
         lost = int(np.flatnonzero(key[partner] != mirrored)[0])
-        raise ValueError(
+        raise InputError(
             f"chart vertex {lost} of part {atlas.uv_part[lost]} has no mirror image in part"
             f" {flip[atlas.uv_part[lost]]}; the parts are not symmetric"
         )
@@ -100,7 +101,7 @@ def derive_symmetry(atlas: ChartAtlas, mirror_vertex: NDArray[np.integer]) -> Ch
         np.maximum.at(errors[row], atlas.uv_part, np.abs(mirrored_uv - rule))
     if errors.min(axis=0).max() > MIRROR_TOLERANCE:
         part = int(errors.min(axis=0).max(axis=1).argmax())
-        raise ValueError(
+        raise InputError(
             f"charts {part} and {flip[part]} are not mirror images: (u, v) miss both u and 1 - u"
             f" by {errors.min(axis=0)[part].max():.4f}"
         )

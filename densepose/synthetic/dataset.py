@@ -28,6 +28,7 @@ from typing import Any
 
 import cv2
 
+from densepose.errors import InputError
 from densepose.files import atomic, sha256
 from densepose.surface import body, charts
 
@@ -93,7 +94,7 @@ def make_synthetic_dataset(
         on_progress: called with (finished, all) after every image.
 
     Raises:
-        ValueError: settings out of range; the folder holds something else or a set with other
+        InputError: settings out of range; the folder holds something else or a set with other
             settings.
     """
     root = Path(root)
@@ -101,7 +102,7 @@ def make_synthetic_dataset(
     picture = PictureSettings(seed, image_size, tuple(people), noise_m, photos, photo_share, camera)
     sizes = {"train": num_train, "val": num_val}
     if workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
+        raise InputError(f"workers must be at least 1, got {workers}")
     check_settings(picture, sizes)
     manifest = _open_folder(root, _identity(picture, sizes))
     jobs = _open_jobs(root, sizes, complete=manifest["complete"])
@@ -130,8 +131,8 @@ def check_settings(picture: PictureSettings, sizes: dict[str, int]) -> None:
         sizes: number of images by split.
 
     Raises:
-        ValueError: names the setting, its value and what is allowed.
-        FileNotFoundError: too few photos for backgrounds.
+        InputError: names the setting, its value and what is allowed; too few photos for
+            backgrounds.
     """
     fewest, most = picture.people
     size, fraction = picture.image_size, picture.photo_share
@@ -163,7 +164,7 @@ def check_settings(picture: PictureSettings, sizes: dict[str, int]) -> None:
     ]
     for holds, message in rules:
         if not holds:
-            raise ValueError(message)
+            raise InputError(message)
     if picture.backgrounds is not None:
         photo_files(picture.backgrounds, "train")
 
@@ -184,13 +185,13 @@ def _open_folder(root: Path, identity: dict[str, Any]) -> dict[str, Any]:
     """The manifest of a folder: a new one, or that of the set in it.
 
     Raises:
-        ValueError: the folder is not empty and holds no set, or one made with other settings.
+        InputError: the folder is not empty and holds no set, or one made with other settings.
     """
     path = root / MANIFEST
     if path.is_file():
         return _read_manifest(path, identity)
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise ValueError(
+        raise InputError(
             f"{root}: not empty and without a {MANIFEST} of a synthetic set: nothing is written;"
             " give a new folder with --out, or remove this one yourself"
         )
@@ -203,11 +204,11 @@ def _read_manifest(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: not valid JSON ({error}); remove the folder to make the set anew"
         ) from error
     if not isinstance(found, dict) or found.get("kind") != KIND:
-        raise ValueError(f"{path}: not written by this program; give another folder with --out")
+        raise InputError(f"{path}: not written by this program; give another folder with --out")
     before, now = ({**m, **m.get("settings", {}), "settings": 0} for m in (found, identity))
     changed = [
         f"{name} was {before.get(name)!r}, is {now.get(name)!r}"
@@ -215,7 +216,7 @@ def _read_manifest(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
         if name not in ("complete", "counts") and before.get(name) != now.get(name)
     ]
     if changed:
-        raise ValueError(
+        raise InputError(
             f"{path.parent}: holds a set made otherwise ({'; '.join(changed)});"
             " use the same settings, give another folder with --out, or remove this one yourself"
         )
@@ -298,8 +299,8 @@ def _make_batch(root: Path, settings: PictureSettings, batch: list[tuple[str, in
     for split, index in batch:
         try:
             _make_image(root, settings, split, index)
-        except (ValueError, OSError) as error:
-            raise ValueError(f"{split} image {index + 1}: {error}") from error
+        except (InputError, OSError) as error:
+            raise InputError(f"{split} image {index + 1}: {error}") from error
         except Exception as error:
             name = f"{split} image {index + 1} of seed {settings.seed}"
             raise RuntimeError(f"{name} failed: {error!r}") from error

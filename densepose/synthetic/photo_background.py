@@ -12,6 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from densepose.errors import InputError
+
 from .backgrounds import Background
 from .camera import Camera
 from .materials import to_linear
@@ -35,12 +37,12 @@ def photo_files(folder: str | Path, split: str) -> list[Path]:
     subfolder, its own subfolders or photos are divided.
 
     Raises:
-        FileNotFoundError: the folder is missing or holds too few photos for two disjoint splits.
+        InputError: the folder is missing or holds too few photos for two disjoint splits.
     """
     folder = Path(folder)
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PHOTO_SUFFIXES)
     if len(found) < 2:
-        raise FileNotFoundError(
+        raise InputError(
             f"{folder}: expected at least two photos ({', '.join(PHOTO_SUFFIXES)}), "
             f"found {len(found)}; give another folder or leave --backgrounds out for generated ones"
         )
@@ -69,7 +71,7 @@ def photo_background(rng: np.random.Generator, camera: Camera, files: Sequence[P
     path = files[rng.integers(len(files))]
     photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if photo is None:
-        raise ValueError(
+        raise InputError(
             f"{path}: not readable as an image; remove it from the folder of backgrounds"
         )
     height, width = photo.shape[:2]

@@ -242,9 +242,9 @@ def test_a_file_that_is_no_annotation_file_is_named(text: str, tmp_path: Path):
 
 
 def test_missing_files_are_named(tiny_coco: Tiny, tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"none\.json: the annotation file is missing"):
+    with pytest.raises(ValueError, match=r"none\.json: the annotation file is missing"):
         load_densepose_coco(tmp_path / "none.json", tiny_coco[1], "tiny")
-    with pytest.raises(FileNotFoundError, match="the image folder of tiny is missing"):
+    with pytest.raises(ValueError, match="the image folder of tiny is missing"):
         load_densepose_coco(tiny_coco[0], tmp_path / "none", "tiny")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="none of the images can be used"):

@@ -59,9 +59,9 @@ def test_people_get_the_maps_of_their_annotation(tmp_path: Path):
 
 def test_a_missing_person_is_an_error_or_counted(tmp_path: Path, caplog):
     write(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"000000000001.npz: annotation 6 has points"):
+    with pytest.raises(ValueError, match=r"000000000001.npz: annotation 6 has points"):
         InpaintedTargets(tmp_path, grid=GRID)(1, [person(6)])
-    with pytest.raises(FileNotFoundError, match=r"000000000002.npz"):
+    with pytest.raises(ValueError, match=r"000000000002.npz"):
         InpaintedTargets(tmp_path, grid=GRID)(2, [person(5)])
     counting = InpaintedTargets(tmp_path, on_missing="count", grid=GRID)
     with caplog.at_level(logging.WARNING):
@@ -99,7 +99,7 @@ def test_maps_over_another_box_are_refused(tmp_path: Path):
 
 
 def test_an_unknown_choice_and_a_folder_of_other_things_are_refused(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="DATASETS.INPAINTED names it"):
+    with pytest.raises(ValueError, match="DATASETS.INPAINTED names it"):
         InpaintedTargets(tmp_path)
     with pytest.raises(ValueError, match="on_missing must be one of"):
         InpaintedTargets(tmp_path, on_missing="ignore")

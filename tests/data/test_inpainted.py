@@ -113,9 +113,9 @@ def test_a_folder_goes_on_with_the_same_settings_only(tmp_path: Path):
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="holds 'thesis.txt'"):
+    with pytest.raises(ValueError, match="holds 'thesis.txt'"):
         open_folder(tmp_path, {})
-    with pytest.raises(FileNotFoundError, match=f"{MARKER} is missing"):
+    with pytest.raises(ValueError, match=f"{MARKER} is missing"):
         read_marker(tmp_path)
 
 

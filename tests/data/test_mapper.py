@@ -347,11 +347,11 @@ class TestImages:
     def test_a_text_file_is_named(self, records: list[dict], tmp_path: Path):
         path = tmp_path / "page.jpg"
         path.write_text("<html>not found</html>")
-        with pytest.raises(OSError, match=r"page\.jpg: image 1 cannot be decoded"):
+        with pytest.raises(ValueError, match=r"page\.jpg: image 1 cannot be decoded"):
             mapper()({**records[0], "file_name": str(path)})
 
     def test_a_missing_file_is_named(self, records: list[dict], tmp_path: Path):
-        with pytest.raises(FileNotFoundError, match=r"none\.jpg: image 1 is missing"):
+        with pytest.raises(ValueError, match=r"none\.jpg: image 1 is missing"):
             mapper()({**records[0], "file_name": str(tmp_path / "none.jpg")})
 
     @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA"])

@@ -149,7 +149,7 @@ def test_how_bad_records_are_met_comes_from_the_config(tiny_coco: Tiny, tmp_path
 def test_a_misspelt_name_is_answered_with_the_nearest(tmp_path: Path):
     register_builtin(tmp_path)
     require_registered(["densepose_coco_2014_train"])
-    with pytest.raises(KeyError, match="did you mean 'densepose_coco_2014_minival'"):
+    with pytest.raises(ValueError, match="did you mean 'densepose_coco_2014_minival'"):
         require_registered(["densepose_coco_2014_minval"])
 
 

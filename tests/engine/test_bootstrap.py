@@ -212,7 +212,7 @@ def test_a_known_set_of_videos_lies_below_the_data_sets(
     pytest.importorskip("av", reason="PyAV is not installed (pip install av)")
     cfg = config(tiny_coco, tmp_path, DATASET="chimpnsee", IMAGE_LOADER={"TYPE": "video_keyframe"})
     (entry,) = bootstrap_entries(cfg)
-    with pytest.raises(FileNotFoundError, match=r"cdna.eva.mpg.de/video_list.txt: the list of"):
+    with pytest.raises(ValueError, match=r"cdna.eva.mpg.de/video_list.txt: the list of"):
         build_source(entry, "BGR")
     folder = tmp_path / "chimpnsee" / "cdna.eva.mpg.de"
     folder.mkdir(parents=True)

@@ -97,7 +97,7 @@ def test_misuse_is_refused(tmp_path):
         show(evaluator, [1, 1])
     (tmp_path / PREDICTIONS_DIR).mkdir()
     (tmp_path / PREDICTIONS_DIR / "thesis.tex").write_text("years of work")
-    with pytest.raises(FileExistsError, match="thesis.tex"):
+    with pytest.raises(ValueError, match="thesis.tex"):
         evaluator_at(tmp_path, save_predictions=True)
 
 

@@ -140,9 +140,9 @@ def test_files_that_are_no_annotations_are_refused(tmp_path):
         path.write_text(text)
         with pytest.raises(ValueError, match=f"broken.json: {message}"):
             GroundTruth.load(path)
-    with pytest.raises(FileNotFoundError, match="absent.json: the annotation file is missing"):
+    with pytest.raises(ValueError, match="absent.json: the annotation file is missing"):
         GroundTruth.load(tmp_path / "absent.json")
-    with pytest.raises(FileNotFoundError, match="a folder stands there"):
+    with pytest.raises(ValueError, match="a folder stands there"):
         GroundTruth.load(tmp_path)
 
 

@@ -40,7 +40,7 @@ def same(a: ImagePrediction, b: ImagePrediction) -> bool:
 def test_the_folder_of_an_evaluation_will_do(tmp_path):
     PredictionWriter(tmp_path / "inference" / "predictions").write(nobody(4))
     assert [path.stem for path in prediction_paths(tmp_path / "inference")] == ["000000000004"]
-    with pytest.raises(FileNotFoundError, match="is not a folder of predictions"):
+    with pytest.raises(ValueError, match="is not a folder of predictions"):
         prediction_paths(tmp_path)
 
 
@@ -97,11 +97,11 @@ def test_clearing_removes_predictions_and_nothing_else(tmp_path):
 
 def test_folders_of_others_are_refused(tmp_path):
     (tmp_path / "holiday.jpg").write_text("x")
-    with pytest.raises(FileExistsError, match="holiday.jpg"):
+    with pytest.raises(ValueError, match="holiday.jpg"):
         PredictionWriter(tmp_path)
-    with pytest.raises(FileNotFoundError, match=f"{MARKER} is missing"):
+    with pytest.raises(ValueError, match=f"{MARKER} is missing"):
         prediction_paths(tmp_path)
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(ValueError, match="no such folder"):
         prediction_paths(tmp_path / "absent")
 
 

@@ -116,7 +116,7 @@ def test_people_with_points_on_vertices_alone_are_no_work(records):
 
 def test_an_image_that_is_gone_is_named(records, tmp_path: Path):
     record = {**records[0], "file_name": str(tmp_path / "gone.jpg")}
-    with pytest.raises(FileNotFoundError, match="gone.jpg"):
+    with pytest.raises(ValueError, match="gone.jpg"):
         inpaint_image(record, BASELINES["nearest"], "RGB")
 
 

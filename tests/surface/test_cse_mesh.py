@@ -53,7 +53,7 @@ def test_what_is_not_there_is_none(tmp_path):
     write(tmp_path, geodists=None, texcoords=None)
     mesh = load_cse_mesh(tmp_path, NAME)
     assert mesh.distances is None and mesh.texcoords is None and mesh.mesh is not None
-    with pytest.raises(FileNotFoundError, match="other files of mesh 'dog_5002'"):
+    with pytest.raises(ValueError, match="other files of mesh 'dog_5002'"):
         load_cse_mesh(tmp_path, "dog_5002")
 
 

@@ -104,7 +104,7 @@ def test_other_float_types_become_float32(stand_in, dtype):
 @pytest.mark.parametrize("name", [CHARTS_FILE, VERTEX_FILE, DISTANCE_FILE])
 def test_missing_files_are_named(stand_in, name):
     (stand_in["folder"] / name).unlink()
-    with pytest.raises(FileNotFoundError, match=name):
+    with pytest.raises(ValueError, match=name):
         load(stand_in)
 
 

@@ -120,7 +120,7 @@ def test_files_of_another_form_are_refused(tmp_path, name, change, told):
 
 def test_damaged_and_missing_files_are_named(tmp_path):
     path = tmp_path / "UV_Processed.mat"
-    with pytest.raises(FileNotFoundError, match="densepose_uv_data"):
+    with pytest.raises(ValueError, match="densepose_uv_data"):
         read_uv_processed(path)
     content = content_of(patchwork_atlas()[0])
     content.pop("All_U_norm")

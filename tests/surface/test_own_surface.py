@@ -184,7 +184,7 @@ def test_a_lopsided_mesh_has_no_left_and_right(tmp_path):
 
 
 def test_files_that_are_none_are_rejected(surface, tmp_path):
-    with pytest.raises(FileNotFoundError, match="absent.npz: no such file; densepose build-sur"):
+    with pytest.raises(ValueError, match="absent.npz: no such file; densepose build-sur"):
         read_own_surface(tmp_path / "absent.npz")
     with pytest.raises(ValueError, match="egg.txt: the file of a surface ends in .npz"):
         write_own_surface(tmp_path / "egg.txt", surface)

@@ -113,7 +113,7 @@ def test_damaged_pickles_are_named(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="half.pkl: the file is empty"):
         load_numpy_pickle(path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ValueError):
         load_numpy_pickle(tmp_path / "absent.pkl")
 
 
@@ -160,5 +160,5 @@ def test_what_comes_in_place_of_a_file_is_recognised(tmp_path, content, told):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=f"Pdist_matrix.pkl: .*{told}"):
         refuse_wrong_kind(path)
-    with pytest.raises(FileNotFoundError, match="gone.pkl: missing; look elsewhere"):
+    with pytest.raises(ValueError, match="gone.pkl: missing; look elsewhere"):
         refuse_wrong_kind(tmp_path / "gone.pkl", "look elsewhere")

@@ -151,7 +151,7 @@ def test_files_of_another_form_are_refused(tmp_path, changes, message):
 
 
 def test_missing_and_broken_files_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="densepose_uv_data"):
+    with pytest.raises(ValueError, match="densepose_uv_data"):
         load_uv_symmetry(tmp_path / "uv.mat")
     (tmp_path / "uv.mat").write_bytes(b"<html>not found</html>" * 20)
     with pytest.raises(ValueError, match="this is a web page"):

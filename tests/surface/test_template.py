@@ -279,7 +279,7 @@ def test_a_broken_file_is_refused(tmp_path: Path, change: dict, message: str):
 
 
 def test_a_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match=r"none.npz: no baked body here"):
+    with pytest.raises(ValueError, match=r"none.npz: no baked body here"):
         read_template(tmp_path / "none.npz")
 
 

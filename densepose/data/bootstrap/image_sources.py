@@ -18,6 +18,8 @@ from torch.utils.data import Dataset
 
 from detectron2.data import detection_utils
 
+from densepose.errors import InputError
+
 from .videos import list_key_frames, read_key_frames, select_frames
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -127,13 +129,12 @@ def list_images(folder: str | Path) -> list[Path]:
     """All images below a folder, sorted.
 
     Raises:
-        FileNotFoundError: the folder is missing.
-        ValueError: there are none.
+        InputError: the folder is missing; there are none.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: the folder of images is missing")
+        raise InputError(f"{folder}: the folder of images is missing")
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS)
     if not paths:
-        raise ValueError(f"{folder}: no images in it; known endings are {', '.join(IMAGE_ENDINGS)}")
+        raise InputError(f"{folder}: no images in it; known endings are {', '.join(IMAGE_ENDINGS)}")
     return paths

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from detectron2.structures import Instances
 
+from densepose.errors import InputError
+
 from .image_sources import SourceImages
 
 logger = logging.getLogger(__name__)
@@ -57,7 +59,7 @@ class PseudoLabelStream:
         """Samples one by one.
 
         Raises:
-            ValueError: no file can be read, or the teacher finds nobody in many images.
+            InputError: no file can be read, or the teacher finds nobody in many images.
         """
         told: set[str] = set()
         unread = unlabelled = 0
@@ -68,7 +70,7 @@ class PseudoLabelStream:
                     told.add(source.path)
                     logger.warning("%s: left out %s: %s", self.name, source.path, source.problem)
                 if unread >= self.patience:
-                    raise ValueError(
+                    raise InputError(
                         f"BOOTSTRAP_DATASETS {self.name}: none of {unread} files could be read, the"
                         f" last is {source.path}: {source.problem}"
                     )
@@ -76,7 +78,7 @@ class PseudoLabelStream:
                 if sample is None:
                     unlabelled += 1
                     if unlabelled >= self.patience:
-                        raise ValueError(
+                        raise InputError(
                             f"BOOTSTRAP_DATASETS {self.name}: the teacher found nobody in"
                             f" {unlabelled} images one after another; lower FILTER.MIN_VALUE or"
                             " check BOOTSTRAP_MODEL.WEIGHTS"
@@ -128,10 +130,10 @@ class MixedBatches:
             rng: draws the streams.
 
         Raises:
-            ValueError: not one ratio for each stream, or one that is not positive.
+            InputError: not one ratio for each stream, or one that is not positive.
         """
         if len(streams) != len(ratios) or not all(ratio > 0 for ratio in ratios):
-            raise ValueError(
+            raise InputError(
                 f"{len(streams)} streams need as many positive ratios, got {list(ratios)}"
             )
         self.streams = streams

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from densepose.errors import InputError
+
 if TYPE_CHECKING:
     from av.container import InputContainer
 
@@ -38,10 +40,10 @@ def require_video_reader() -> None:
     """Check that PyAV is there.
 
     Raises:
-        ValueError: it is not.
+        InputError: it is not.
     """
     if importlib.util.find_spec("av") is None:
-        raise ValueError(
+        raise InputError(
             "reading videos needs PyAV: pip install av. Without it, take images; for bootstrapping,"
             " IMAGE_LOADER.TYPE image_folder or image_list"
         )
@@ -51,7 +53,7 @@ def list_key_frames(path: str | Path) -> list[int]:
     """Time stamps of all key frames, in units of the stream's time base; nothing is decoded.
 
     Raises:
-        OSError: the file is missing or no video.
+        InputError: the file is missing or no video.
     """
     with open_video(path) as container:
         stream = container.streams.video[0]
@@ -63,7 +65,7 @@ def read_key_frames(path: str | Path, stamps: Sequence[int]) -> list[np.ndarray]
     """The frames (H, W, 3) uint8 RGB at the given time stamps of ``list_key_frames``.
 
     Raises:
-        OSError: the file is damaged, or has no frame there.
+        InputError: the file is damaged, or has no frame there.
     """
     frames = []
     with open_video(path) as container:
@@ -72,7 +74,7 @@ def read_key_frames(path: str | Path, stamps: Sequence[int]) -> list[np.ndarray]
             container.seek(stamp, stream=stream)
             frame = next((f for f in container.decode(stream) if f.pts >= stamp), None)
             if frame is None:
-                raise OSError(f"{path}: no frame at time stamp {stamp}; the video is cut short")
+                raise InputError(f"{path}: no frame at time stamp {stamp}; the video is cut short")
             frames.append(frame.to_ndarray(format="rgb24"))
     return frames
 
@@ -82,8 +84,8 @@ def open_video(path: str | Path) -> Iterator[InputContainer]:
     """The container of a video file, open as long as the ``with`` block lasts.
 
     Raises:
-        OSError: the file is missing, damaged or no video; also when that shows inside the block.
-        ValueError: PyAV is missing.
+        InputError: the file is missing, damaged or no video; also when that shows inside the block;
+            PyAV is missing.
     """
     require_video_reader()
     import av
@@ -91,10 +93,10 @@ def open_video(path: str | Path) -> Iterator[InputContainer]:
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise OSError(f"{path}: no video in this file")
+                raise InputError(f"{path}: no video in this file")
             yield container
     except av.error.FFmpegError as error:
-        raise OSError(f"{path}: cannot be read as a video ({error})") from error
+        raise InputError(f"{path}: cannot be read as a video ({error})") from error
 
 
 def select_frames(stamps: Sequence[int], strategy: str, count: int) -> list[int]:
@@ -106,7 +108,7 @@ def select_frames(stamps: Sequence[int], strategy: str, count: int) -> list[int]
         count: how many at most; not used by "all".
     """
     if strategy not in STRATEGIES:
-        raise ValueError(f"strategy must be one of {STRATEGIES}, got {strategy!r}")
+        raise InputError(f"strategy must be one of {STRATEGIES}, got {strategy!r}")
     if strategy == "random_k":
         return random.sample(list(stamps), min(count, len(stamps)))
     chosen = {"first_k": slice(count), "last_k": slice(-count, None), "all": slice(None)}
@@ -121,17 +123,16 @@ def read_path_list(path: str | Path, base: str | Path | None = None) -> list[Pat
         base: folder that relative paths start at; by default the folder of the text file.
 
     Raises:
-        FileNotFoundError: the file is missing.
-        ValueError: it names nothing.
+        InputError: the file is missing; it names nothing.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: the list of files is missing; expected one path a line")
+        raise InputError(f"{path}: the list of files is missing; expected one path a line")
     base = path.parent if base is None else Path(base)
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
     paths = [base / line for line in lines if line]
     if not paths:
-        raise ValueError(f"{path}: the list of files is empty; expected one path a line")
+        raise InputError(f"{path}: the list of files is empty; expected one path a line")
     return paths
 
 
@@ -143,11 +144,10 @@ def read_key_frame_table(path: str | Path) -> dict[int, list[int]]:
             time stamps as in "[1, 11, 21]".
 
     Raises:
-        FileNotFoundError: the file is missing.
-        ValueError: a column is missing, or a row is no number with numbers.
+        InputError: the file is missing; a column is missing, or a row is no number with numbers.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: the table of key frames is missing")
+        raise InputError(f"{path}: the table of key frames is missing")
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     table: dict[int, list[int]] = {}
@@ -156,7 +156,7 @@ def read_key_frame_table(path: str | Path) -> dict[int, list[int]]:
             video, stamps = int(row["video_id"]), row["keyframes"].strip("[] ")
             table[video] = [int(value) for value in stamps.split(",") if value.strip()]
         except (KeyError, TypeError, ValueError, AttributeError):
-            raise ValueError(
+            raise InputError(
                 f"{path}: line {number}: expected the columns video_id, a number, and keyframes,"
                 f" as in [1, 11, 21]; got {_plain(row)}"
             ) from None

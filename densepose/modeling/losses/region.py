@@ -14,6 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import COARSE_OF_PART
 
 
@@ -28,11 +29,11 @@ def region_nll(part_logits: Tensor, region: Tensor) -> Tensor:
         (K,), 0 or more.
 
     Raises:
-        ValueError: the maps do not have the 24 parts whose regions are known.
+        InputError: the maps do not have the 24 parts whose regions are known.
     """
     table = _parts_of_regions(part_logits.device)
     if part_logits.shape[1] != table.shape[1]:
-        raise ValueError(
+        raise InputError(
             f"regions are known for {table.shape[1] - 1} parts, the part maps have"
             f" {part_logits.shape[1] - 1}; set MODEL.ROI_DENSEPOSE_HEAD.REGION_WEIGHT to 0"
         )

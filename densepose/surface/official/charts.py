@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import NUM_PARTS, flipped_coarse, flipped_parts
 
 from ..chart_search import UV_STEPS
@@ -51,14 +52,13 @@ def read_uv_processed(
             are looked up as usual then, but points on the surface come out as nan.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is damaged, a key is missing or of another form, or the vertices are fewer
-            than the charts name.
+        InputError: no such file; it is damaged, a key is missing or of another form, or the
+            vertices are fewer than the charts name.
     """
     content = read_mat(path, _KEYS, f"{UV_FILE} is in densepose_uv_data.tar.gz")
     faces = content["All_Faces"]
     if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype.kind not in "fiu":
-        raise ValueError(
+        raise InputError(
             f"{path}: All_Faces must be (F, 3) numbers, got shape {faces.shape} of {faces.dtype}"
         )
     part, u, v, vertex = (as_column(path, name, content[name]) for name in _KEYS[1:])
@@ -68,7 +68,7 @@ def read_uv_processed(
         ("All_vertices", vertex, len(u)),
     ):
         if len(column) != count:
-            raise ValueError(f"{path}: {name} must have {count} values, got {len(column)}")
+            raise InputError(f"{path}: {name} must have {count} values, got {len(column)}")
     check_range(path, "All_Faces", faces, 1, len(u), whole=True)
     check_range(path, "All_FaceIndices", part, 1, NUM_PARTS, whole=True)
     check_range(path, "All_U_norm", u, 0, 1)
@@ -100,7 +100,7 @@ def _parts_of_vertices(
     if shared.any() or not of_vertex.all():
         unused = int((of_vertex == 0).sum())
         wrong = f"{shared.sum()} triangles" if shared.any() else f"{unused} vertices"
-        raise ValueError(
+        raise InputError(
             f"{path}: each chart vertex must belong to triangles of one part; {wrong} do not"
         )
     return of_vertex
@@ -127,15 +127,15 @@ def load_uv_symmetry(path: str | os.PathLike[str]) -> ChartSymmetry:
     """Left-right maps of the official charts, from ``UV_symmetry_transforms.mat``.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a MATLAB file, a key is missing, or a table has the wrong shape.
+        InputError: no such file; not a MATLAB file, a key is missing, or a table has the wrong
+            shape.
     """
     path = Path(path)
     keys = ("U_transforms", "V_transforms")
     content = read_mat(path, keys, f"{SYMMETRY_FILE} is in densepose_uv_data.tar.gz")
     tables = [_checked_cells(content[key], key, path) for key in keys]
     if tables[0].shape != tables[1].shape:
-        raise ValueError(
+        raise InputError(
             f"{path}: U_transforms has tables of {tables[0].shape[1:]}, V_transforms of"
             f" {tables[1].shape[1:]}; expected equal shapes"
         )
@@ -148,13 +148,13 @@ def load_uv_symmetry(path: str | os.PathLike[str]) -> ChartSymmetry:
 def _checked_cells(cells: NDArray, key: str, path: Path) -> NDArray[np.float32]:
     """(24, H, W) tables of one coordinate."""
     if cells.dtype != object or cells.shape != (1, NUM_PARTS):
-        raise ValueError(
+        raise InputError(
             f"{path}: {key} must be a (1, {NUM_PARTS}) cell array, got {cells.shape} {cells.dtype}"
         )
     shapes = {np.shape(table) for table in cells[0]}
     shape = min(shapes)
     if len(shapes) > 1 or len(shape) != 2 or min(shape) <= UV_STEPS:
-        raise ValueError(
+        raise InputError(
             f"{path}: the tables of {key} must have one shape of at least"
             f" {UV_STEPS + 1} x {UV_STEPS + 1}, got {sorted(shapes)}"
         )

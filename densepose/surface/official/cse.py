@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from densepose.errors import InputError
+
 from ..geodesics import checked_vertices
 from ..mesh import SurfaceMesh, check_mesh
 from .matlab import check_range
@@ -97,11 +99,11 @@ def num_vertices_in(name: str) -> int:
     """The number that a mesh's name ends in.
 
     Raises:
-        ValueError: it ends in none.
+        InputError: it ends in none.
     """
     number = name.rpartition("_")[2]
     if not number.isdigit():
-        raise ValueError(
+        raise InputError(
             f"mesh {name!r}: its name must end in its number of vertices; known are"
             f" {', '.join(MESH_NAMES)}"
         )
@@ -116,13 +118,13 @@ def load_cse_mesh(folder: str | os.PathLike[str], name: str) -> CseMesh:
         name: such as "smpl_27554".
 
     Raises:
-        FileNotFoundError: none of the files is there.
-        ValueError: a file is damaged or not of its form, or the name has no number of vertices.
+        InputError: none of the files is there; a file is damaged or not of its form, or the name
+            has no number of vertices.
     """
     count, paths = num_vertices_in(name), mesh_paths(folder, name)
     converted = converted_geodists(folder, name)
     if not any(path.is_file() for path in (*paths.values(), converted)):
-        raise FileNotFoundError(
+        raise InputError(
             f"{paths['geometry']}: missing, as are the other files of mesh {name!r};"
             " `densepose prepare-evaluation --list` says where they are to be had"
         )
@@ -141,8 +143,7 @@ def read_geometry(path: str | os.PathLike[str], num_vertices: int) -> SurfaceMes
     """The mesh, or None where all vertices are zero: the geometry is left out of the release.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is damaged or not of the form above.
+        InputError: no such file; it is damaged or not of the form above.
     """
     content = load_numpy_pickle(path)
     vertices = _array_of(path, content, "vertices", (num_vertices, 3), "fiu")
@@ -158,8 +159,7 @@ def read_mirror(path: str | os.PathLike[str], num_vertices: int) -> NDArray[np.i
     """(N,) mirror image of each vertex.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is damaged or not of the form above.
+        InputError: no such file; it is damaged or not of the form above.
     """
     content = load_numpy_pickle(path)
     mirror = _array_of(path, content, "vertex_transforms", (num_vertices,), "fiu")
@@ -175,8 +175,7 @@ def read_texcoords(path: str | os.PathLike[str], num_vertices: int) -> NDArray[n
     """(N, 2) place of each vertex in the texture, in [0, 1].
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is damaged or not of the form above.
+        InputError: no such file; it is damaged or not of the form above.
     """
     content = {"texture coordinates": load_numpy_pickle(path)}
     found = _array_of(path, content, "texture coordinates", (num_vertices, 2), "f")
@@ -188,7 +187,7 @@ def open_distances(folder: str | os.PathLike[str], name: str) -> MatrixDistances
     """Distances of a mesh, mapped into memory and converted at the first call; None without file.
 
     Raises:
-        ValueError: a file is damaged or not of the form above.
+        InputError: a file is damaged or not of the form above.
     """
     pickled, converted = mesh_paths(folder, name)["geodists"], converted_geodists(folder, name)
     count = num_vertices_in(name)
@@ -202,11 +201,11 @@ def open_distances(folder: str | os.PathLike[str], name: str) -> MatrixDistances
     try:
         matrix = np.load(converted, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(
+        raise InputError(
             f"{converted}: not a complete .npy file ({error}); delete it, it is made again"
         ) from error
     if matrix.shape != (count, count) or matrix.dtype != np.float32:
-        raise ValueError(
+        raise InputError(
             f"{converted}: expected ({count}, {count}) float32, got {matrix.shape} {matrix.dtype};"
             " delete it, it is made again"
         )
@@ -219,7 +218,7 @@ def _array_of(
     """An array, or nested lists of numbers, under a key."""
     if not isinstance(content, dict) or key not in content:
         got = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{path}: expected a dict with {key!r}, got {got}")
+        raise InputError(f"{path}: expected a dict with {key!r}, got {got}")
     try:
         array = np.asarray(content[key])
     except ValueError:  # lists of different lengths
@@ -229,7 +228,7 @@ def _array_of(
     )
     if not fits or array.dtype.kind not in kinds:
         wanted = ", ".join("F" if n is None else str(n) for n in shape)
-        raise ValueError(
+        raise InputError(
             f"{path}: {key} must be ({wanted}{',' * (len(shape) == 1)}) numbers, got shape"
             f" {array.shape} of {array.dtype}"
         )

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
+from densepose.errors import InputError
 from densepose.files import refuse_wrong_kind
 
 BELONGS_HERE = (
@@ -28,8 +29,7 @@ def read_mat(
         missing: what the message about a missing file says besides its name.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it is damaged or no MATLAB file, or lacks a key.
+        InputError: no such file; it is damaged or no MATLAB file, or lacks a key.
     """
     refuse_wrong_kind(path, missing)
     try:
@@ -37,9 +37,9 @@ def read_mat(
         absent = [name for name in names if name not in content]
         held = sorted(k for k in loadmat(path) if not k.startswith("__")) if absent else []
     except Exception as error:  # scipy raises many kinds on a damaged file
-        raise ValueError(f"{path}: not a complete MATLAB file ({error}); fetch it again") from error
+        raise InputError(f"{path}: not a complete MATLAB file ({error}); fetch it again") from error
     if absent:
-        raise ValueError(
+        raise InputError(
             f"{path}: no {absent[0]!r}; it holds {', '.join(held) if held else 'nothing'}"
         )
     return {name: content[name] for name in names}
@@ -49,10 +49,10 @@ def as_column(path: str | os.PathLike[str], name: str, array: NDArray) -> NDArra
     """(N,) numbers of an array that is one row or one column.
 
     Raises:
-        ValueError: it is neither, or holds no numbers.
+        InputError: it is neither, or holds no numbers.
     """
     if array.dtype.kind not in "fiu" or array.size != max(array.shape, default=0):
-        raise ValueError(
+        raise InputError(
             f"{path}: {name} must be one column of numbers, got shape {array.shape} of"
             f" {array.dtype}"
         )
@@ -63,14 +63,13 @@ def read_columns(path: str | os.PathLike[str], names: tuple[str, ...]) -> list[N
     """Columns of one length, (N,) each.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: as for :func:`read_mat`; a key is no column, or lengths differ.
+        InputError: no such file; as for :func:`read_mat`; a key is no column, or lengths differ.
     """
     content = read_mat(path, names)
     flat = [as_column(path, name, content[name]) for name in names]
     if len({len(column) for column in flat}) != 1:
         lengths = {name: len(column) for name, column in zip(names, flat, strict=True)}
-        raise ValueError(f"{path}: columns of different lengths: {lengths}")
+        raise InputError(f"{path}: columns of different lengths: {lengths}")
     return flat
 
 
@@ -86,13 +85,13 @@ def check_range(
     """Check numbers that were read.
 
     Raises:
-        ValueError: one is outside [low, high], not a number, or (``whole``) not a whole number.
+        InputError: one is outside [low, high], not a number, or (``whole``) not a whole number.
     """
     wrong = ~((values >= low) & (values <= high))
     if whole:
         wrong |= values != np.floor(values)
     if wrong.any():
-        raise ValueError(
+        raise InputError(
             f"{path}: {name} must be {'whole numbers ' if whole else ''}from {low} to {high}, got"
             f" {values[wrong][0]} ({int(wrong.sum())} wrong values)"
         )

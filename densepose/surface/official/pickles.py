@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from densepose.errors import InputError
 from densepose.files import refuse_wrong_kind
 
 # What the pickle module and NumPy raise on bytes that are no pickle, or only a part of one.
@@ -39,20 +40,19 @@ def load_numpy_pickle(path: str | os.PathLike[str]) -> Any:
     memory twice while it is read.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file is damaged, or needs anything else to be loaded.
+        InputError: no such file; the file is damaged, or needs anything else to be loaded.
     """
     refuse_wrong_kind(path)
     try:
         with open(path, "rb") as file:
             return _plain(_ArrayUnpickler(file, encoding="latin1").load())
     except _RefusedError as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: asks for {error}; only NumPy arrays and plain containers are read from a"
             " pickle, anything else could run code. Take the file from its official source"
         ) from error
     except _DAMAGE as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: not a complete pickle ({error}); fetch the file again"
         ) from error
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from densepose.errors import InputError
 from densepose.files import atomic, refuse_wrong_kind, sha256, to_json
 
 from ..geodesics import packed_size
@@ -166,8 +167,7 @@ def prepare_file(
         on_progress: gets how many more bytes are hashed.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it is damaged or not of its form.
+        InputError: it is not there; it is damaged or not of its form.
     """
     folder = Path(folder)
     path = folder / file.path
@@ -247,7 +247,7 @@ def _convert_distances(folder: Path) -> tuple[str, str]:
         convert_distances(folder / DISTANCE_FILE, converted)
     count = vertices_of_distances(converted)
     if count is None:
-        raise ValueError(f"{converted}: damaged; delete it, it is made again")
+        raise InputError(f"{converted}: damaged; delete it, it is made again")
     note = "" if count == NUM_VERTICES else _another_mesh(count)
     return f"{packed_size(count):,} distances of {count} vertices", note
 
@@ -281,7 +281,7 @@ def _read_manifest(folder: Path) -> dict[str, Prepared]:
             return {}
         return {entry["path"]: Prepared(**entry) for entry in content["files"]}
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: damaged ({error!r}); delete it, the files are looked at again"
         ) from error
 

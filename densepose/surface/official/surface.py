@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from densepose.errors import InputError
 from densepose.files import atomic, refuse_wrong_kind
 from densepose.structures.body_parts import NUM_PARTS
 
@@ -68,14 +69,14 @@ class OfficialCharts:
             (P,) 0-based vertices, -1 for part 0.
 
         Raises:
-            ValueError: a part the charts do not have.
+            InputError: a part the charts do not have.
         """
         part, uv = np.asarray(part, np.int64), np.asarray(uv, np.float64).reshape(-1, 2)
         wanted = np.unique(part[part != 0])
         known = np.unique(self.part)
         absent = wanted[~np.isin(wanted, known)]
         if len(absent):
-            raise ValueError(f"no chart of part {absent[0]}; there are {known.tolist()}")
+            raise InputError(f"no chart of part {absent[0]}; there are {known.tolist()}")
         return np.where(part == 0, -1, self.mesh_vertex[self._vertices(part, uv)])
 
 
@@ -98,15 +99,14 @@ def load_official_surface(
         cache_dir: where to keep the result if not beside the files.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file is damaged, or not of the form described above.
+        InputError: a file is missing; a file is damaged, or not of the form described above.
     """
     folder = Path(data_dir)
     charts = read_charts(folder / CHARTS_FILE, folder / VERTEX_FILE, num_vertices)
     path = converted_distances(folder, num_vertices, None if cache_dir is None else Path(cache_dir))
     found = vertices_of_distances(path)
     if found not in (None, num_vertices):
-        raise ValueError(
+        raise InputError(
             f"{path}: distances of a mesh of {found} vertices, the surface smpl_{num_vertices} has"
             f" {num_vertices}; to score on the mesh of this folder name the surface smpl_{found}"
         )
@@ -127,14 +127,13 @@ def read_charts(
         num_vertices: vertices of the mesh; None where it is not known.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a key is missing, lengths differ, or values are out of range.
+        InputError: a file is missing; a key is missing, lengths differ, or values are out of range.
     """
     columns = read_columns(charts_path, ("U_subdiv", "V_subdiv", "Part_ID_subdiv"))
     u, v, part = columns
     index = read_columns(vertex_path, ("index",))[0]
     if len(index) != len(u):
-        raise ValueError(
+        raise InputError(
             f"{vertex_path}: index has {len(index)} rows, {charts_path} has {len(u)} chart"
             " vertices; the two files do not belong together"
         )
@@ -144,7 +143,7 @@ def read_charts(
     check_range(vertex_path, "index", index, 1, num_vertices or np.inf, whole=True)
     absent = sorted(set(range(1, NUM_PARTS + 1)) - set(part.astype(int).tolist()))
     if absent:
-        raise ValueError(f"{charts_path}: Part_ID_subdiv names no vertex of parts {absent}")
+        raise InputError(f"{charts_path}: Part_ID_subdiv names no vertex of parts {absent}")
     # Files are 1-based (MATLAB); inside the project vertices are 0-based.
     return OfficialCharts(
         np.stack([u, v], axis=1), part.astype(np.int64), index.astype(np.int64) - 1
@@ -168,8 +167,8 @@ def converted_distances(folder: Path, num_vertices: int, cache_dir: Path | None 
         cache_dir: where to keep the result if not beside the pickle.
 
     Raises:
-        FileNotFoundError: neither the pickle nor the result is there.
-        ValueError: the pickle is damaged or not of this form.
+        InputError: neither the pickle nor the result is there; the pickle is damaged or not of this
+            form.
     """
     pickled, beside = folder / DISTANCE_FILE, folder / CONVERTED_FILE
     in_cache = (cache_dir or default_cache_dir()) / f"{num_vertices}_{CONVERTED_FILE}"
@@ -199,15 +198,14 @@ def convert_distances(source: Path, target: Path, num_vertices: int | None = Non
         num_vertices: V; None for any mesh.
 
     Raises:
-        FileNotFoundError: no such pickle.
-        ValueError: it is damaged or does not hold the distances of ``num_vertices`` vertices in
-            metres.
+        InputError: no such pickle; it is damaged or does not hold the distances of ``num_vertices``
+            vertices in metres.
     """
     content = load_numpy_pickle(source)
     found = content.get(DISTANCE_KEY) if isinstance(content, dict) else None
     if not isinstance(found, np.ndarray):
         keys = sorted(map(str, content)) if isinstance(content, dict) else type(content).__name__
-        raise ValueError(f"{source}: expected a dict with the array {DISTANCE_KEY!r}, got {keys}")
+        raise InputError(f"{source}: expected a dict with the array {DISTANCE_KEY!r}, got {keys}")
     fits = num_vertices_of(found.size)
     column = found.size == max(found.shape, default=0)
     if fits is None or fits != (num_vertices or fits) or not column or found.dtype.kind != "f":
@@ -217,7 +215,7 @@ def convert_distances(source: Path, target: Path, num_vertices: int | None = Non
             else "one column of V (V - 1) / 2 distances"
         )
         meaning = f", as of {fits} vertices" if fits else ", which no mesh has"
-        raise ValueError(
+        raise InputError(
             f"{source}: expected {wanted}, got shape {found.shape} of {found.dtype}{meaning}"
         )
     save_float32(target, found.reshape(-1), LARGEST_DISTANCE_M, source)
@@ -227,11 +225,11 @@ def save_float32(target: Path, values: NDArray[np.floating], largest: float, sou
     """Write distances from 0 to ``largest`` as a .npy file, whole or not at all.
 
     Raises:
-        ValueError: a distance out of this range, of the file ``source``.
+        InputError: a distance out of this range, of the file ``source``.
     """
     if values.size and not (values.min() >= 0 and values.max() <= largest):  # nan fails, too
         wrong = values[~((values >= 0) & (values <= largest))]
-        raise ValueError(
+        raise InputError(
             f"{source}: distances must be from 0 to {largest:g}, got {wrong[0]} ({len(wrong)} wrong"
             f" values among {values.size})"
         )

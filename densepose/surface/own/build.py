@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import NUM_PARTS
 
 from ..charts import ChartAtlas
@@ -58,16 +59,16 @@ def build_own_surface(
         on_part: gets how many charts are done, of how many.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        ValueError: a file is not readable, or the mesh has errors (all of them in one message).
+        InputError: a file is missing; a file is not readable, or the mesh has errors (all of them
+            in one message).
     """
     if options.up not in AXES or options.mirror not in (*AXES, "auto", "none"):
-        raise ValueError(f"up must be one of x y z, mirror one of x y z auto none, got {options}")
+        raise InputError(f"up must be one of x y z, mirror one of x y z auto none, got {options}")
     mesh = read_mesh(path, scale=options.scale, merge=options.merge)
     mesh, turned = consistently_oriented(mesh)
     found = check_own_mesh(mesh, str(path))
     if found.errors:
-        raise ValueError("\n".join([*found.errors, *found.warnings]))
+        raise InputError("\n".join([*found.errors, *found.warnings]))
     if turned:
         found.warnings.append(f"{path}: {turned} triangles were turned to face outwards")
     axis = AXES.index(options.mirror) if options.mirror in AXES else None
@@ -146,7 +147,7 @@ def make_own_atlas(
         on_part: gets how many parts are done, of how many.
 
     Raises:
-        ValueError: a part is in pieces, or cannot be flattened.
+        InputError: a part is in pieces, or cannot be flattened.
     """
     face_part = np.asarray(face_part, np.int64)
     _require_whole_parts(mesh, face_part, names)
@@ -161,8 +162,8 @@ def make_own_atlas(
         try:
             chart_faces, source = open_to_disc(points, local.reshape(-1, 3))
             position = _flattened(points[source], chart_faces, up)
-        except ValueError as error:
-            raise ValueError(f"part {_called(part, names)}: {error}") from error
+        except InputError as error:
+            raise InputError(f"part {_called(part, names)}: {error}") from error
         uv.append(position)
         uv_part.append(np.full(len(source), part))
         vertex.append(used[source])
@@ -184,7 +185,7 @@ def _flattened(
 ) -> NDArray[np.float64]:
     position = flatten_without_folds(points, faces)
     if not np.isfinite(position).all():
-        raise ValueError(
+        raise InputError(
             f"its {len(faces)} triangles could not be flattened; look for triangles that are nearly"
             " lines, or give the part a simpler border"
         )
@@ -203,7 +204,7 @@ def _require_whole_parts(
         part = int(count.argmax())
         share = np.sort(area[owner == part])[::-1] / area[owner == part].sum()
         shares = ", ".join(f"{100 * s:.1f}%" for s in share[:5])
-        raise ValueError(
+        raise InputError(
             f"part {_called(part, names)} is in {count[part]} pieces of {shares} of its area; a"
             " part has to be connected: give pieces numbers of their own, or merge vertices"
         )

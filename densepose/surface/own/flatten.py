@@ -14,6 +14,8 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.sparse.linalg import spsolve
 
+from densepose.errors import InputError
+
 from ..mesh import boundary_edges, edge_lengths, edges, euler_characteristic, face_areas, half_edges
 
 
@@ -33,7 +35,7 @@ def open_to_disc(
         (F, 3) chart vertices of each triangle and (C,) the vertex of each chart vertex, ascending.
 
     Raises:
-        ValueError: the piece is still no disc.
+        InputError: the piece is still no disc.
     """
     faces = np.asarray(faces, np.int64)
     cut = np.zeros((0, 2), np.int64)
@@ -56,7 +58,7 @@ def open_to_disc(
         if len(cut) == before:
             break
     if not _is_disc(chart_faces):
-        raise ValueError(
+        raise InputError(
             f"a piece of {len(faces)} triangles cannot be cut open to a disc (Euler characteristic"
             f" {euler_characteristic(chart_faces)}, {len(border_loops(chart_faces))} borders)"
         )
@@ -169,7 +171,7 @@ def disc_embedding(
     It has no folds, whatever the shape, which makes it the start for an energy that keeps it so.
 
     Raises:
-        ValueError: the piece is not a disc.
+        InputError: the piece is not a disc.
     """
     loop = _border_loop(faces)
     length = np.linalg.norm(vertices[loop] - vertices[np.roll(loop, -1)], axis=1)
@@ -194,7 +196,7 @@ def _border_loop(faces: NDArray[np.integer]) -> NDArray[np.int64]:
     """Vertices of the border in the order in which the triangles run along it."""
     edge = boundary_edges(faces)
     if euler_characteristic(faces) != 1 or len(np.unique(edge[:, 0])) != len(edge):
-        raise ValueError(
+        raise InputError(
             f"a piece of {len(faces)} triangles is not a disc (Euler characteristic"
             f" {euler_characteristic(faces)}, {len(edge)} border edges); it cannot be flattened"
         )

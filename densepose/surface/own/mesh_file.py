@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from densepose.errors import InputError
+
 from ..mesh import (
     SurfaceMesh,
     boundary_edges,
@@ -43,26 +45,25 @@ def read_mesh(
             where the file lists a vertex once for each triangle (STL) or side of a texture's seam.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: another format, damaged, not one mesh, or no triangles.
+        InputError: no such file; another format, damaged, not one mesh, or no triangles.
     """
     import trimesh
 
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{path}: a mesh must be one of {', '.join(FORMATS)}")
+        raise InputError(f"{path}: a mesh must be one of {', '.join(FORMATS)}")
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        raise InputError(f"{path}: no such file")
     if not (np.isfinite(scale) and scale > 0):
-        raise ValueError(f"scale must be a positive number, got {scale}")
+        raise InputError(f"scale must be a positive number, got {scale}")
     try:
         loaded = trimesh.load_mesh(path, process=False, maintain_order=True, skip_materials=True)
     except Exception as error:  # trimesh raises many kinds on a damaged file
-        raise ValueError(f"{path}: not a readable mesh ({error})") from error
+        raise InputError(f"{path}: not a readable mesh ({error})") from error
     vertices = getattr(loaded, "vertices", None)
     faces = getattr(loaded, "faces", None)
     if faces is None or not len(faces):
-        raise ValueError(f"{path}: holds no triangles")
+        raise InputError(f"{path}: holds no triangles")
     vertices, faces = np.asarray(vertices, np.float64) * scale, np.asarray(faces, np.int64)
     _require_all_vertices(path, vertices)
     if merge:
@@ -91,7 +92,7 @@ def _require_all_vertices(path: Path, vertices: NDArray[np.float64]) -> None:
     with open(path, encoding="utf-8", errors="replace") as file:
         listed = sum(line.startswith(("v ", "v\t")) for line in file)
     if listed > len(vertices):
-        raise ValueError(
+        raise InputError(
             f"{path}: {listed - len(vertices)} of {listed} vertices belong to no triangle; remove"
             " them, so that numbers of vertices mean the same everywhere"
         )

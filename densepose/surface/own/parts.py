@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import dijkstra
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import NUM_PARTS
 
 from ..mesh import SurfaceMesh, edge_lengths, edges, face_areas, face_neighbors
@@ -49,15 +50,14 @@ def read_part_labels(
         of: what numbers without names belong to: "triangles", "vertices" or "auto", by their count.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: another form, not as many labels as triangles or vertices, as many as both and
-            ``of`` is "auto", or a label out of range.
+        InputError: no such file; another form, not as many labels as triangles or vertices, as many
+            as both and ``of`` is "auto", or a label out of range.
     """
     if of not in LABELS_OF:
-        raise ValueError(f"labels of {of!r}; expected one of {', '.join(LABELS_OF)}")
+        raise InputError(f"labels of {of!r}; expected one of {', '.join(LABELS_OF)}")
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file of labels")
+        raise InputError(f"{path}: no such file of labels")
     names = [""] * (NUM_PARTS + 1)
     labels = _read_values(path)
     if isinstance(labels, dict):
@@ -68,14 +68,14 @@ def read_part_labels(
     fits = {k for k, count in fits.items() if labels.shape == (count,) and of in (k, "auto")}
     if len(fits) != 1:
         hint = "; say which of the two they belong to (--labels-of)" if fits else ""
-        raise ValueError(
+        raise InputError(
             f"{path}: {labels.size} labels in shape {labels.shape}; the mesh has {mesh.num_faces}"
             f" triangles and {mesh.num_vertices} vertices{hint}"
         )
     wrong = ~((labels >= 1) & (labels <= NUM_PARTS) & (labels == np.floor(labels)))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise ValueError(
+        raise InputError(
             f"{path}: label {labels[row]:g} in place {row}; parts are whole numbers from 1 to"
             f" {NUM_PARTS}"
         )
@@ -105,7 +105,7 @@ def _read_values(path: Path) -> NDArray[np.float64] | dict[str, list[int]]:
             values = path.read_text(encoding="utf-8").split()
         return np.asarray(values, np.float64)
     except (ValueError, TypeError, EOFError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: not a list of labels ({error}); expected numbers (.txt, .npy, .json) or"
             " {name of part: [vertices]} (.json)"
         ) from error
@@ -115,21 +115,21 @@ def _vertex_labels(
     path: Path, members: dict[str, list[int]], num_vertices: int
 ) -> tuple[NDArray[np.float64], list[str]]:
     if not 1 <= len(members) <= NUM_PARTS:
-        raise ValueError(f"{path}: names {len(members)} parts; 1 to {NUM_PARTS} are possible")
+        raise InputError(f"{path}: names {len(members)} parts; 1 to {NUM_PARTS} are possible")
     label = np.zeros(num_vertices)
     for number, (name, vertices) in enumerate(members.items(), start=1):
         try:
             index = np.asarray(vertices, np.int64)
         except (ValueError, TypeError) as error:
-            raise ValueError(f"{path}: part {name!r} is no list of vertices") from error
+            raise InputError(f"{path}: part {name!r} is no list of vertices") from error
         if index.ndim != 1 or (index.size and not (0 <= index.min() <= index.max() < num_vertices)):
-            raise ValueError(
+            raise InputError(
                 f"{path}: part {name!r} must be a list of vertices from 0 to {num_vertices - 1}"
             )
         label[index] = number
     if (label == 0).any():
         lost = int(np.flatnonzero(label == 0)[0])
-        raise ValueError(
+        raise InputError(
             f"{path}: {int((label == 0).sum())} vertices are in no part, the first is {lost}"
         )
     return label, list(members)
@@ -148,13 +148,13 @@ def segment_mesh(
     """(F,) parts 1 to ``num_parts``, or one fewer; with ``mirror`` left and right alike.
 
     Raises:
-        ValueError: ``num_parts`` is not 1 to 24, or less than the pieces of the mesh.
+        InputError: ``num_parts`` is not 1 to 24, or less than the pieces of the mesh.
     """
     if not 1 <= num_parts <= NUM_PARTS:
-        raise ValueError(f"a surface has 1 to {NUM_PARTS} parts, got {num_parts}")
+        raise InputError(f"a surface has 1 to {NUM_PARTS} parts, got {num_parts}")
     pieces = len(np.unique(mesh_pieces(mesh.faces, mesh.num_vertices)[mesh.faces[:, 0]]))
     if pieces > num_parts:
-        raise ValueError(
+        raise InputError(
             f"the mesh is in {pieces} pieces, more than the {num_parts} parts; merge vertices or"
             " remove small pieces"
         )

@@ -36,6 +36,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from densepose.errors import InputError
 from densepose.files import atomic
 from densepose.structures.body_parts import NUM_PARTS
 
@@ -85,11 +86,11 @@ def write_own_surface(
         progress: show a progress bar while computing.
 
     Raises:
-        ValueError: another ending.
+        InputError: another ending.
     """
     path = Path(path)
     if path.suffix != ".npz":
-        raise ValueError(f"{path}: the file of a surface ends in .npz")
+        raise InputError(f"{path}: the file of a surface ends in .npz")
     if geodesics:
         cached_geodesics(surface.atlas.mesh, path.parent, progress=progress)
     with atomic(path) as temporary:
@@ -123,30 +124,29 @@ def read_own_surface(path: str | os.PathLike[str]) -> OwnSurface:
     """Read what :func:`write_own_surface` wrote, but for the distances.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: no file of a surface, of another layout, or damaged.
+        InputError: no such file; no file of a surface, of another layout, or damaged.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; densepose build-surface makes one")
+        raise InputError(f"{path}: no such file; densepose build-surface makes one")
     try:
         with np.load(path, allow_pickle=False) as file:
             names = set(file.files)
             arrays = {name: file[name] for name in names - {_GEODESICS}}
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, AttributeError) as error:
-        raise ValueError(f"{path}: not a file of a surface, or damaged ({error})") from error
+        raise InputError(f"{path}: not a file of a surface, or damaged ({error})") from error
     if int(arrays.get("own_surface", 0)) != SCHEMA:
-        raise ValueError(
+        raise InputError(
             f"{path}: not a file of a surface of layout {SCHEMA}; make it (again) with densepose"
             " build-surface"
         )
     missing = [name for name in _NEEDED if name not in arrays]
     if missing:
-        raise ValueError(f"{path}: {missing[0]} is missing; make it again")
+        raise InputError(f"{path}: {missing[0]} is missing; make it again")
     try:
         return _surface(path, arrays)
     except (ValueError, IndexError) as error:
-        raise ValueError(f"{path}: {error}; make it again") from error
+        raise InputError(f"{path}: {error}; make it again") from error
 
 
 def _surface(path: Path, arrays: dict[str, NDArray]) -> OwnSurface:
@@ -181,8 +181,7 @@ def load_own_evaluation_surface(
     """Charts and distances for evaluation; distances are mapped into memory, or computed once.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: as for :func:`read_own_surface`.
+        InputError: no such file; as for :func:`read_own_surface`.
     """
     path = Path(path)
     surface = read_own_surface(path)
@@ -202,7 +201,7 @@ def _stored_distances(path: Path, num_vertices: int) -> GeodesicDistances | None
             return None
         triangle = file[_GEODESICS]
     if triangle.shape != (packed_size(num_vertices),) or triangle.dtype != np.float32:
-        raise ValueError(
+        raise InputError(
             f"{path}: distances of {num_vertices} vertices expected, got shape {triangle.shape} of"
             f" {triangle.dtype}; make it again"
         )

@@ -66,5 +66,5 @@ def test_images_of_a_folder(tmp_path: Path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no images in it"):
         list_images(tmp_path / "empty")
-    with pytest.raises(FileNotFoundError, match="the folder of images is missing"):
+    with pytest.raises(ValueError, match="the folder of images is missing"):
         list_images(tmp_path / "nowhere")

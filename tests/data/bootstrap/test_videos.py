@@ -75,9 +75,9 @@ def test_key_frames_that_are_known_are_not_listed(video: Path, monkeypatch: pyte
 def test_what_is_no_video_says_so(tmp_path: Path):
     pytest.importorskip("av", reason="PyAV is not installed (pip install av)")
     (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(OSError, match="text.mp4: cannot be read as a video"):
+    with pytest.raises(ValueError, match="text.mp4: cannot be read as a video"):
         list_key_frames(tmp_path / "text.mp4")
-    with pytest.raises(OSError, match="gone.mp4: cannot be read as a video"):
+    with pytest.raises(ValueError, match="gone.mp4: cannot be read as a video"):
         list_key_frames(tmp_path / "gone.mp4")
     item = ImageSource([tmp_path / "text.mp4"], ReadKeyFrames("BGR", "all", 0))[0]
     assert item.images == [] and "cannot be read as a video" in item.problem
@@ -112,7 +112,7 @@ def test_lists_of_paths(tmp_path: Path):
     listed.write_text("\n")
     with pytest.raises(ValueError, match="list.txt: the list of files is empty"):
         read_path_list(listed)
-    with pytest.raises(FileNotFoundError, match="none.txt: the list of files is missing"):
+    with pytest.raises(ValueError, match="none.txt: the list of files is missing"):
         read_path_list(tmp_path / "none.txt")
 
 
@@ -123,5 +123,5 @@ def test_the_table_of_key_frames(tmp_path: Path):
     table.write_text("video,keyframes\n2,[1]\n")
     with pytest.raises(ValueError, match="frames.csv: line 2: expected the columns video_id"):
         read_key_frame_table(table)
-    with pytest.raises(FileNotFoundError, match="table of key frames is missing"):
+    with pytest.raises(ValueError, match="table of key frames is missing"):
         read_key_frame_table(tmp_path / "none.csv")
