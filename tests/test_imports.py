@@ -8,8 +8,8 @@ data modeling evaluation vis    never one another
 synthetic                       rendered people; beside data
 structures                      what travels between them
 surface  ops                    geometry of the body; operators
-errors files                    a user's mistakes; writing and hashing; everybody may import
-structures.body_parts           them, and the constants of the body
+errors files progress           mistakes, writing and hashing, bars: everybody may import them
+structures.body_parts           constants of the body; as well
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support import ROOT
 
 PACKAGE = ROOT / "densepose"
 FOUNDATION = {"surface", "ops", "structures"}
-EVERYBODY = ("errors.", "files.", "structures.body_parts.")
+EVERYBODY = ("errors.", "files.", "progress.", "structures.body_parts.")
 CONFIG = {"data", "modeling"} | FOUNDATION
 ENGINE = {"config", "model_zoo", "evaluation"} | CONFIG
 MAY_IMPORT = {

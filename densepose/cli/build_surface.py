@@ -47,10 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Build, check, draw; warnings go to standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
+    from densepose.progress import progress_bar
     from densepose.surface.own.build import BuildOptions, build_own_surface
     from densepose.surface.own.surface_file import write_own_surface
     from densepose.vis.atlas_picture import draw_atlas
@@ -67,21 +64,15 @@ def run(args: Namespace) -> int:
         up=args.up,
         mirror=args.mirror,
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(*columns, console=Console(file=sys.stderr), transient=True) as bar:
-        task = bar.add_task("charts", total=None)
-        surface, found = build_own_surface(
-            args.mesh,
-            options,
-            on_part=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+    with progress_bar("charts") as show:
+        surface, found = build_own_surface(args.mesh, options, on_part=show)
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     picture = args.picture or out.with_suffix(".png")
     for folder in {out.parent, picture.parent}:
         folder.mkdir(parents=True, exist_ok=True)
     draw_atlas(surface.atlas, picture, names=surface.part_names, up="xyz".index(args.up))
-    write_own_surface(out, surface, geodesics=not args.no_geodesics, progress=True)
+    write_own_surface(out, surface, geodesics=not args.no_geodesics)
     mesh, sides = surface.atlas.mesh, "with" if surface.symmetry else "without"
     print(
         f"{out}: {mesh.num_vertices} vertices, {len(set(surface.atlas.face_part.tolist()))} parts,"

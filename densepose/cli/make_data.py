@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
@@ -77,23 +76,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Make the set with a progress bar; one line when it is done."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
+    from densepose.progress import progress_bar
     from densepose.synthetic import make_synthetic_dataset
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
-    rate = TextColumn("{task.fields[rate]}")
     started = time.monotonic()
     first: list[int] = []
-    with Progress(*columns, rate, console=Console(file=sys.stderr)) as bar:
-        task = bar.add_task("images", total=args.num_train + args.num_val, rate="")
+    with progress_bar("images") as show:
 
-        def show(done: int, _total: int) -> None:
+        def on_progress(done: int, total: int) -> None:
             first.append(done)
-            speed = (done - first[0]) / max(time.monotonic() - started, 1e-9)
-            bar.update(task, completed=done, rate=f"{speed:.1f} images/s" if speed else "")
+            show(done, total)
 
         made = make_synthetic_dataset(
             args.out,
@@ -107,7 +99,7 @@ def run(args: Namespace) -> int:
             backgrounds=args.backgrounds,
             photo_share=args.photo_share,
             camera=args.camera,
-            on_progress=show,
+            on_progress=on_progress,
         )
     new = args.num_train + args.num_val - first[0]
     seconds = time.monotonic() - started

@@ -83,8 +83,7 @@ def _export(target: Path, console: Console) -> int:
 
 def _prepare(folder: Path, console: Console) -> int:
     """Check every file that is there; one line for each, one at the end."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
+    from densepose.progress import progress_bar
     from densepose.surface.official.prepare import (
         already_prepared,
         files_in,
@@ -93,32 +92,23 @@ def _prepare(folder: Path, console: Console) -> int:
 
     done: dict[str, Prepared] = {}
     problems: list[str] = []
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        for file in files_in(folder):
-            if (earlier := already_prepared(folder, file)) is not None:
-                done[file.path] = earlier
-                bar.console.print(_line(earlier, "as before"), markup=False)
-                continue
-            if not (folder / file.path).is_file():
-                continue
-            task = bar.add_task(file.path, total=(folder / file.path).stat().st_size)
-            try:
-                made = prepare_file(
-                    folder, file, on_progress=lambda n, task=task: bar.advance(task, n)
-                )
-            except (ValueError, OSError) as error:
-                problems.append(str(error))
-                bar.console.print(f"WRONG  {error}", markup=False)
-            else:
-                done[file.path] = made
-                bar.console.print(_line(made, "ok"), markup=False)
-            bar.remove_task(task)
+    for file in files_in(folder):
+        if (earlier := already_prepared(folder, file)) is not None:
+            done[file.path] = earlier
+            console.print(_line(earlier, "as before"), markup=False)
+            continue
+        if not (folder / file.path).is_file():
+            continue
+        size = (folder / file.path).stat().st_size
+        try:
+            with progress_bar(file.path, size, in_bytes=True) as show:
+                made = prepare_file(folder, file, on_progress=lambda n, show=show: show(more=n))
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            console.print(f"WRONG  {error}", markup=False)
+        else:
+            done[file.path] = made
+            console.print(_line(made, "ok"), markup=False)
     return _conclude(folder, console, done, problems)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from densepose.files import atomic
+from densepose.progress import progress_bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,27 +115,15 @@ def _evaluate(args: Namespace) -> EvaluationResult:
     from densepose.surface.evaluation_surface import load_evaluation_surface
 
     surface = load_evaluation_surface(args.surface, args.surface_dir)
-    with _bar() as on_progress:
+    with progress_bar("score images") as show:
         return evaluate_densepose(
             args.annotations,
             args.predictions,
             surface,
-            on_progress=on_progress,
+            on_progress=lambda more, total: show(total=total, more=more),
             detection_scores=not args.no_detection_scores,
             **{name: getattr(args, name) for name in _RULES},
         )
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (TextColumn("score images"), BarColumn(), MofNCompleteColumn(), Remaining())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("")
-        yield lambda done, images: progress.update(task, total=images, advance=done)
 
 
 def _write(result: EvaluationResult, args: Namespace) -> Path:

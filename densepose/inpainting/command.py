@@ -27,6 +27,7 @@ from densepose.engine.logs import setup_logging, track
 from densepose.engine.model import build_run_model
 from densepose.engine.prepare import choose_device
 from densepose.model_zoo.files import resolve_weights
+from densepose.progress import track
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.evaluation_surface import load_evaluation_surface
 

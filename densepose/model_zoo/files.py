@@ -11,10 +11,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -22,9 +20,10 @@ from iopath.common import get_cache_dir
 from safetensors import SafetensorError, safe_open
 
 from densepose.files import refuse_wrong_kind
+from densepose.progress import progress_bar
 from densepose.surface.geodesics import default_cache_dir
 
-from .download import Downloaded, DownloadError, Progress, download, part_of, sha256_of
+from .download import Downloaded, DownloadError, download, part_of, sha256_of
 from .table import SCHEME as ZOO
 from .table import ReleasedModel, find
 
@@ -283,7 +282,7 @@ def _not_in_folder(name: str, folder: Path, places: list[Path], url: str) -> str
 def _download(
     url: str, path: Path, *, size_bytes: int | None = None, sha256: str | None = None
 ) -> Downloaded | None:
-    with _bar(path.name) as on_progress:
+    with progress_bar(path.name, in_bytes=True) as on_progress:
         try:
             return download(
                 url,
@@ -298,23 +297,6 @@ def _download(
                 f"{error}. Without a connection: put the file into a folder and name it in"
                 f" MODEL.ZOO_DIR or {FOLDER}"
             ) from error
-
-
-@contextmanager
-def _bar(name: str) -> Iterator[Progress | None]:
-    """A progress bar with the time left, on a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    console = Console(file=sys.stderr)
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), Remaining())
-    with Progress(*columns, console=console) as bar:
-        task = bar.add_task(name, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _origin_file(path: Path) -> Path:

@@ -20,6 +20,7 @@ from densepose.engine.predictor import load_predictor
 from densepose.engine.prepare import choose_device
 from densepose.model_zoo.files import find_shipped_model, resolve_weights
 from densepose.model_zoo.table import SCHEME, find
+from densepose.progress import track
 
 from .page import write_page
 from .photos import find_inputs

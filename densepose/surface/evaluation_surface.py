@@ -68,7 +68,6 @@ def load_evaluation_surface(
     data_dir: str | os.PathLike[str] | None = None,
     *,
     cache_dir: str | os.PathLike[str] | None = None,
-    progress: bool = True,
 ) -> EvaluationSurface:
     """Make the surface called ``name`` ready for look-ups.
 
@@ -78,7 +77,6 @@ def load_evaluation_surface(
             densepose build-surface made (.npz).
         data_dir: folder of the official evaluation files; needed for "smpl_27554".
         cache_dir: where computed distances are kept; see :func:`template_geodesics`.
-        progress: show a progress bar while computing.
 
     Raises:
         InputError: an unknown name, no folder for the official files, or a damaged file; a file is
@@ -88,9 +86,9 @@ def load_evaluation_surface(
         # Imported here because that module, as the official one, builds an EvaluationSurface.
         from .own.surface_file import load_own_evaluation_surface
 
-        return load_own_evaluation_surface(name, cache_dir=cache_dir, progress=progress)
+        return load_own_evaluation_surface(name, cache_dir=cache_dir)
     if name == "template":
-        distances = template_geodesics(cache_dir, progress)
+        distances = template_geodesics(cache_dir)
         return EvaluationSurface(name, load_template_atlas(), distances)
     if official := _OFFICIAL.fullmatch(name):
         if data_dir is None:

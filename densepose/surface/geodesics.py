@@ -23,13 +23,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
 from densepose.errors import InputError
 from densepose.files import atomic
+from densepose.progress import progress_bar
 
 from .body import load_template
 from .mesh import SurfaceMesh, mesh_fingerprint
@@ -291,9 +290,7 @@ def packed_index(high: np.ndarray, low: np.ndarray) -> np.ndarray:
     return high * (high - 1) // 2 + low
 
 
-def write_geodesics(
-    path: str | os.PathLike[str], mesh: SurfaceMesh, *, progress: bool = False
-) -> None:
+def write_geodesics(path: str | os.PathLike[str], mesh: SurfaceMesh) -> None:
     """Compute all distances on a mesh and write them as a packed .npy file, whole or not at all.
 
     Vertices that no path joins are ``inf`` apart.
@@ -302,23 +299,15 @@ def write_geodesics(
         packed = np.lib.format.open_memmap(
             temporary, mode="w+", dtype=np.float32, shape=(packed_size(mesh.num_vertices),)
         )
-        _fill_packed(packed, mesh, progress)
+        _fill_packed(packed, mesh)
         packed.flush()
         del packed
 
 
-def _fill_packed(packed: np.ndarray, mesh: SurfaceMesh, progress: bool) -> None:
+def _fill_packed(packed: np.ndarray, mesh: SurfaceMesh) -> None:
     num_vertices = len(mesh.vertices_m)
     graph = straight_line_graph(mesh.vertices_m, mesh.faces)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not progress, transient=True) as bar:
-        task = bar.add_task("distances along the surface", total=num_vertices)
+    with progress_bar("distances along the surface", num_vertices) as show:
         for start in range(0, num_vertices, SOURCES_PER_CHUNK):
             stop = min(start + SOURCES_PER_CHUNK, num_vertices)
             rows = dijkstra(graph, indices=np.arange(start, stop))
@@ -326,7 +315,7 @@ def _fill_packed(packed: np.ndarray, mesh: SurfaceMesh, progress: bool) -> None:
             # one stretch of the file.
             below = np.arange(stop)[None, :] < np.arange(start, stop)[:, None]
             packed[packed_size(start) : packed_size(stop)] = rows[:, :stop][below]
-            bar.advance(task, stop - start)
+            show(stop)
 
 
 def default_cache_dir() -> Path:
@@ -342,18 +331,18 @@ def geodesics_path(mesh: SurfaceMesh, folder: Path) -> Path:
 
 
 def cached_geodesics(
-    mesh: SurfaceMesh, cache_dir: str | os.PathLike[str] | None = None, *, progress: bool = True
+    mesh: SurfaceMesh, cache_dir: str | os.PathLike[str] | None = None
 ) -> GeodesicDistances:
     """Distances on a mesh, from the cache or computed into it."""
     path = geodesics_path(mesh, default_cache_dir() if cache_dir is None else Path(cache_dir))
     if not path.exists():
         logger.info("computing the distances of %d vertices into %s", mesh.num_vertices, path)
-        write_geodesics(path, mesh, progress=progress)
+        write_geodesics(path, mesh)
     return GeodesicDistances.open(path, mesh.num_vertices)
 
 
 def template_geodesics(
-    cache_dir: str | os.PathLike[str] | None = None, progress: bool = True
+    cache_dir: str | os.PathLike[str] | None = None,
 ) -> GeodesicDistances:
     """Distances on the body shipped with the project, in its rest pose and mean shape."""
-    return cached_geodesics(load_template().mesh, cache_dir, progress=progress)
+    return cached_geodesics(load_template().mesh, cache_dir)

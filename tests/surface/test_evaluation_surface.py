@@ -13,7 +13,7 @@ from tests.support.shapes import two_part_atlas
 @pytest.fixture(scope="module")
 def flat(tmp_path_factory: pytest.TempPathFactory) -> EvaluationSurface:
     atlas = two_part_atlas()
-    distances = cached_geodesics(atlas.mesh, tmp_path_factory.mktemp("cache"), progress=False)
+    distances = cached_geodesics(atlas.mesh, tmp_path_factory.mktemp("cache"))
     return EvaluationSurface("flat", atlas, distances)
 
 
@@ -45,7 +45,7 @@ def test_unknown_surfaces_and_a_missing_folder_are_refused():
 @pytest.mark.slow
 def test_the_template_from_name_to_distance():
     """Computes all distances on first use (half a minute), then reads them from the cache."""
-    surface = load_evaluation_surface("template", progress=False)
+    surface = load_evaluation_surface("template")
     rng = np.random.default_rng(0)
     part, uv = rng.integers(1, 25, (3, 4000)), rng.random((3, 4000, 2))
     a, b, c = (surface.nearest_vertex(p, x) for p, x in zip(part, uv, strict=True))

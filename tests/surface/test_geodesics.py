@@ -35,7 +35,7 @@ def exact_distances(mesh: SurfaceMesh, sources: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def ball(tmp_path_factory: pytest.TempPathFactory) -> tuple[SurfaceMesh, GeodesicDistances]:
     mesh = sphere(3)
-    return mesh, cached_geodesics(mesh, tmp_path_factory.mktemp("cache"), progress=False)
+    return mesh, cached_geodesics(mesh, tmp_path_factory.mktemp("cache"))
 
 
 def test_on_a_plane_straight_lines_are_euclidean():
@@ -176,15 +176,13 @@ def test_half_precision_and_broken_files_are_refused(tmp_path):
 
 def test_the_cache_is_read_again_and_never_for_another_mesh(tmp_path):
     mesh = grid_mesh(3, 3)
-    first = cached_geodesics(mesh, tmp_path, progress=False)
+    first = cached_geodesics(mesh, tmp_path)
     (file,) = tmp_path.iterdir()
     written = file.stat().st_mtime_ns
-    assert cached_geodesics(mesh, tmp_path, progress=False).lookup([5], [0]) == first.lookup(
-        [5], [0]
-    )
+    assert cached_geodesics(mesh, tmp_path).lookup([5], [0]) == first.lookup([5], [0])
     assert file.stat().st_mtime_ns == written
     moved = mesh.with_vertices(mesh.vertices_m * 2)
-    assert cached_geodesics(moved, tmp_path, progress=False).lookup([5], [0]) == pytest.approx(
+    assert cached_geodesics(moved, tmp_path).lookup([5], [0]) == pytest.approx(
         2 * first.lookup([5], [0])
     )
     assert len(list(tmp_path.iterdir())) == 2
@@ -192,7 +190,7 @@ def test_the_cache_is_read_again_and_never_for_another_mesh(tmp_path):
 
 def test_the_cache_folder_comes_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("DENSEPOSE_CACHE", str(tmp_path / "there"))
-    cached_geodesics(grid_mesh(1, 1), progress=False)
+    cached_geodesics(grid_mesh(1, 1))
     assert len(list((tmp_path / "there").iterdir())) == 1
 
 
@@ -209,7 +207,7 @@ def test_unreachable_vertices_are_infinitely_far(tmp_path):
         np.concatenate([mesh.vertices_m, mesh.vertices_m + 5]),
         np.concatenate([mesh.faces, mesh.faces + 8]),
     )
-    distances = cached_geodesics(two, tmp_path, progress=False)
+    distances = cached_geodesics(two, tmp_path)
     assert np.isinf(distances.lookup([0], [8])) and np.isfinite(distances.lookup([9], [8]))
 
 

@@ -120,7 +120,7 @@ def test_evaluation_takes_the_file_and_maps_its_distances(surface, tmp_path):
     ready = load_evaluation_surface(str(path))
     assert isinstance(ready.distances.triangle, np.memmap) and ready.name == "egg"
     mesh = surface.atlas.mesh
-    expected = cached_geodesics(mesh, tmp_path / "cache", progress=False)
+    expected = cached_geodesics(mesh, tmp_path / "cache")
     a, b = np.random.default_rng(2).integers(0, mesh.num_vertices, (2, 500))
     np.testing.assert_array_equal(ready.distance_m(a, b), expected.lookup(a, b))
     part, uv = surface.atlas.uv_part[:50], surface.atlas.uv[:50]
@@ -145,7 +145,7 @@ def test_distances_inside_a_file_of_an_earlier_version_are_read(surface, tmp_pat
 def test_without_distances_they_are_computed_into_the_cache(surface, tmp_path):
     path = tmp_path / "egg.npz"
     write_own_surface(path, surface, geodesics=False)
-    ready = load_own_evaluation_surface(path, cache_dir=tmp_path / "cache", progress=False)
+    ready = load_own_evaluation_surface(path, cache_dir=tmp_path / "cache")
     assert ready.distance_m([0], [0])[0] == 0 and ready.distance_m([0], [5])[0] > 0
     assert len(list((tmp_path / "cache").glob("geodesics_*.npy"))) == 1
 

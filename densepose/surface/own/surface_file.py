@@ -75,7 +75,6 @@ def write_own_surface(
     surface: OwnSurface,
     *,
     geodesics: bool = True,
-    progress: bool = False,
 ) -> None:
     """Write the file, whole or not at all, and its distances beside it.
 
@@ -83,7 +82,6 @@ def write_own_surface(
         path: ends in .npz.
         surface: its name is not stored, it is that of the file.
         geodesics: compute the distances now, into the folder of the file.
-        progress: show a progress bar while computing.
 
     Raises:
         InputError: another ending.
@@ -92,7 +90,7 @@ def write_own_surface(
     if path.suffix != ".npz":
         raise InputError(f"{path}: the file of a surface ends in .npz")
     if geodesics:
-        cached_geodesics(surface.atlas.mesh, path.parent, progress=progress)
+        cached_geodesics(surface.atlas.mesh, path.parent)
     with atomic(path) as temporary:
         np.savez_compressed(temporary, **_arrays(surface))
 
@@ -176,7 +174,6 @@ def load_own_evaluation_surface(
     path: str | os.PathLike[str],
     *,
     cache_dir: str | os.PathLike[str] | None = None,
-    progress: bool = True,
 ) -> EvaluationSurface:
     """Charts and distances for evaluation; distances are mapped into memory, or computed once.
 
@@ -190,7 +187,7 @@ def load_own_evaluation_surface(
     if distances is None:
         beside = geodesics_path(mesh, path.parent)
         folder = path.parent if beside.is_file() else cache_dir
-        distances = cached_geodesics(mesh, folder, progress=progress)
+        distances = cached_geodesics(mesh, folder)
     return EvaluationSurface(surface.name, surface.atlas, distances)
 
 
