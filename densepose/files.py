@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, hashed, recognised; JSON without NaN; the nearest word.
+"""Files: written whole or not at all, hashed, recognised; JSON, tables and hints as text.
 
 Every part of the package may import this module. It needs neither torch nor detectron2.
 """
@@ -11,12 +11,13 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from densepose.errors import InputError
 
@@ -64,6 +65,12 @@ def atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[P
         os.replace(temporary, path)
         if durable and os.name == "posix":
             _flush_to_disk(path.parent)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file, as ``atomic`` does."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -131,6 +138,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lines of a table in Markdown: the first column to the left, others to the right."""
+    sides = ("left", *("right",) * (len(header) - 1))
+    return tabulate(rows, header, "pipe", colalign=sides, disable_numparse=True)
 
 
 def did_you_mean(word: str, known: Iterable[str], *, count: int = 1, cutoff: float = 0.5) -> str:

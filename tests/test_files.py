@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from densepose.files import atomic, did_you_mean, sha256, to_json
+from densepose.files import atomic, did_you_mean, markdown_table, sha256, to_json
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
@@ -73,6 +73,15 @@ def test_json_has_null_where_there_is_no_number():
 def test_json_of_an_unknown_type_is_refused():
     with pytest.raises(TypeError, match="set"):
         to_json({"a": {1, 2}})
+
+
+def test_a_table_has_names_at_the_left_and_numbers_at_the_right():
+    assert markdown_table(["method", "AP"], [["a", "3.10"], ["longest", "-"]]).splitlines() == [
+        "| method   |   AP |",
+        "|:---------|-----:|",
+        "| a        | 3.10 |",
+        "| longest  |    - |",
+    ]
 
 
 def test_nearest_known_words():

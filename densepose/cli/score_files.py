@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from densepose.files import atomic
+from densepose.files import atomic, write_text
 from densepose.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ def _write(result: EvaluationResult, args: Namespace) -> Path:
     from densepose.vis.rcp_picture import draw_rcp
 
     result.write_json(output / SCORES)
-    with atomic(output / TABLE) as temporary:
-        temporary.write_text(result.to_table(), encoding="utf-8")
+    write_text(output / TABLE, result.to_table())
     if result.counts["points"]:
         auc10, auc30 = (result.points[name] for name in ("auc10", "auc30"))
         title = f"AUC10 {auc10:.3f}, AUC30 {auc30:.3f} ({result.protocol}-person protocol)"

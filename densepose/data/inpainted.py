@@ -40,7 +40,7 @@ import torch
 from torch import Tensor
 
 from densepose.errors import InputError
-from densepose.files import atomic, to_json
+from densepose.files import atomic, to_json, write_text
 from densepose.structures.body_parts import UV_STEPS
 from densepose.structures.dense_labels import DENSE_GRID, DenseLabels
 
@@ -115,8 +115,7 @@ def open_folder(folder: str | Path, settings: Mapping[str, Any]) -> Path:
             f"{folder}: is no folder of inpainted annotations ({MARKER} is missing) and holds"
             f" {strange.name!r}; name a new folder, or empty this one"
         )
-    with atomic(marker) as temporary:
-        temporary.write_text(to_json(wanted), encoding="utf-8")
+    write_text(marker, to_json(wanted))
     return folder
 
 

@@ -25,7 +25,7 @@ from detectron2.data.datasets.builtin_meta import (
 from detectron2.data.datasets.coco import convert_to_coco_dict
 
 from densepose.errors import InputError
-from densepose.files import atomic, to_json
+from densepose.files import to_json, write_text
 from densepose.surface.evaluation_surface import is_own_surface
 from densepose.surface.official.charts import SYMMETRY_FILE, load_uv_symmetry
 from densepose.surface.own.surface_file import read_own_surface
@@ -230,8 +230,7 @@ def annotation_file(name: str, folder: str | os.PathLike[str]) -> str:
     people = chain.from_iterable(record.get("annotations", ()) for record in records)
     for written, person in zip(coco.setdefault("annotations", []), people, strict=True):
         written |= {key: value for key, value in person.items() if key.startswith("dp_")}
-    with atomic(Path(folder, "annotations.json")) as path:
-        path.write_text(to_json(coco, indent=None), encoding="utf-8")
+    write_text(Path(folder, "annotations.json"), to_json(coco, indent=None))
     return str(Path(folder, "annotations.json"))
 
 

@@ -19,6 +19,7 @@ import detectron2
 import densepose
 from densepose.evaluation.predictions import prediction_paths, read_prediction
 from densepose.evaluation.result import POINT_TITLES, TITLES
+from densepose.files import to_json, write_text
 from densepose.vis.draw import draw_prediction, draw_truth
 from densepose.vis.report import write_report
 
@@ -80,9 +81,7 @@ def write_page(settings: DemoSettings, seconds: Mapping[str, float], command: st
         "results": results["after"],
         **({"before": results["before"]} if "before" in results else {}),
     }
-    temporary = folder / f"scores.{os.getpid()}.tmp"
-    temporary.write_text(json.dumps(summary, indent=1) + "\n")
-    os.replace(temporary, folder / "scores.json")
+    write_text(folder / "scores.json", to_json(summary) + "\n")
     return folder / "index.html"
 
 

@@ -7,7 +7,6 @@ that is finished is not repeated, so that an interrupted demo goes on where it s
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from rich.console import Console
 from densepose.cli import evaluate, make_data, train
 from densepose.cli.parser import VerbParser
 from densepose.config import find_config
+from densepose.files import to_json, write_text
 from densepose.surface.geodesics import template_geodesics
 
 from .page import TRAIN, VAL, write_page
@@ -179,6 +179,4 @@ class StageTimes:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - start
-            temporary = self.path.with_suffix(f".{os.getpid()}.tmp")
-            temporary.write_text(json.dumps(self.seconds, indent=1))
-            os.replace(temporary, self.path)
+            write_text(self.path, to_json(self.seconds))

@@ -28,7 +28,7 @@ from densepose.data.registration import (
     symmetry_from_config,
 )
 from densepose.evaluation.evaluator import DensePoseEvaluator
-from densepose.files import atomic, to_json
+from densepose.files import to_json, write_text
 from densepose.modeling.inference import instances_to_prediction
 from densepose.modeling.test_time_augmentation import DensePoseGeneralizedRCNNWithTTA
 from densepose.structures.prediction import ImagePrediction
@@ -126,8 +126,7 @@ def evaluate(
                 logger.info("%s: %s", name, brief_text(scores))
         if results:
             content = {"weights": cfg.MODEL.WEIGHTS, "iteration": iteration, "results": results}
-            with atomic(place / METRICS) as temporary:
-                temporary.write_text(to_json(content) + "\n", encoding="utf-8")
+            write_text(place / METRICS, to_json(content) + "\n")
             logger.info("Scores: %s", place / METRICS)
         return results
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from densepose.files import atomic
+from densepose.files import write_text
 from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import EvaluationSurface
 
@@ -149,8 +149,7 @@ class DensePoseEvaluator(DatasetEvaluator):
         self.result = self._scorer.result(others)
         table = self.result.to_table()
         self.result.write_json(self._output_dir / RESULT_FILE)
-        with atomic(self._output_dir / TABLE_FILE) as temporary:
-            temporary.write_text(table, encoding="utf-8")
+        write_text(self._output_dir / TABLE_FILE, table)
         logger.info("DensePose scores on %s\n%s", self._scorer.truth.source, table)
         results = OrderedDict((name, dict(row)) for name, row in self.result.tables.items())
         results["densepose_points"] = dict(self.result.points)

@@ -44,7 +44,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from densepose.errors import InputError
-from densepose.files import atomic, to_json
+from densepose.files import atomic, to_json, write_text
 from densepose.structures.prediction import ImagePrediction
 from densepose.structures.records import read_json
 
@@ -81,8 +81,7 @@ class PredictionWriter:
                     f" {other!r}; name a new folder, or empty this one"
                 )
             note = {"format": "DensePose predictions, one NPZ an image", "schema": SCHEMA}
-            with atomic(self.folder / MARKER) as temporary:
-                temporary.write_text(to_json(note, indent=None), encoding="utf-8")
+            write_text(self.folder / MARKER, to_json(note, indent=None))
 
     def write(self, prediction: ImagePrediction) -> Path:
         """Write the file of one image, whole or not at all; its path."""

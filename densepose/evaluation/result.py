@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tabulate import tabulate
 
-from densepose.files import atomic, to_json
+from densepose.files import markdown_table, to_json, write_text
 
 from .metrics import GLOBAL_KAPPA_M, KINDS
 
@@ -128,8 +127,7 @@ class EvaluationResult:
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
         """Write ``to_json`` to a file, whole or not at all."""
-        with atomic(path) as temporary:
-            temporary.write_text(self.to_json(), encoding="utf-8")
+        write_text(path, self.to_json())
 
     def to_table(self) -> str:
         """The tables as Markdown, readable as plain text; every row names its measure and kappa."""
@@ -172,8 +170,7 @@ class EvaluationResult:
 def _table(header: list[str], rows: list[list[Any]], digits: int = 2) -> list[str]:
     """Lines of a Markdown table."""
     cells = [[_cell(value, digits) for value in row] for row in rows]
-    sides = ("left", *("right",) * (len(header) - 1))
-    return tabulate(cells, header, "pipe", colalign=sides, disable_numparse=True).splitlines()
+    return markdown_table(header, cells).splitlines()
 
 
 def _cell(value: Any, digits: int) -> str:

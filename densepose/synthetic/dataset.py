@@ -29,7 +29,7 @@ from typing import Any
 import cv2
 
 from densepose.errors import InputError
-from densepose.files import atomic, sha256
+from densepose.files import atomic, sha256, write_text
 from densepose.surface import body, charts
 
 from .anatomy import load_anatomy
@@ -345,5 +345,4 @@ def _join_records(root: Path, split: str, count: int) -> dict[str, int]:
 
 def _write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> None:
     separators = (",", ":") if indent is None else None
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=indent, separators=separators))
+    write_text(path, json.dumps(content, indent=indent, separators=separators))

@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import process, report
+from densepose.files import markdown_table
+
+from . import process
 
 KINDS = ("easy", "noisy", "adversarial")
 
@@ -113,7 +115,7 @@ def compare(
                     shown = "nobody to find" if first is None else f"{first:.3f}"
                     rows.append((kind, name, str(len(want[name])), shown, f"{apart:g}"))
     head = ("set", "table", "numbers", "AP", "largest difference")
-    return report.table(head, rows), equal
+    return markdown_table(head, rows), equal
 
 
 def _largest_difference(got: Sequence[float | None], want: Sequence[float | None]) -> float:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from densepose.files import atomic
+from densepose.files import markdown_table, write_text
 
 from . import our_side, process, report
 from .inputs import Case
@@ -104,8 +104,7 @@ def compare(
         found = measure()
         if file is not None:
             keep.mkdir(parents=True, exist_ok=True)
-            with atomic(file) as part:
-                part.write_text(json.dumps({"state": state, "value": asdict(found)}, indent=1))
+            write_text(file, json.dumps({"state": state, "value": asdict(found)}, indent=1))
         return found
 
     with process.detectron2(checkout) as side:
@@ -261,7 +260,7 @@ def tables(models: Sequence[Equality], views: Sequence[Equality]) -> str:
         )
         for m in models
     ]
-    text = report.table(HEAD, rows)
+    text = markdown_table(HEAD, rows)
     doubles = [f"- {m.name}: {', '.join(m.same_models)}" for m in models if m.same_models]
     if doubles:
         text += "\n\nOf the same model, so measured once:\n\n" + "\n".join(doubles)
@@ -277,7 +276,7 @@ def tables(models: Sequence[Equality], views: Sequence[Equality]) -> str:
             for v in views
         ]
         head = ("views", "boxes, px", "maps", "labels", "UV", "equal")
-        text += "\n\n" + report.table(head, rows)
+        text += "\n\n" + markdown_table(head, rows)
     return text
 
 

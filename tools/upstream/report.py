@@ -7,7 +7,6 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from datetime import datetime, timezone
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
@@ -15,16 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tabulate import tabulate
 
 from .process import ROOT
 
 PACKAGES = ("torch", "torchvision", "sal-detectron2", "detectron2", "timm", "numpy", "numba")
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown."""
-    return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
 
 def facts() -> dict[str, Any]:

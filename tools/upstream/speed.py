@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from densepose.files import atomic
+from densepose.files import markdown_table, write_text
 
 from . import process, report
 from .inputs import Case
@@ -284,7 +284,7 @@ def table(measurements: Sequence[Measurement]) -> str:
         if len(stages) > 1:
             rows += [_row(measurement, stage, f"- {stage}", names) for stage in stages]
         rows.append(_row(measurement, CPU_TIME, f"- {CPU_TIME}", names))
-    return report.table(head, rows)
+    return markdown_table(head, rows)
 
 
 def _row(measurement: Measurement, stage: str, label: str, names: list[str]) -> list[str]:
@@ -301,5 +301,4 @@ def write(path: Path, measurements: Sequence[Measurement], settings: dict[str, A
     """All single times with the machine, versions, commit and command."""
     content = {**report.facts(), **settings, "measurements": [asdict(m) for m in measurements]}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as part:
-        part.write_text(json.dumps(content, indent=1) + "\n")
+    write_text(path, json.dumps(content, indent=1) + "\n")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from densepose.errors import InputError
-from densepose.files import atomic, refuse_wrong_kind, sha256, to_json
+from densepose.files import refuse_wrong_kind, sha256, to_json, write_text
 
 from ..geodesics import packed_size
 from .charts import SYMMETRY_FILE, UV_FILE, chart_turns, load_uv_symmetry, read_uv_processed
@@ -289,5 +289,4 @@ def _read_manifest(folder: Path) -> dict[str, Prepared]:
 def _note(folder: Path, made: Prepared) -> None:
     entries = _read_manifest(folder) | {made.path: made}
     content = {"schema": SCHEMA, "files": [asdict(entries[name]) for name in sorted(entries)]}
-    with atomic(folder / MANIFEST) as temporary:
-        temporary.write_text(to_json(content) + "\n", encoding="utf-8")
+    write_text(folder / MANIFEST, to_json(content) + "\n")
