@@ -149,7 +149,7 @@ def data_sets(data_dir: str | None) -> Iterator[Finding]:
         if status.missing:
             places = {"annotations": status.json_path, "images": status.image_root}
             detail = ", ".join(f"no {places[what]}" for what in status.missing.split(" and "))
-            yield Finding("data sets", status.name, OPTIONAL, detail, status.mend)
+            yield Finding("data sets", status.name, OPTIONAL, detail, status.command)
         else:
             yield Finding("data sets", status.name, OK, str(status.json_path))
 

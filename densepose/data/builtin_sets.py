@@ -29,8 +29,8 @@ class DatasetInfo(NamedTuple):
     has_truth: bool = True
     keep_images: int | None = None  # the first so many, None: all
     keep_points: int | None = None  # of each person
-    mend_annotations: str = ""  # command that gets the JSON file; {root} is the folder of all sets
-    mend_images: str = ""  # command that gets the images
+    annotations_command: str = ""  # gets the JSON file; {root} is the folder of all sets
+    images_command: str = ""  # gets the images
 
 
 def _fetch(url: str, path: str) -> str:
@@ -55,8 +55,8 @@ def _info(
 ) -> DatasetInfo:
     """Args: ``url`` of the JSON file where it is published; ``zips``: COCO's archives of images."""
     commands = {
-        "mend_annotations": _fetch(url, annotations) if url else "",
-        "mend_images": " && ".join(_unzip(f"{_COCO_URL}/zips/{name}.zip") for name in zips),
+        "annotations_command": _fetch(url, annotations) if url else "",
+        "images_command": " && ".join(_unzip(f"{_COCO_URL}/zips/{name}.zip") for name in zips),
     }
     return DatasetInfo(name, annotations, images, surface, **{**commands, **more})
 
@@ -101,7 +101,7 @@ def _people() -> Iterator[DatasetInfo]:
             f"{folder}/posetrack_data_2017",
             smpl,
             url=f"{_DENSEPOSE_URL}/annotations/coco/{file}",
-            mend_images="# images: https://posetrack.net/users/download.php, to"
+            images_command="# images: https://posetrack.net/users/download.php, to"
             f" {{root}}/{folder}/posetrack_data_2017",
         )
         folder = "densepose_synthetic"
@@ -110,7 +110,7 @@ def _people() -> Iterator[DatasetInfo]:
             f"{folder}/annotations/densepose_{split}.json",
             f"{folder}/images/{split}",
             "template",
-            mend_annotations=f"densepose make-data --out {{root}}/{folder}",
+            annotations_command=f"densepose make-data --out {{root}}/{folder}",
         )
 
 
@@ -139,7 +139,7 @@ def _animals() -> Iterator[DatasetInfo]:
             None,
             zips=[images],
             class_names=_THINGS,
-            mend_annotations=command,
+            annotations_command=command,
         )
     folder, url = "densepose_chimps", f"{_DENSEPOSE_URL}/annotations"
     # Annotated as category "person" on the surface of the human body. Each image has its own

@@ -1,6 +1,6 @@
 """Which categories of which data set a model learns, and under which class number.
 
-DATASETS.WHITELISTED_CATEGORIES keeps some categories of a data set and leaves out the people,
+DATASETS.WHITELISTED_CATEGORIES keeps some categories of a data set and drops the people,
 animals and things of all others; DATASETS.CATEGORY_MAPS counts a category as another one. Both go
 by the ids of the annotation file. Animals mapped to the id of the person give a class-agnostic
 detector of bodies, as the master model of Sanakoyeu et al., CVPR 2020, is.
@@ -49,7 +49,7 @@ def rules_from_config(cfg: CfgNode) -> dict[str, CategoryRule]:
     """The rules of each data set that has some.
 
     Raises:
-        InputError: a whitelist is no list of ids, or a map is no mapping of ids to ids.
+        InputError: a whitelist is not a list of ids, or a map is not a mapping of ids to ids.
     """
     keep = {
         name: _ids(ids, f"DATASETS.WHITELISTED_CATEGORIES.{name}")
@@ -143,7 +143,7 @@ def relabel(
         records: dataset dicts whose ``category_id`` is the data set's own class number; not
             changed.
         category_ids: id in the annotation file of each of these numbers.
-        class_of: category id -> class number; annotations of other categories are left out.
+        class_of: category id -> class number; annotations of other categories are dropped.
         dataset: name, for the summary in the log.
     """
     target = [class_of.get(category, -1) for category in category_ids]

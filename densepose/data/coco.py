@@ -65,9 +65,9 @@ def read_densepose_coco(
         image_root: folder the ``file_name`` of images is relative to.
         dataset_name: for messages; ids may repeat in data sets whose name holds "minival", as they
             do in the released files.
-        on_bad: "warn" leaves out what breaks a rule and tells it in one summary; "error" raises it.
+        on_bad: "warn" skips what breaks a rule and reports it in one summary; "error" raises it.
         class_names: categories to read, in the order of their class numbers; all of the file when
-            left out.
+            skipped.
         has_truth: False for images without annotations, as of a test split.
 
     Returns:
@@ -80,7 +80,7 @@ def read_densepose_coco(
 
     Raises:
         FileNotFoundError: the file or the folder is missing.
-        ValueError: the file is no DensePose-COCO JSON, nothing of it can be used, or a rule is
+        ValueError: the file is not DensePose-COCO JSON, nothing of it can be used, or a rule is
             broken and ``on_bad`` is "error".
     """
     if on_bad not in ON_BAD_CHOICES:
@@ -114,13 +114,13 @@ def check_annotations(json_path: str | Path, image_root: str | Path | None) -> A
 
     Args:
         json_path: the annotation file.
-        image_root: folder of its images, each of which is opened; None does not look for them.
+        image_root: folder of its images, each of which is opened; None skips that check.
 
     Raises:
-        InputError: the file or the folder is missing; the file is no DensePose-COCO JSON at all.
+        InputError: the file or the folder is missing; the file is not DensePose-COCO JSON at all.
     """
     if image_root is not None and not Path(image_root).is_dir():
-        raise InputError(f"{image_root}: no such folder; --images names that of the images")
+        raise InputError(f"{image_root}: no such folder")
     data = read_annotation_file(json_path, has_truth=False)
     return check_records(
         data,
@@ -231,17 +231,17 @@ def training_records(
     rules: Mapping[str, CategoryRule] | None = None,
     num_classes: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Load the data sets and leave out images that serve none of the branches that are trained.
+    """Load the data sets without images that serve none of the branches that are trained.
 
     Args:
         names: registered data sets; a config in their place gives all arguments.
         filter_empty: False keeps every image.
         use_densepose: an image serves when a person has annotated points.
-        needs_points: refuse data sets in which nobody has annotated points.
+        needs_points: refuse data sets without annotated points.
         use_masks: an image serves when a person has a segmentation.
-        min_keypoints: an image serves when it has this many visible keypoints; 0 looks for none.
+        min_keypoints: an image serves when it has this many visible keypoints; 0 requires none.
         rules: categories to keep and to count as others; sets without rules keep what they have.
-        num_classes: classes of the model; any number when left out.
+        num_classes: classes of the model; None allows any number.
 
     Raises:
         InputError: a data set is not registered; no image is left, the rules name categories that
@@ -249,11 +249,11 @@ def training_records(
     """
     require_registered(names)
     records = _load(names, rules or {}, num_classes)
-    looks = use_densepose or use_masks or min_keypoints > 0
+    filters = use_densepose or use_masks or min_keypoints > 0
 
     def serves(record: dict[str, Any]) -> bool:
         people = [p for p in record.get("annotations", ()) if not p.get("iscrowd", 0)]
-        if not looks:
+        if not filters:
             return bool(people)
         if use_densepose and any(all(key in p for key in POINT_KEYS) for p in people):
             return True
@@ -261,10 +261,10 @@ def training_records(
             return True
         return 0 < min_keypoints <= sum(_num_visible(p) for p in people)
 
-    # People in frames that nobody labelled (PoseTrack) would be taught as background.
+    # People in frames without labels (PoseTrack) would be learned as background.
     labelled = [r for r in records if r.get("is_labeled", True)]
     if len(labelled) < len(records):
-        logger.info("%d images are not labelled and left out", len(records) - len(labelled))
+        logger.info("%d images are not labelled and are skipped", len(records) - len(labelled))
     kept = [r for r in labelled if serves(r)] if filter_empty else labelled
     people = [p for record in kept for p in record.get("annotations", ())]
     if not kept or (needs_points and not any("dp_I" in person for person in people)):

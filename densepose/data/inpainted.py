@@ -84,7 +84,7 @@ def image_path(folder: str | Path, image_id: int) -> Path:
 
 
 def open_folder(folder: str | Path, settings: Mapping[str, Any]) -> Path:
-    """Make a folder for inpainted annotations, or go on with one of the same settings.
+    """Make a folder for inpainted annotations, or continue one of the same settings.
 
     Args:
         folder: new, empty, or made by this function.
@@ -112,7 +112,7 @@ def open_folder(folder: str | Path, settings: Mapping[str, Any]) -> Path:
     strange = next((path for path in folder.iterdir() if MARKER not in path.name), None)
     if strange is not None:
         raise InputError(
-            f"{folder}: is no folder of inpainted annotations ({MARKER} is missing) and holds"
+            f"{folder}: is not a folder of inpainted annotations ({MARKER} is missing) and holds"
             f" {strange.name!r}; name a new folder, or empty this one"
         )
     write_text(marker, to_json(wanted))
@@ -128,7 +128,7 @@ def read_marker(folder: str | Path) -> dict[str, Any]:
     marker = Path(folder) / MARKER
     if not marker.is_file():
         raise InputError(
-            f"{folder}: is no folder of inpainted annotations, {MARKER} is missing; `densepose"
+            f"{folder}: is not a folder of inpainted annotations, {MARKER} is missing; `densepose"
             " inpaint` makes one, DATASETS.INPAINTED names it"
         )
     content = json.loads(marker.read_text(encoding="utf-8"))
@@ -246,12 +246,12 @@ class InpaintedTargets:
         Args:
             folder: of inpainted annotations.
             on_missing: what a person with points but without inpainted annotation means: "error",
-                or "count" (nothing is known about its pixels; told once, then counted in
+                or "count" (nothing is known about its pixels; logged once, then counted in
                 ``missing``).
             grid: G.
 
         Raises:
-            FileNotFoundError: it is no such folder.
+            FileNotFoundError: it is not a folder of inpainted annotations.
             ValueError: another schema, or an unknown choice.
         """
         if on_missing not in ON_MISSING:
@@ -271,7 +271,7 @@ class InpaintedTargets:
             image_id: of the record.
             people: annotations with ``id``, ``bbox`` and, where annotated, ``dp_I`` and
                 ``dp_masks``. Nothing is known of people with points but without masks, who cannot
-                be inpainted; this is told once and counted.
+                be inpainted; this is logged once and counted.
 
         Raises:
             InputError: a person with points and masks is not in the folder, and that is an error; a
@@ -328,12 +328,12 @@ class InpaintedTargets:
 
 def _check_box(path: Path, image: InpaintedImage, found: int, person: dict[str, Any]) -> None:
     x, y, width, height = box_xywh_px(person)
-    own = np.array([x, y, x + width, y + height], np.float32)
-    if np.abs(own - image.boxes_xyxy_px[found]).max() > _BOX_TOLERANCE_PX:
+    annotated = np.array([x, y, x + width, y + height], np.float32)
+    if np.abs(annotated - image.boxes_xyxy_px[found]).max() > _BOX_TOLERANCE_PX:
         raise InputError(
-            f"{path}: annotation {person.get('id')} has the box {own.tolist()} in the annotation"
-            f" file, {image.boxes_xyxy_px[found].tolist()} here (x0, y0, x1, y1); the file belongs"
-            " to other annotations: inpaint this data set anew"
+            f"{path}: the box of annotation {person.get('id')} is {annotated.tolist()} in the"
+            f" annotation file, {image.boxes_xyxy_px[found].tolist()} here (x0, y0, x1, y1); the"
+            " file belongs to other annotations: inpaint this data set again"
         )
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Narrower boxes are left out, as in detectron2.
+# Narrower boxes are dropped, as in detectron2.
 MIN_BOX_SIDE_PX = 1e-5
 
 
@@ -44,8 +44,8 @@ class DensePoseMapper:
 
     A training record becomes ``image`` (3, H, W) uint8, ``height``, ``width``, ``image_id``,
     ``file_name`` and ``instances`` with ``gt_boxes``, ``gt_classes``, ``gt_densepose`` and, when
-    asked for, ``gt_masks`` and ``gt_keypoints``. Crowds are left out. A test record has
-    ``instances`` for networks alone that are told where people are.
+    asked for, ``gt_masks`` and ``gt_keypoints``. Crowds are dropped. A test record has
+    ``instances`` only for networks that are given the boxes of people.
     """
 
     @configurable
@@ -74,9 +74,9 @@ class DensePoseMapper:
             use_densepose: give ``gt_densepose``.
             use_masks: give ``gt_masks``.
             mask_format: "bitmask", or "polygon" for data sets without run-length masks.
-            keypoint_flip: (K,) number of each keypoint's mirror image; None leaves out keypoints.
+            keypoint_flip: (K,) number of each keypoint's mirror image; None drops keypoints.
             tight_boxes: boxes from the masks, for people who are cut by a crop.
-            people_at_test: give test records ``instances`` too, for networks that are told where
+            people_at_test: give test records ``instances`` too, for networks that are given where
                 people are.
             inpainted: dense labels beside the points.
         """
@@ -121,8 +121,7 @@ class DensePoseMapper:
             settings["inpainted"] = InpaintedTargets(folder, on_missing=missing)
         if cfg.MODEL.META_ARCHITECTURE == "DensePoseFCN":
             fcn = cfg.MODEL.DP_FCN
-            told = fcn.PEOPLE == "ground_truth" or fcn.FIGURE_GROUND != "none"
-            settings["people_at_test"] = told
+            settings["people_at_test"] = fcn.PEOPLE == "ground_truth" or fcn.FIGURE_GROUND != "none"
         return settings
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:

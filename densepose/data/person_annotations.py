@@ -91,7 +91,7 @@ def affine_of(transforms: TransformList, height: int, width: int) -> np.ndarray:
     """The affine map (2, 3) float64 that a list of transforms of a ``height`` x ``width`` image is.
 
     Raises:
-        InputError: the transforms are no affine map.
+        InputError: the transforms are not an affine map.
     """
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
     moved = np.asarray(transforms.apply_coords(corners.copy()), np.float64)
@@ -100,7 +100,7 @@ def affine_of(transforms: TransformList, height: int, width: int) -> np.ndarray:
     if not np.allclose(corners @ linear.T + moved[0], moved, atol=1e-2):
         raise InputError(
             f"{transforms}: only resizing, flips, rotations and crops can move DensePose"
-            " annotations; this list is no affine map"
+            " annotations; this list is not an affine map"
         )
     return affine
 
@@ -213,7 +213,7 @@ def sample_masks(
         boxes_xyxy_px: (N, 4).
         windows_xyxy_px: (N, 4) where to read.
         size: height and width of the result over a window.
-        affine: (2, 3) map from px of the windows to px of the boxes; identity when left out.
+        affine: (2, 3) map from px of the windows to px of the boxes; None is the identity.
 
     Returns:
         (N, *size) uint8.

@@ -45,7 +45,7 @@ class DatasetStatus(NamedTuple):
     json_path: Path
     image_root: Path
     missing: str  # what is missing; empty when everything is there
-    mend: str  # command that gets it; empty when everything is there
+    command: str  # that gets it; empty when everything is there
 
 
 def datasets_root(root: str | Path | None = None) -> Path:
@@ -116,8 +116,8 @@ def register_from_config(cfg: CfgNode) -> list[str]:
             has_truth=entry.TRUTH,
             keep_images=entry.KEEP_IMAGES,
             keep_points=entry.KEEP_POINTS,
-            mend_annotations=f"correct ANNOTATIONS of {where} in the config",
-            mend_images=f"correct IMAGES of {where} in the config",
+            annotations_command=f"correct ANNOTATIONS of {where} in the config",
+            images_command=f"correct IMAGES of {where} in the config",
         )
         _register(info, Path.cwd(), entry.ON_BAD or cfg.DATASETS.get("ON_BAD_RECORD", "warn"))
         names.append(entry.NAME)
@@ -190,8 +190,8 @@ def _register(info: DatasetInfo, root: Path, on_bad: str) -> None:
         keypoint_names=list(COCO_PERSON_KEYPOINT_NAMES),
         keypoint_flip_map=list(COCO_PERSON_KEYPOINT_FLIP_MAP),
         registered_by=OWNER,
-        mend_annotations=info.mend_annotations.format(root=root),
-        mend_images=info.mend_images.format(root=root),
+        annotations_command=info.annotations_command.format(root=root),
+        images_command=info.images_command.format(root=root),
     )
 
 
@@ -241,10 +241,12 @@ def dataset_status() -> list[DatasetStatus]:
         metadata = MetadataCatalog.get(name)
         if metadata.get("registered_by") == OWNER:
             json_path, image_root = Path(metadata.json_file), Path(metadata.image_root)
-            missing = {} if json_path.is_file() else {"annotations": metadata.mend_annotations}
-            missing |= {} if image_root.is_dir() else {"images": metadata.mend_images}
-            mend = " && ".join(filter(None, missing.values()))
-            listed.append(DatasetStatus(name, json_path, image_root, " and ".join(missing), mend))
+            missing = {} if json_path.is_file() else {"annotations": metadata.annotations_command}
+            missing |= {} if image_root.is_dir() else {"images": metadata.images_command}
+            command = " && ".join(filter(None, missing.values()))
+            listed.append(
+                DatasetStatus(name, json_path, image_root, " and ".join(missing), command)
+            )
     return listed
 
 
@@ -260,8 +262,8 @@ def thin_records(
 
     Args:
         records: as ``read_densepose_coco`` gives them, sorted by image id.
-        images: how many are kept; all when left out.
-        points: how many of a person's points are kept; all when left out.
+        images: how many are kept; None keeps all.
+        points: how many of a person's points are kept; None keeps all.
 
     Returns:
         Records of their own where something changes; those given stay as they are.

@@ -197,7 +197,7 @@ class Labeller:
         chosen = sample_points(
             pixels,
             self.per_part,
-            best_share=None if self.certainty is None else BEST_FRACTION,
+            best_fraction=None if self.certainty is None else BEST_FRACTION,
             largest=self.largest,
             generator=self.generator,
         )

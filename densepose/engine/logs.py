@@ -11,15 +11,11 @@ import builtins
 import logging
 import os
 import re
-import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
 
-import rich.progress
 from rich.console import Console
 
 logger = logging.getLogger(__name__)
@@ -27,12 +23,10 @@ logger = logging.getLogger(__name__)
 LOGGERS = ("densepose", "detectron2", "fvcore")
 SHOWN = ("densepose", "detectron2.utils.events")  # the latter is about the progress of training
 FILE_ONLY = {"file_only": True}  # logger.info(..., extra=FILE_ONLY): not for the terminal
-PLAIN_SECONDS = 30.0  # between two lines about progress
 FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 console = Console(highlight=False)
 error_console = Console(highlight=False, stderr=True)
-T = TypeVar("T")
 
 # Known to be harmless: said by libraries about one another. Message start and category.
 THIRD_PARTY_WARNINGS = (
@@ -118,18 +112,3 @@ def remove_handlers() -> None:
         for name in LOGGERS:
             logging.getLogger(name).removeHandler(handler)
         handler.close()
-
-
-def track(items: Iterable[T], *, total: int, label: str) -> Iterator[T]:
-    """Pass ``items`` on; a bar, or off a terminal a line now and then, shows how many are done."""
-    if console.is_terminal:
-        yield from rich.progress.track(items, label, total, console=console, transient=True)
-        return
-    start = shown = time.perf_counter()
-    for done, item in enumerate(items, start=1):
-        yield item
-        now = time.perf_counter()
-        if now - shown > PLAIN_SECONDS:
-            shown, speed = now, done / (now - start)
-            left = timedelta(seconds=round((total - done) / speed))
-            logger.info("%s %d/%d  %.1f/s  ETA %s", label, done, total, speed, left)

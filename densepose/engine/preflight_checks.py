@@ -107,7 +107,7 @@ def _check_data(cfg: CfgNode, name: str, *, is_tested: bool) -> None:
     status = next((status for status in dataset_status() if status.name == name), None)
     if status is not None:  # else registered by other code, which knows how its files look
         if status.missing:
-            get = f"; get it by: {status.mend}" if status.mend else ""
+            get = f"; get it by: {status.command}" if status.command else ""
             raise InputError(
                 f"data set {name!r} lacks its {status.missing}: {status.json_path} and"
                 f" {status.image_root} are expected{get}"

@@ -83,7 +83,7 @@ class CocoScores:
         The people of images that were not added count as missed.
 
         Returns:
-            Table -> name -> percent; NaN where there is nobody to find.
+            Table -> name -> percent; NaN without people to find.
         """
         everybody = truth.people(truth.image_ids)
         without = sum(not record.get("segmentation") for record in everybody.records)

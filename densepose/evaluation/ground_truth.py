@@ -25,7 +25,8 @@ from .ragged import ranges, starts
 logger = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
-# Repeated ids have a meaning of their own, see ``GroundTruth``; nobody in the file gives no scores.
+# Repeated ids have a meaning of their own, see ``GroundTruth``. A file without people gives no
+# scores.
 _TOLERATED = frozenset({"annotation-id-unique", "annotation-any"})
 
 
@@ -136,12 +137,14 @@ class GroundTruth:
                 evaluators built on pycocotools. False takes each annotation as it is.
 
         Raises:
-            InputError: a record breaks a rule of ``structures.records`` and would be left out, or a
+            InputError: a record breaks a rule of ``structures.records`` and would be skipped, or a
                 category or image is missing.
         """
         checked = check_records(top_level(content, source), source, tolerated=_TOLERATED)
         if checked.report.errors:
-            raise InputError(f"truth must not be left out of scores: {checked.report.summary()}")
+            raise InputError(
+                f"no annotation may be skipped in an evaluation: {checked.report.summary()}"
+            )
         if checked.report.counts:
             logger.warning("%s", checked.report.summary())
         self.source = source

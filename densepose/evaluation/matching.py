@@ -72,9 +72,9 @@ def match_images(
 
     A detection takes the free person it is most similar to, at or above the threshold; people that
     count come before ignored ones; of equal similarities the last in the file wins. A detection
-    that found nobody, but whose box is the box of an ignored person (IoU >= 0.8), is ignored. Where
-    nobody in the image counts, all its detections are ignored. People without DensePose points, or
-    with an area outside the range, are ignored; a crowd may be matched more than once.
+    that matches no person, but whose box is the box of an ignored person (IoU >= 0.8), is ignored.
+    Where no person of the image counts, all its detections are ignored. People without DensePose
+    points, or with an area outside the range, are ignored; a crowd may be matched more than once.
 
     ``quirks="upstream"`` gives the numbers of detectron2's evaluator: the last rule looks at the
     matches of the highest threshold and then speaks for all thresholds, so it can withdraw matches
@@ -147,7 +147,7 @@ def average_precision_table(
         thresholds: (T,) those of the matches. Below 0.5 they add AP20, AP30, AP40.
 
     Returns:
-        Name -> percent; NaN where there is nobody to find in the area range.
+        Name -> percent; NaN without people in the area range.
     """
     order = np.argsort(-matches.scores, kind="stable")
     precision, recall = {}, {}
@@ -176,7 +176,7 @@ def match_by_box(
 ) -> np.ndarray:
     """Pair of each person by boxes alone: (N,) overlaps -> (G,) index of a pair or -1.
 
-    One to one, with an overlap of at least MIN_BOX_IOU; crowds are matched with nobody.
+    One to one, with an overlap of at least MIN_BOX_IOU; crowds are never matched.
 
     Args:
         pairs: people, and detections best score first.

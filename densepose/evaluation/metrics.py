@@ -46,7 +46,7 @@ RCP_THRESHOLDS_M = np.linspace(0.0, 0.5, 51)
 # Fractions are summed as whole multiples of 2^-32: the sums do not depend on the order of images.
 _STEPS = float(1 << 32)
 
-# Where an annotated point went; the first is no mistake.
+# Where an annotated point went; the first is right.
 KINDS = {
     "points_right_part": "right part",
     "points_other_face": "right limb or torso, front taken for back or back for front",
@@ -131,7 +131,7 @@ def precision_recall(
     Args:
         matched: (T, D) bool, detections of all images by descending score.
         ignored: (T, D) bool.
-        num_people: people to find; all is NaN if there is nobody.
+        num_people: people to find; all is NaN without people.
 
     Returns:
         precision (T, R): the best precision at this recall or a higher one, 0 if never reached;

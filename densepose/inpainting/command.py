@@ -23,7 +23,7 @@ from densepose.data.registration import (
     smpl_dir,
 )
 from densepose.engine.checkpoint import load_for_inference
-from densepose.engine.logs import setup_logging, track
+from densepose.engine.logs import setup_logging
 from densepose.engine.model import build_run_model
 from densepose.engine.prepare import choose_device
 from densepose.model_zoo.files import resolve_weights

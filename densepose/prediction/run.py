@@ -15,7 +15,7 @@ from detectron2.config import CfgNode
 
 import densepose
 from densepose.config import check_config, find_config, load_config
-from densepose.engine.logs import setup_logging, track
+from densepose.engine.logs import setup_logging
 from densepose.engine.predictor import load_predictor
 from densepose.engine.prepare import choose_device
 from densepose.model_zoo.files import find_shipped_model, resolve_weights

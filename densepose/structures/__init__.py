@@ -1,1 +1,1 @@
-"""What travels between the rooms: annotations, network outputs, predictions."""
+"""What travels between the packages: annotations, network outputs, predictions."""

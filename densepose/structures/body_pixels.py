@@ -22,7 +22,7 @@ class BodyPixels:
     part: Tensor  # (P,) int64: 1..24
     uv: Tensor  # (P, 2) float, not clamped
     owner: Tensor  # (P,) int64 in [0, N), ascending
-    # (P,) float: the raw channel that tells how sure the model is; None where it is not asked for
+    # (P,) float: the raw channel that says how sure the model is; None where it is not asked for
     certainty: Tensor | None = None
 
     def __len__(self) -> int:

@@ -31,7 +31,7 @@ class ChartOutput:
     """Maps at the predictor's own resolution S, defined by their up-sampling by ``upscale``.
 
     Losses and decoding read the few values they need from the small maps with the up-sampling
-    composed into the weights; ``upsampled()`` gives the full maps where somebody wants to see
+    composed into the weights; ``upsampled()`` gives the full maps for whoever wants to see
     them.
     """
 

@@ -13,10 +13,10 @@ MOST_OUTSIDE = 0.5
 
 
 class Rule(NamedTuple):
-    """One requirement, and what is left out where it is broken ("nothing": the record is used)."""
+    """One requirement, and what is skipped where it is broken ("nothing": the record is used)."""
 
     expected: str
-    left_out: str
+    skipped: str
 
 
 RULES = {
@@ -38,7 +38,7 @@ RULES = {
     "annotation-keys": Rule("an annotation has id, image_id, category_id and bbox", "the person"),
     "annotation-crowd": Rule("iscrowd is 0 or 1", "the person"),
     "annotation-id-unique": Rule("no two annotations share an id", "nothing"),
-    "annotation-any": Rule("somebody in the file can be used", "nothing"),
+    "annotation-any": Rule("an annotation of the file can be used", "nothing"),
     "image-known": Rule("image_id names an image of the file", "the person"),
     "category-known": Rule("category_id names a category of the file", "the annotation"),
     "box-form": Rule("bbox is four finite numbers x, y, w, h with w, h > 0", "the person"),
@@ -111,7 +111,7 @@ class AnnotationReport:
     source: str
     num_images: int
     num_annotations: int
-    # rules that are no error in this file, however often they are broken
+    # rules that are not an error in this file, however often they are broken
     tolerated: frozenset[str] = frozenset()
     # Of the people who can be used:
     people: int = 0
@@ -153,7 +153,7 @@ class AnnotationReport:
         return [rule for rule, _ in self.counts.most_common() if rule not in harmless]
 
     def summary(self) -> str:
-        """All findings in one text: rule, count, what is left out and the first offenders."""
+        """All findings in one text: rule, count, what is skipped and the first offenders."""
         served = self.served
         head = (
             f"{self.source}: {self.num_images} images, {self.num_annotations} annotations,"
@@ -166,8 +166,8 @@ class AnnotationReport:
             return "\n".join([f"{head}; every rule is kept", *forms])
         lines = [f"{head}; broken rules:", *forms]
         for rule, count in self.counts.most_common():
-            expected, left_out = RULES[rule]
-            lines.append(f"  {rule}: {count} x; expected: {expected}; left out: {left_out}")
+            expected, skipped = RULES[rule]
+            lines.append(f"  {rule}: {count} x; expected: {expected}; skipped: {skipped}")
             more = [f"... and {count - FIRST_OFFENDERS} more"] if count > FIRST_OFFENDERS else []
             lines += [f"    {text}" for text in [*self.offenders[rule], *more]]
         if self.errors:
@@ -188,7 +188,7 @@ class AnnotationReport:
                 rule: {
                     "count": count,
                     "expected": RULES[rule].expected,
-                    "left_out": RULES[rule].left_out,
+                    "skipped": RULES[rule].skipped,
                     "first": self.offenders[rule],
                 }
                 for rule, count in self.counts.most_common()
@@ -206,7 +206,7 @@ def _forms(images: Sequence[Mapping[str, Any]], people: Sequence[Mapping[str, An
         bare = sum(not image.get("is_labeled", True) for image in images)
         lines.append(
             f"frames of {len(videos)} videos, {len(tracks)} track ids, {regions} images with"
-            f" regions to ignore, {bare} images that are not labelled (left out of training)"
+            f" regions to ignore, {bare} images that are not labelled (skipped in training)"
         )
     meshes = Counter(person["ref_model"] for person in people if "dp_vertex" in person)
     if meshes:

@@ -2,15 +2,15 @@
 
 check-data, training and evaluation read files with it: they accept the same files, and read the
 same out of them. Each record is compared with ``RULES``. What keeps them has one form after
-reading; what breaks one is left out and reported with record, key, value and expectation. No
+reading; what breaks one is skipped and reported with record, key, value and expectation. No
 content of a JSON file makes the reader raise. One meaning for many spellings:
 
 - null is the same as a missing field, and an empty ``segmentation`` or ``keypoints`` as well;
 - whole numbers may be written as 7, 7.0 or "7" (ids, sizes, ``iscrowd``, which may also be true);
 - no ``iscrowd``: 0; no ``area``: that of the box; no ``categories``: 1 is "person";
 - an image without ``file_name`` has the last two parts of its ``coco_url`` (LVIS);
-- points with ``dp_I`` 0 lie on no part; they are left out, as all evaluators do;
-- polygons of fewer than three points have no area and are left out;
+- points with ``dp_I`` 0 lie on no part; they are skipped, as all evaluators do;
+- polygons of fewer than three points have no area and are skipped;
 - run lengths written as lists of numbers become COCO's text.
 """
 
@@ -40,7 +40,7 @@ from .record_report import AnnotationReport
 POINT_KEYS = ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V")
 VERTEX_KEYS = ("dp_vertex", "ref_model")
 NUM_KEYPOINTS = 17
-# Boxes of COCO end a fraction of a pixel outside the image now and then; this is no mistake.
+# Boxes of COCO end a fraction of a pixel outside the image now and then; this is not a mistake.
 BOX_MARGIN_PX = 2.0
 # Corners of polygons may leave the image. But pycocotools walks along every pixel of an edge.
 _POLYGON_MARGIN = 1e3
@@ -149,7 +149,7 @@ def read_annotation_file(path: str | Path, *, has_truth: bool = True) -> dict[st
         has_truth: False accepts a file without the list of annotations.
 
     Raises:
-        InputError: the file is missing; it is no JSON, or lacks a list.
+        InputError: the file is missing; it is not JSON, or lacks a list.
     """
     if not Path(path).is_file():
         what = "a folder stands there" if Path(path).is_dir() else "the annotation file is missing"
@@ -191,13 +191,13 @@ def check_records(
         source: path of the file, for messages.
         image_root: folder of the images; None does not check whether the files exist.
         open_images: also open the header of every image.
-        tolerated: rules whose breaking is reported, but is no error in this file.
+        tolerated: rules whose breaking is reported, but is not an error in this file.
     """
     return _Reader(content, source, tolerated).read(image_root, open_images)
 
 
 class _Reader:
-    """Reads one file; every method reports what it leaves out."""
+    """Reads one file; every method reports what it skips."""
 
     def __init__(self, content: Mapping[str, Any], source: str, tolerated: frozenset[str]) -> None:
         self.content = content
@@ -279,7 +279,9 @@ class _Reader:
             inside = False
         if not inside:
             shown = reprlib.repr(image["file_name"])
-            self.report.add("image-keys", f"{name}: file_name {shown} is no path below the folder")
+            self.report.add(
+                "image-keys", f"{name}: file_name {shown} is not a path below the folder"
+            )
         return inside
 
     def regions(self, image: dict[str, Any], name: str) -> None:
@@ -299,7 +301,7 @@ class _Reader:
             _drop(image, keys)
 
     def image_files(self, images: dict[int, dict[str, Any]], root: Path, open_images: bool) -> None:
-        """Leave out images whose file is missing or, if it is opened, of no use."""
+        """Skip images whose file is missing or, if it is opened, of no use."""
         folders: dict[Path, frozenset[str]] = {}
         for number, image in list(images.items()):
             path = root / image["file_name"]
@@ -362,7 +364,7 @@ class _Reader:
         return True
 
     def parts(self, person: dict[str, Any], image_size: tuple[int, int]) -> None:
-        """Everything that is optional; what breaks a rule is left out of ``person``."""
+        """Everything that is optional; what breaks a rule is removed from ``person``."""
         name = _name(person)
         if any(key in person for key in (*POINT_KEYS, "dp_vertex")):
             self.points(person, name)
@@ -476,7 +478,7 @@ class _Reader:
         return True
 
     def check_runs(self) -> None:
-        """Leave out masks whose run lengths do not fill them."""
+        """Remove masks whose run lengths do not fill them."""
         if not self.runs:
             return
         filled = count_pixels([text for _, _, text, _ in self.runs])
@@ -489,7 +491,7 @@ class _Reader:
 
 
 def _record(record: Any) -> dict[str, Any]:
-    """A copy of a record without its nulls; empty for what is no record."""
+    """A copy of a record without its nulls; empty for what is not a record."""
     return {k: v for k, v in record.items() if v is not None} if isinstance(record, dict) else {}
 
 
@@ -505,7 +507,7 @@ def _name(person: Mapping[str, Any]) -> str:
 def _expectation(value: Any, error: ValueError) -> str:
     """What a field holds where it is wrong, and what was expected there."""
     if not isinstance(error, msgspec.ValidationError):
-        return f"is {reprlib.repr(value)}, which is no number"
+        return f"is {reprlib.repr(value)}, which is not a number"
     expected, _, place = str(error).partition(" - at `$")
     steps = re.findall(r"\[(\d+)\]|\.(\w+)", place)
     for index, key in steps:

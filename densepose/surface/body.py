@@ -76,12 +76,12 @@ class BodyTemplate:
 
     @property
     def num_joints(self) -> int:
-        """J."""
+        """Number of joints J."""
         return len(self.joint_names)
 
     @property
     def num_shapes(self) -> int:
-        """S."""
+        """Number of shape coefficients S."""
         return len(self.shape_names)
 
     def joint(self, name: str) -> int:

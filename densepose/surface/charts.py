@@ -121,7 +121,7 @@ class ChartAtlas:
         Args:
             part: as for :meth:`locate`.
             uv: as for :meth:`locate`.
-            vertices: (V, 3) of the body in another shape or pose; the atlas's own mesh if left out.
+            vertices: (V, 3) of the body in another shape or pose; None is the atlas's own mesh.
         """
         vertices = self.mesh.vertices_m if vertices is None else np.asarray(vertices)
         if vertices.shape != self.mesh.vertices_m.shape:

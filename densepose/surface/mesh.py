@@ -27,12 +27,12 @@ class SurfaceMesh:
 
     @property
     def num_vertices(self) -> int:
-        """V."""
+        """Number of vertices V."""
         return len(self.vertices_m)
 
     @property
     def num_faces(self) -> int:
-        """F."""
+        """Number of triangles F."""
         return len(self.faces)
 
     def with_vertices(self, vertices_m: NDArray[np.floating]) -> SurfaceMesh:

@@ -1,6 +1,6 @@
 """Where the charts of two parts meet: the same line of the surface, seen in both.
 
-A *seam* is a side of a triangle that is on the border of its chart while the mesh goes on behind
+A *seam* is a side of a triangle that is on the border of its chart while the mesh continues behind
 it: in another part, or in the same part where a chart was cut open. Coordinates (u, v) in [0, 1],
 lengths in metres. Shapes: E seam sides, each counted from both of its ends; P points.
 """
@@ -72,7 +72,7 @@ def seam_points(atlas: ChartAtlas, per_side: int = 4) -> PairedPoints:
 def points_beyond_seams(
     atlas: ChartAtlas, steps: int, reach: float
 ) -> tuple[PairedPoints, NDArray[np.int64]]:
-    """Grid positions outside a chart but near a seam, and where the surface goes on there.
+    """Grid positions outside a chart but near a seam, and where the surface continues there.
 
     The neighbour's triangle is laid flat against the seam, and the way from the seam to the
     position is walked on it: to first order, what the chart would show if it did not end.
@@ -142,5 +142,5 @@ def chart_position(
     corners = atlas.mesh.vertices_m.astype(np.float64)[atlas.mesh.faces[face]]
     uv = atlas.uv[atlas.uv_faces[face]].astype(np.float64)
     sides_m = corners[:, 1:] - corners[:, :1]
-    share = (points_m - corners[:, 0])[:, None] @ np.linalg.pinv(sides_m)
-    return uv[:, 0] + (share @ (uv[:, 1:] - uv[:, :1]))[:, 0]
+    weight = (points_m - corners[:, 0])[:, None] @ np.linalg.pinv(sides_m)
+    return uv[:, 0] + (weight @ (uv[:, 1:] - uv[:, :1]))[:, 0]

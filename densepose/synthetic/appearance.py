@@ -34,7 +34,7 @@ class Appearance:
     shoes: Footwear
     tucked: bool
     backpack: Pattern | None
-    texture_shift: np.ndarray  # (3,) noise units: nobody shares wrinkles with anybody
+    texture_shift: np.ndarray  # (3,) noise units: no two people have the same wrinkles
 
 
 def sample_appearance(rng: np.random.Generator, sex: float, age: float) -> Appearance:

@@ -51,7 +51,7 @@ class Background:
 
 
 def random_background(rng: np.random.Generator, camera: Camera) -> Background:
-    """A generated background: half rooms, a third outdoors, the rest abstract."""
+    """A generated background: half rooms, a third outdoors, the others abstract."""
     draw = rng.random()
     return (_room if draw < 0.5 else _outdoors if draw < 0.82 else _abstract)(rng, camera)
 
@@ -148,7 +148,7 @@ def _paint_sides(rng: np.random.Generator, points: np.ndarray, side: np.ndarray)
             painted = np.full((len(mine), 3), rng.uniform(0.55, 0.8), np.float32)
         else:
             painted = _wall_color(rng, points[mine], 2 - 2 * (number // 4), wall)
-        color[mine] = painted * np.float32(rng.uniform(0.7, 1.0))  # its own share of the light
+        color[mine] = painted * np.float32(rng.uniform(0.7, 1.0))  # its own fraction of the light
     return color
 
 

@@ -95,7 +95,7 @@ def look_at(
 # person (most photos that people take of one another), everybody from far away.
 _SHARES = (0.5, 0.2, 0.18, 0.12)
 _NOSE, _SHOULDERS, _HIPS = 0, [5, 6], [11, 12]
-# How often the camera stands before somebody's chest, and how far beside that it is, radians.
+# How often the camera stands before a person's chest, and how far beside that it is, radians.
 _FACED, _FACED_PORTRAIT = 0.25, 0.7
 _BESIDE = 0.6
 _NEAREST_M = 0.45
@@ -105,7 +105,7 @@ _NEAREST_M = 0.45
 class _Frame:
     fitted: np.ndarray  # (P, 3) points that are to be in the frame
     target: np.ndarray  # (3,) middle of the frame
-    fill: float  # share of the frame that the points take
+    fill: float  # fraction of the frame that the points take
 
 
 def fit_camera(
@@ -141,7 +141,7 @@ def fit_camera(
     local = (frame.fitted - frame.target) @ probe.rotation.T
     half = 0.5 * frame.fill * np.array([width, height])
     distance = float((np.abs(local[:, :2]) * focal / half - local[:, 2:]).max())
-    # Nobody reaches into the camera; of a portrait, the others may stand behind it.
+    # No one reaches into the camera; of a portrait, the others may stand behind it.
     solid = focus.shell[::15] if kind == 2 else everybody
     nearest = float(((solid - frame.target) @ probe.rotation[2]).min())
     position = frame.target + away * max(distance, _NEAREST_M - nearest)
@@ -152,7 +152,7 @@ def fit_camera(
 def facing(person: Person) -> float:
     """Yaw, in radians, of the side that the chest of a person shows: 0 is +z, pi / 2 is +x."""
     across = person.keypoints[_SHOULDERS[0]] - person.keypoints[_SHOULDERS[1]]
-    # (left - right) x up; of somebody who lies on the side it may be of no length.
+    # (left - right) x up; of a person who lies on the side it may be of no length.
     return float(np.arctan2(-across[2], across[0]))
 
 

@@ -6,7 +6,7 @@ Layout below the root:
     annotations/densepose_{train,val}.json      DensePose-COCO
     images/{train,val}/000000000001.jpg         numbers are image ids, 1-based in each split
     truth/{train,val}/000000000001_iuv.png      RGB = part, U * 255, V * 255
-    truth/{train,val}/000000000001_instance.png 0 nobody, else 1 + index of the person in the scene
+    truth/{train,val}/000000000001_instance.png 0 no person, else 1 + its index in the scene
     manifest.json                               settings, counts, whether the set is complete
     records/                                    a file per finished image, until all are finished
 """

@@ -30,8 +30,8 @@ class Pattern:
     def paint(self, points: np.ndarray) -> np.ndarray:
         """(P, 3) metres -> (P, 3) colour."""
         local = points @ self.axes.T.astype(np.float32) / np.float32(self.period_m)
-        share = _SHARES[self.kind](local)
-        color = self.colors[0] + share[:, None] * (self.colors[1] - self.colors[0])
+        fraction = _SHARES[self.kind](local)
+        color = self.colors[0] + fraction[:, None] * (self.colors[1] - self.colors[0])
         if self.kind == "camouflage":
             color = np.where((fractal_noise(local + 3.7) > 0.6)[:, None], self.colors[2], color)
         if self.contrast > 0:
@@ -133,7 +133,7 @@ def random_pattern(
         rng: draws everything.
         kinds: to choose from; a kind may be named several times.
         period_m: smallest and largest repeat, metres.
-        base: (3,) linear RGB of the ground, random if left out.
+        base: (3,) linear RGB of the ground, None is random.
         contrast: 1 takes the other colours as drawn, less draws them towards the ground colour.
     """
     first = random_color(rng) if base is None else base

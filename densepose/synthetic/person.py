@@ -95,7 +95,7 @@ def sample_person(
 def _seat(
     rng: np.random.Generator, person: Person, anatomy: Anatomy, heading: float
 ) -> tuple[SceneObject, ...]:
-    """A chair, or a stool, under somebody who sits."""
+    """A chair, or a stool, under a person who sits."""
     height = max(float(person.shell[np.isin(anatomy.vertex_part, (1, 2)), 1].min()), 0.1)
     pattern = random_pattern(
         rng,

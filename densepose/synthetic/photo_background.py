@@ -98,7 +98,7 @@ def light_of_photo(light: Light, color: np.ndarray) -> Light:
     pixels for the lamp; their colours are taken half-way, for they are also those of paint.
 
     Args:
-        light: random; its direction, its shadow and the share of the lamp stay.
+        light: random; its direction, its shadow and the fraction of the lamp stay.
         color: (H, W, 3) linear RGB of the photo.
     """
     third = max(1, len(color) // 3)
@@ -117,5 +117,5 @@ def light_of_photo(light: Light, color: np.ndarray) -> Light:
 
 def _tint(color: np.ndarray) -> np.ndarray:
     """(3,) gains around 1: half the colour, none of the brightness."""
-    # What is nearly black has no colour that could be told.
+    # What is nearly black has no visible colour.
     return 0.5 + 0.5 * (color.astype(np.float64) + _BLACK) / (float(color.mean()) + _BLACK)

@@ -116,8 +116,8 @@ def infrared_light(rng: np.random.Generator, camera: Camera) -> Light:
 
 def in_the_dark(rng: np.random.Generator, background: Background) -> Background:
     """The background farther from the lamp than people are, and grey."""
-    share = np.float32(rng.uniform(0.15, 0.5))
-    return replace(background, color=share * infrared(background.color))
+    brightness = np.float32(rng.uniform(0.15, 0.5))
+    return replace(background, color=brightness * infrared(background.color))
 
 
 def night_photograph(rng: np.random.Generator, usual: Photograph) -> Photograph:

@@ -33,7 +33,7 @@ from .truth import SceneGeometry, Truth
 
 CAMERAS = ("photo", "night")
 SPLITS = ("train", "val")
-# Who is seen in fewer pixels of a 320 x 320 picture is left out rather than annotated as a speck.
+# People seen in fewer pixels of a 320 x 320 picture are dropped rather than annotated as a speck.
 _LEAST_SHARE = 120 / 320**2
 
 
@@ -88,7 +88,7 @@ def _noise(noise_m: float) -> SurfaceNoise:
 def compose(
     rng: np.random.Generator, anatomy: Anatomy, size: int, people: tuple[int, int]
 ) -> tuple[Scene, SceneGeometry]:
-    """A random scene in which somebody is well seen and nobody is only a speck."""
+    """A random scene in which at least one person is well seen and no one is only a speck."""
     scene = sample_scene(rng, anatomy, size, size, people)
     geometry = SceneGeometry(scene, anatomy)
     least = _LEAST_SHARE * size * size

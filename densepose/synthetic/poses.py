@@ -164,7 +164,7 @@ STRIDES = ("walk", "walk_passing", "run", "run_kick", "lunge")
 
 
 def limb_angles(left: dict, right: dict, trunk: dict) -> dict[str, float]:
-    """Named angles of the arms or legs and the trunk; what is left out keeps the upright rest."""
+    """Named angles of the arms or legs and the trunk; others stay as in the upright pose."""
     named = {f"l_{name}": value for name, value in left.items()}
     named |= {f"r_{name}": value for name, value in right.items()}
     return named | dict(trunk)
@@ -217,10 +217,12 @@ def _draw(rng: np.random.Generator, table: Mapping, names: Sequence[str]) -> dic
     if rng.random() > 0.35:
         return first
     second = limb_angles(*table[names[rng.integers(len(names))]][:3])
-    share = rng.uniform(0.15, 0.85)
+    fraction = rng.uniform(0.15, 0.85)
     rest = upright()
     both = {**first, **second}
-    return {n: (1 - share) * first.get(n, rest[n]) + share * second.get(n, rest[n]) for n in both}
+    return {
+        n: (1 - fraction) * first.get(n, rest[n]) + fraction * second.get(n, rest[n]) for n in both
+    }
 
 
 def sample_pose(rng: np.random.Generator) -> Pose:
@@ -318,8 +320,8 @@ def joint_rotations(
         for a, b in after.items()
     }
     named: dict[str, np.ndarray] = {}
-    for share, prefix in ((_SPINE_SHARE, "spine"), (_NECK_SHARE, "neck")):
-        for joint, part in share.items():
+    for weights, prefix in ((_SPINE_SHARE, "spine"), (_NECK_SHARE, "neck")):
+        for joint, part in weights.items():
             bend, lean, turn = (part * angles[f"{prefix}_{k}"] for k in ("bend", "lean", "turn"))
             named[joint] = _turn("y", turn) @ _turn("x", bend) @ _turn("z", -lean)
     for side in SIDES:

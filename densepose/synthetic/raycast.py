@@ -84,10 +84,10 @@ class RayCaster:
         direction = np.ascontiguousarray(np.broadcast_to(to_light, points.shape), np.float32)
         return self._scene.run(start, direction, query="OCCLUDED") != -1
 
-    def open_share(
+    def open_fraction(
         self, points: np.ndarray, normals: np.ndarray, directions: np.ndarray
     ) -> np.ndarray:
-        """(R,) share of an evenly bright surrounding that reaches (R, 3) ``points`` of a surface.
+        """(R,) fraction of an even light from all sides that reaches (R, 3) ``points``.
 
         Args:
             points: where.

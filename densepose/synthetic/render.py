@@ -99,14 +99,14 @@ def _shade(geometry: SceneGeometry, hits: Hits, rays: np.ndarray) -> np.ndarray:
 
 
 def _openness(geometry: SceneGeometry, number: int, hits: Hits) -> np.ndarray:
-    """(S,) share of the light from all sides that reaches a person, dark under arms and chins."""
+    """(S,) fraction of the light from all sides that reaches a person: low under arms and chins."""
     vertices, faces = geometry.meshes[number]
     normals = vertex_normals(vertices, faces)
     directions = even_directions(_DIRECTIONS)
-    share = geometry.caster.open_share(vertices, normals, directions)
+    fraction = geometry.caster.open_fraction(vertices, normals, directions)
     for _ in range(_OPENNESS_SMOOTHING):
-        share = geometry.anatomy.smoothing @ share
-    at = np.einsum("pc,pc->p", share[faces[hits.face]], hits.barycentric)
+        fraction = geometry.anatomy.smoothing @ fraction
+    at = np.einsum("pc,pc->p", fraction[faces[hits.face]], hits.barycentric)
     return _LEAST_OPENNESS + (1 - _LEAST_OPENNESS) * at
 
 
@@ -142,10 +142,10 @@ def _surface_normal(
 
 
 def _towards_viewer(normal: np.ndarray, rays: np.ndarray) -> np.ndarray:
-    """Normals that look away, at outlines and inside thin things, turned to the viewer."""
+    """Normals that point away, at outlines and inside thin things, turned to the viewer."""
     along = (normal * rays).sum(axis=1)
-    share = 2 * np.clip(along, 0, None) / (rays**2).sum(axis=1)
-    return normal - share[:, None] * rays
+    excess = 2 * np.clip(along, 0, None) / (rays**2).sum(axis=1)
+    return normal - excess[:, None] * rays
 
 
 def _person_material(
@@ -220,5 +220,5 @@ def _floor_shadow(geometry: SceneGeometry, image: np.ndarray, floor_depth: np.nd
     points = origin + geometry.rays[open_floor] * floor_depth[open_floor, None].astype(np.float32)
     up = np.array([[0, 1, 0]], np.float32)
     dark = geometry.caster.in_shadow(points, np.broadcast_to(up, points.shape), light.to_lamp)
-    share = light.shadow * light.lamp.mean() / (light.lamp.mean() + light.sky.mean())
-    image[open_floor[dark]] *= np.float32(1 - 0.8 * share)
+    darkening = light.shadow * light.lamp.mean() / (light.lamp.mean() + light.sky.mean())
+    image[open_floor[dark]] *= np.float32(1 - 0.8 * darkening)

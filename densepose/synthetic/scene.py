@@ -16,7 +16,7 @@ from .person import Person, moved, sample_person
 
 _VOXEL_M = 0.07
 _CLOSEST_M = 0.45
-# Nearer to somebody than this, the camera has nothing between them: it would hide everything.
+# Nearer to a person than this, the camera has nothing between them: it would hide everything.
 _ROOM_M = 1.7
 
 
@@ -28,7 +28,7 @@ class Light:
     lamp: np.ndarray  # (3,) linear RGB
     sky: np.ndarray  # (3,) on surfaces that face up
     ground: np.ndarray  # (3,) on surfaces that face down
-    shadow: float  # share of the lamp that shadows take
+    shadow: float  # fraction of the lamp that shadows take
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def _place_people(
 def _things_in_front(
     rng: np.random.Generator, people: list[Person], camera: Camera
 ) -> list[SceneObject]:
-    """Up to three things between the camera and somebody, and some clutter behind."""
+    """Up to three things between the camera and a person, and some clutter behind."""
     things = []
     for _ in range(rng.choice([0, 1, 2, 3], p=[0.5, 0.27, 0.15, 0.08])):
         person = people[rng.integers(len(people))]

@@ -19,7 +19,7 @@ from .scene import Scene
 class Truth:
     """Per-pixel truth, H x W, and the keypoints of the N people of an image."""
 
-    instance: np.ndarray  # (H, W) uint8: 0 nobody, else 1 + index of the person
+    instance: np.ndarray  # (H, W) uint8: 0 no person, else 1 + index of the person
     part: np.ndarray  # (H, W) uint8 0..24
     uv: np.ndarray  # (H, W, 2) float32 in [0, 1]
     keypoints_px: np.ndarray  # (N, 17, 2)
@@ -27,7 +27,7 @@ class Truth:
 
     @property
     def num_people(self) -> int:
-        """N."""
+        """How many people the scene has."""
         return len(self.keypoints_px)
 
     def iuv_image(self) -> np.ndarray:

@@ -71,7 +71,7 @@ def things_worn(look: Appearance, body: PosedBody, anatomy: Anatomy) -> tuple[Wo
 
 
 def skirt_of(look: Appearance) -> tuple[Pattern, float, float] | None:
-    """Pattern, length in leg units and flare of the skirt somebody wears, if any."""
+    """Pattern, length in leg units and flare of the skirt of a person, if any."""
     if look.top.skirt > 0:
         return look.top.pattern, look.top.skirt, 0.03 + look.top.loose_m
     if look.bottom.kind == "skirt" and look.top.kind != "swim":
@@ -151,8 +151,8 @@ def _skirt(
         offset = held - centre[number]
         flat = offset - (offset @ tangent[number])[:, None] * tangent[number]
         radius = (flat @ outward[:, number].T).max(axis=0, initial=0.06)
-        share = number / (_LEVELS - 1)
-        radius = radius + 0.006 + flare_m * share * (1 + 0.5 * np.sin(5 * angle) * share)
+        height = number / (_LEVELS - 1)
+        radius = radius + 0.006 + flare_m * height * (1 + 0.5 * np.sin(5 * angle) * height)
         vertices.append(centre[number] + radius[:, None] * outward[:, number])
     rest_y = _leg_axis(rest, level)[:, 1]
     local = np.stack(

@@ -109,7 +109,7 @@ def test_frames_that_are_not_labelled_do_not_train(sets: dict, caplog: Any):
     with caplog.at_level(logging.INFO):
         kept = training_records(["posetrack2017_val"], filter_empty=False)
     assert 5 not in [r["image_id"] for r in kept] and len(kept) == 5
-    assert "1 images are not labelled and left out" in caplog.text
+    assert "1 images are not labelled and are skipped" in caplog.text
 
 
 def test_vertices_alone_are_no_points_for_charts(sets: dict):

@@ -159,12 +159,14 @@ def test_status_says_what_is_missing_and_how_to_get_it(tiny_coco: Tiny, tmp_path
     (tmp_path / "coco/train2014").mkdir(parents=True)
     status = {s.name: s for s in dataset_status()}
     assert set(status) == {info.name for info in registration.BUILTIN} | {"mine"}
-    assert not status["mine"].missing and not status["mine"].mend
+    assert not status["mine"].missing and not status["mine"].command
     train = status["densepose_coco_2014_train"]
     assert train.missing == "annotations"
-    assert train.mend.startswith(f"curl -L --create-dirs -o {train.json_path} https://")
-    assert "val2014.zip" in status["densepose_coco_2014_minival"].mend
+    assert train.command.startswith(f"curl -L --create-dirs -o {train.json_path} https://")
+    assert "val2014.zip" in status["densepose_coco_2014_minival"].command
     synthetic = status["densepose_synthetic_val"]
-    assert synthetic.missing == "annotations and images" and "densepose make-data" in synthetic.mend
-    lvis = MetadataCatalog.get("densepose_lvis_v1_ds1_val_v1").mend_images
+    assert (
+        synthetic.missing == "annotations and images" and "densepose make-data" in synthetic.command
+    )
+    lvis = MetadataCatalog.get("densepose_lvis_v1_ds1_val_v1").images_command
     assert "train2017.zip" in lvis and "val2017.zip" in lvis

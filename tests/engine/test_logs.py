@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from densepose.engine import logs
-from densepose.engine.logs import FILE_ONLY, remove_handlers, setup_logging, track
+from densepose.engine.logs import FILE_ONLY, remove_handlers, setup_logging
 
 
 @pytest.fixture(autouse=True)
@@ -46,14 +45,3 @@ def test_other_processes_are_quiet_and_have_files_of_their_own(
     logging.getLogger("densepose").warning("from the second")
     assert capsys.readouterr().out == ""
     assert "from the second" in (tmp_path / "log.txt.rank1").read_text()
-
-
-def test_track_passes_everything_on_and_logs_now_and_then(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(logs, "PLAIN_SECONDS", 0.0)
-    with caplog.at_level("INFO"):
-        assert list(track(iter("abc"), total=3, label="evaluate x")) == ["a", "b", "c"]
-    assert [record.message.split("  ")[0] for record in caplog.records] == [
-        f"evaluate x {n}/3" for n in (1, 2, 3)
-    ]

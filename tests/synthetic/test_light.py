@@ -103,11 +103,11 @@ def test_a_plain_is_open_a_box_inside_is_dark_and_a_corner_is_half_open():
     directions = even_directions(400)
     up = np.array([[0, 1.0, 0]], np.float32)
     at = np.array([[0.05, 0.0, 0]], np.float32)
-    assert RayCaster([floor]).open_share(at, up, directions)[0] == pytest.approx(1.0)
-    assert RayCaster([floor, wall]).open_share(at, up, directions)[0] == pytest.approx(
+    assert RayCaster([floor]).open_fraction(at, up, directions)[0] == pytest.approx(1.0)
+    assert RayCaster([floor, wall]).open_fraction(at, up, directions)[0] == pytest.approx(
         0.5, abs=0.03
     )
-    assert RayCaster([box([4, 4, 4], [0, 1, 0])]).open_share(at, up, directions)[0] == 0
+    assert RayCaster([box([4, 4, 4], [0, 1, 0])]).open_fraction(at, up, directions)[0] == 0
 
 
 def test_directions_are_even():

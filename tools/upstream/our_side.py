@@ -198,7 +198,7 @@ def bootstrap_samples(folder: Path, seed: int) -> dict[str, Any]:
         chosen = sample_points(
             pixels[rank],
             per_part,
-            best_share=None if rank is None else 0.5,
+            best_fraction=None if rank is None else 0.5,
             generator=torch.Generator().manual_seed(draw_seed),
         )
         people = labels(rank, chosen).gt_densepose

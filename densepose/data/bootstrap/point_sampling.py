@@ -17,7 +17,7 @@ def sample_points(
     pixels: BodyPixels,
     per_part: int,
     *,
-    best_share: float | None = None,
+    best_fraction: float | None = None,
     largest: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -26,7 +26,7 @@ def sample_points(
     Args:
         pixels: of N people.
         per_part: points of each part of each person at most.
-        best_share: draw only among this share of a part's pixels, those with the smallest
+        best_fraction: draw only among this fraction of a part's pixels, those with the smallest
             ``certainty`` (at least ``per_part`` of them if the part has as many); None: among all.
         largest: those with the largest ``certainty`` instead.
         generator: of the random numbers.
@@ -35,15 +35,15 @@ def sample_points(
         (K,) int64 indices of pixels, ascending.
 
     Raises:
-        ValueError: a share is asked for and the pixels have no ``certainty``.
+        ValueError: a fraction is given and the pixels have no ``certainty``.
     """
     group = _group(pixels)
     candidate = torch.arange(len(group))
-    if best_share is not None:
+    if best_fraction is not None:
         if pixels.certainty is None:
-            raise ValueError("best_share needs pixels with a certainty")
+            raise ValueError("best_fraction needs pixels with a certainty")
         count = torch.bincount(group)
-        wanted = torch.maximum((count * best_share).long(), count.clamp(max=per_part))
+        wanted = torch.maximum((count * best_fraction).long(), count.clamp(max=per_part))
         value = -pixels.certainty if largest else pixels.certainty
         candidate = candidate[rank_in_group(group, value) < wanted[group]]
     draw = torch.rand(len(candidate), generator=generator)

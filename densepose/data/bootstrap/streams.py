@@ -25,7 +25,7 @@ Label = Callable[[list[Tensor]], list[Instances]]
 class PseudoLabelStream:
     """Samples as the mapper gives them, from images that a teacher labels.
 
-    Images in which the teacher finds nobody are left out.
+    Images without detections of the teacher are skipped.
     """
 
     def __init__(
@@ -59,16 +59,16 @@ class PseudoLabelStream:
         """Samples one by one.
 
         Raises:
-            InputError: no file can be read, or the teacher finds nobody in many images.
+            InputError: no file can be read, or the teacher detects nothing in many images.
         """
-        told: set[str] = set()
+        reported: set[str] = set()
         unread = unlabelled = 0
         for group in self.sources:
             for source in group:
                 unread = unread + 1 if source.problem else 0
-                if source.problem and source.path not in told:
-                    told.add(source.path)
-                    logger.warning("%s: left out %s: %s", self.name, source.path, source.problem)
+                if source.problem and source.path not in reported:
+                    reported.add(source.path)
+                    logger.warning("%s: skipped %s: %s", self.name, source.path, source.problem)
                 if unread >= self.patience:
                     raise InputError(
                         f"BOOTSTRAP_DATASETS {self.name}: none of {unread} files could be read, the"
@@ -79,7 +79,7 @@ class PseudoLabelStream:
                     unlabelled += 1
                     if unlabelled >= self.patience:
                         raise InputError(
-                            f"BOOTSTRAP_DATASETS {self.name}: the teacher found nobody in"
+                            f"BOOTSTRAP_DATASETS {self.name}: the teacher detected nothing in"
                             f" {unlabelled} images one after another; lower FILTER.MIN_VALUE or"
                             " check BOOTSTRAP_MODEL.WEIGHTS"
                         )
@@ -92,10 +92,10 @@ class PseudoLabelStream:
         images = [(source.path, image) for source in group for image in source.images]
         if self.rng is not None:
             self.rng.shuffle(images)
-        rest = iter(images)
-        while some := list(islice(rest, self.images_at_once)):
-            found = self.label([image for _, image in some])
-            for (path, image), instances in zip(some, found, strict=True):
+        remaining = iter(images)
+        while batch := list(islice(remaining, self.images_at_once)):
+            found = self.label([image for _, image in batch])
+            for (path, image), instances in zip(batch, found, strict=True):
                 if not len(instances):
                     yield None
                     continue
@@ -125,7 +125,7 @@ class MixedBatches:
 
         Args:
             streams: of samples.
-            ratios: the probability of each stream is its share of their sum.
+            ratios: the probability of each stream is its fraction of their sum.
             batch_size: samples of a batch.
             rng: draws the streams.
 

@@ -116,7 +116,7 @@ def select_frames(stamps: Sequence[int], strategy: str, count: int) -> list[int]
 
 
 def read_path_list(path: str | Path, base: str | Path | None = None) -> list[Path]:
-    """Paths in a text file, one a line, empty lines left out.
+    """Paths in a text file, one a line; empty lines are skipped.
 
     Args:
         path: of the text file.
@@ -144,7 +144,7 @@ def read_key_frame_table(path: str | Path) -> dict[int, list[int]]:
             time stamps as in "[1, 11, 21]".
 
     Raises:
-        InputError: the file is missing; a column is missing, or a row is no number with numbers.
+        InputError: the file or a column is missing, or a row is not a number and a list of numbers.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: the table of key frames is missing")

@@ -48,7 +48,7 @@ def read_uv_processed(
 
     Args:
         path: the file.
-        vertices_m: (V, 3) positions of the mesh's vertices, in metres; nan where left out: charts
+        vertices_m: (V, 3) positions of the mesh's vertices, in metres; nan where unknown: charts
             are looked up as usual then, but points on the surface come out as nan.
 
     Raises:

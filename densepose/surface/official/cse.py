@@ -140,7 +140,7 @@ def load_cse_mesh(folder: str | os.PathLike[str], name: str) -> CseMesh:
 
 
 def read_geometry(path: str | os.PathLike[str], num_vertices: int) -> SurfaceMesh | None:
-    """The mesh, or None where all vertices are zero: the geometry is left out of the release.
+    """The mesh, or None where all vertices are zero: the release has no geometry.
 
     Raises:
         InputError: no such file; it is damaged or not of the form above.

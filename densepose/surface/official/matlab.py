@@ -63,7 +63,7 @@ def read_columns(path: str | os.PathLike[str], names: tuple[str, ...]) -> list[N
     """Columns of one length, (N,) each.
 
     Raises:
-        InputError: no such file; as for :func:`read_mat`; a key is no column, or lengths differ.
+        InputError: no such file; as for :func:`read_mat`; a key is not a column, or lengths differ.
     """
     content = read_mat(path, names)
     flat = [as_column(path, name, content[name]) for name in names]

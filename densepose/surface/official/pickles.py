@@ -18,7 +18,7 @@ import numpy as np
 from densepose.errors import InputError
 from densepose.files import refuse_wrong_kind
 
-# What the pickle module and NumPy raise on bytes that are no pickle, or only a part of one.
+# What the pickle module and NumPy raise on bytes that are not a pickle, or only a part of one.
 _DAMAGE = (
     pickle.UnpicklingError,
     EOFError,

@@ -64,7 +64,7 @@ class OfficialFile(NamedTuple):
     sha256: str | None = None
 
     def command(self, folder: Path) -> str:
-        """A line of a shell that fetches the file; it goes on where it was interrupted."""
+        """A line of a shell that fetches the file; it continues where it was interrupted."""
         if self.url.endswith(".tar.gz"):
             return (
                 f"mkdir -p {folder} && curl -L {self.url} | tar xz -C {folder} --strip-components 1"
@@ -143,7 +143,7 @@ MANIFEST = "prepared.json"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is known of one file after it was looked at."""
+    """What is known of one file after a check."""
 
     path: str
     size_bytes: int
@@ -193,7 +193,7 @@ def prepare_file(
 
 
 def already_prepared(folder: str | os.PathLike[str], file: OfficialFile) -> Prepared | None:
-    """What an earlier run noted of a file that has not changed since; None if there is no such."""
+    """What an earlier run noted of a file that has not changed since; None without one."""
     folder = Path(folder)
     noted = _read_manifest(folder).get(file.path)
     if noted is None or (file.converted and not (folder / file.converted).is_file()):
@@ -282,7 +282,7 @@ def _read_manifest(folder: Path) -> dict[str, Prepared]:
         return {entry["path"]: Prepared(**entry) for entry in content["files"]}
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path}: damaged ({error!r}); delete it, the files are looked at again"
+            f"{path}: damaged ({error!r}); delete it, the files are checked again"
         ) from error
 
 

@@ -1,7 +1,8 @@
 """From a mesh to a surface: check it, find parts and mirror plane, make charts.
 
-One chart for each part, cut open where it is no disc. They fill the unit square and are seen from
-outside, as those of ``densepose.surface.charts``; v grows along the axis that the user calls up.
+One chart for each part, cut open where it is not a disc. They fill the unit square and are seen
+from outside, as those of ``densepose.surface.charts``; v grows along the axis that the user calls
+up.
 """
 
 from __future__ import annotations
@@ -202,10 +203,10 @@ def _require_whole_parts(
     count = np.bincount(owner)
     if count.max() > 1:
         part = int(count.argmax())
-        share = np.sort(area[owner == part])[::-1] / area[owner == part].sum()
-        shares = ", ".join(f"{100 * s:.1f}%" for s in share[:5])
+        fraction = np.sort(area[owner == part])[::-1] / area[owner == part].sum()
+        percent = ", ".join(f"{100 * f:.1f}%" for f in fraction[:5])
         raise InputError(
-            f"part {_called(part, names)} is in {count[part]} pieces of {shares} of its area; a"
+            f"part {_called(part, names)} is in {count[part]} pieces of {percent} of its area; a"
             " part has to be connected: give pieces numbers of their own, or merge vertices"
         )
 

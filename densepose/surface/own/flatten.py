@@ -35,7 +35,7 @@ def open_to_disc(
         (F, 3) chart vertices of each triangle and (C,) the vertex of each chart vertex, ascending.
 
     Raises:
-        InputError: the piece is still no disc.
+        InputError: the piece is still not a disc.
     """
     faces = np.asarray(faces, np.int64)
     cut = np.zeros((0, 2), np.int64)

@@ -74,7 +74,7 @@ def read_mesh(
 def _merged(
     vertices: NDArray[np.float64], faces: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """One vertex for each place; triangles that have become a line are left out."""
+    """One vertex for each place; triangles that have become a line are dropped."""
     _, first, name = np.unique(
         vertices.astype(np.float32), axis=0, return_index=True, return_inverse=True
     )

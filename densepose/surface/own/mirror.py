@@ -20,8 +20,8 @@ from ..mesh import SurfaceMesh
 from ..seams import chart_position
 from ..symmetry import ChartSymmetry
 
-# A mesh is symmetric when 95 % of its mirrored vertices are nearer to a vertex than this share of
-# its size, about a vertex spacing.
+# A mesh is symmetric when 95 % of its mirrored vertices are nearer to a vertex than this fraction
+# of its size, about a vertex spacing.
 TOLERANCE = 0.02
 # Rounds of pairing vertices with mirrored ones and moving the plane to the middle of the pairs.
 MATCHING_ROUNDS = 30
@@ -52,7 +52,7 @@ def find_mirror_plane(mesh: SurfaceMesh, axis: int | None = None) -> MirrorPlane
 
     Args:
         mesh: in a symmetric pose.
-        axis: look across this one only.
+        axis: try this one only.
     """
     used = np.unique(mesh.faces)
     size = np.linalg.norm(np.ptp(mesh.vertices_m[used].astype(np.float64), axis=0))
@@ -105,7 +105,7 @@ def _refined(
 def flipped_own_parts(atlas: ChartAtlas, mirror: MirrorPlane) -> NDArray[np.int64] | None:
     """(25,) part on the other side, by where most triangles of a part come to lie.
 
-    Parts without triangles stay. None where that is no exchange of pairs: left and right are
+    Parts without triangles stay. None where that is not an exchange of pairs: left and right are
     divided into different parts.
     """
     vertices = atlas.mesh.vertices_m.astype(np.float64)

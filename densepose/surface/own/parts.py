@@ -121,7 +121,7 @@ def _vertex_labels(
         try:
             index = np.asarray(vertices, np.int64)
         except (ValueError, TypeError) as error:
-            raise InputError(f"{path}: part {name!r} is no list of vertices") from error
+            raise InputError(f"{path}: part {name!r} is not a list of vertices") from error
         if index.ndim != 1 or (index.size and not (0 <= index.min() <= index.max() < num_vertices)):
             raise InputError(
                 f"{path}: part {name!r} must be a list of vertices from 0 to {num_vertices - 1}"
@@ -138,7 +138,7 @@ def _vertex_labels(
 LABELS_OF = ("auto", "triangles", "vertices")
 # Rounds in which seeds move to the middles of their cells.
 ROUNDS = 8
-# A piece of a part that is smaller than this share of the part is given to its neighbour.
+# A piece of a part that is smaller than this fraction of the part is given to its neighbour.
 ISLAND = 0.05
 
 
@@ -168,19 +168,19 @@ def segment_mesh(
         seed = _middles(graph, edge, cell, seed, mirror)
     cell = _cells(graph, seed, mirror)
     label = labels_of_faces(np.maximum(cell, 0) + 1, mesh.faces)
-    label = absorb_islands(mesh, label, share=1.0)[0]
+    label = absorb_islands(mesh, label, fraction=1.0)[0]
     return np.unique(label, return_inverse=True)[1].reshape(-1) + 1
 
 
 def absorb_islands(
-    mesh: SurfaceMesh, face_part: NDArray[np.integer], share: float = ISLAND
+    mesh: SurfaceMesh, face_part: NDArray[np.integer], fraction: float = ISLAND
 ) -> tuple[NDArray[np.int64], int]:
     """Give pieces of a part that lie apart from its main piece to the part around them.
 
     Args:
         mesh: of F triangles.
         face_part: (F,).
-        share: larger pieces, compared with the whole part, stay; 1 moves all but the largest.
+        fraction: larger pieces, compared with the whole part, stay; 1 moves all but the largest.
 
     Returns:
         (F,) parts and the number of triangles moved. A piece without a neighbour stays.
@@ -197,7 +197,7 @@ def absorb_islands(
         whole, largest = np.zeros(owner.max() + 1), np.zeros(owner.max() + 1)
         np.add.at(whole, owner, size)
         np.maximum.at(largest, owner, size)
-        small = (size < largest[owner]) & (size <= share * whole[owner])
+        small = (size < largest[owner]) & (size <= fraction * whole[owner])
         border = pair[(part[pair[:, 0]] != part[pair[:, 1]]) & small[piece[pair[:, 0]]]]
         if not len(border):
             break

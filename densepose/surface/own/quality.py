@@ -16,7 +16,7 @@ from ..mesh import face_areas, plane_areas
 
 
 def folded_share(atlas: ChartAtlas) -> NDArray[np.float64]:
-    """(24,) share of each part's surface that its chart turns over or gives no area."""
+    """(24,) fraction of each part's surface that its chart turns over or gives no area."""
     area = _surface_areas(atlas)
     folded = plane_areas(atlas.uv, atlas.uv_faces) <= 0
     return _ratio_by_part(atlas, area * folded, area)

@@ -49,7 +49,7 @@ def test_only_the_best_are_drawn_and_all_of_them_can_be(largest: bool):
     drawn: set[int] = set()
     for seed in range(60):
         chosen = sample_points(
-            pixels, 2, best_share=0.5, largest=largest, generator=generator(seed)
+            pixels, 2, best_fraction=0.5, largest=largest, generator=generator(seed)
         )
         drawn |= set(chosen.tolist())
     assert drawn == may_be_drawn(pixels, 2, 0.5, largest)
@@ -72,9 +72,9 @@ def test_the_same_seed_gives_the_same_points():
 
 
 def test_nobody_and_no_certainty():
-    assert len(sample_points(random_pixels([]), 3, best_share=0.5)) == 0
+    assert len(sample_points(random_pixels([]), 3, best_fraction=0.5)) == 0
     with pytest.raises(ValueError, match="needs pixels with a certainty"):
-        sample_points(replace(random_pixels([(2, 2)]), certainty=None), 3, best_share=0.5)
+        sample_points(replace(random_pixels([(2, 2)]), certainty=None), 3, best_fraction=0.5)
 
 
 def test_ranks_by_hand():

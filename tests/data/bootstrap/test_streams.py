@@ -51,12 +51,14 @@ def test_files_that_cannot_be_read_are_told_once(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.WARNING):
         samples = list(stream([broken, source("a", 200.0)], [broken]))
     assert len(samples) == 1
-    assert [r.getMessage() for r in caplog.records] == ["wild: left out broken.mp4: cut short"]
+    assert [r.getMessage() for r in caplog.records] == ["wild: skipped broken.mp4: cut short"]
 
 
 def test_a_stream_without_any_label_gives_up_instead_of_hanging():
     dark = itertools.repeat([source("a", 0.0)])
-    with pytest.raises(ValueError, match="wild: the teacher found nobody in 7 images one after an"):
+    with pytest.raises(
+        ValueError, match="wild: the teacher detected nothing in 7 images one after an"
+    ):
         next(iter(PseudoLabelStream(dark, label_bright, name="wild", patience=7)))
     broken = itertools.repeat([source("b.mp4", problem="cut short")])
     with pytest.raises(ValueError, match="none of 7 files could be read, the last is b.mp4: cut"):
