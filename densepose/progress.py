@@ -53,7 +53,8 @@ def progress_bar(
         transient=True,
         redirect_stdout=sys.stdout.isatty(),  # what goes into a file stays out of the terminal
     ) as bar:
-        task = bar.tasks[bar.add_task(label, total=total)]
+        bar.add_task(label, total=total)
+        (task,) = bar.tasks
         shown = time.monotonic()
 
         def show(

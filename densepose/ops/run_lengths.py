@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 
+from densepose.errors import InputError
+
 GRID_SIZE = (256, 256)
 # Longer numbers are in damaged strings only; shifting them would overflow.
 _MOST_DIGITS = 8
@@ -82,7 +84,7 @@ def paint_masks(
     planes, filled = draw_masks(counts, label, owner, num_people, size)
     if not filled.all():
         which = int(filled.argmin())
-        raise ValueError(
+        raise InputError(
             f"mask with label {int(label[which])} of person {int(owner[which])}: the run-length"
             f" string does not fill {size[0]} x {size[1]} pixels"
         )

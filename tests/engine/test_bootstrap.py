@@ -193,7 +193,7 @@ def test_files_are_looked_at_before_the_run(
     loader["PATH"] = "$WILD/images"
     check()
     loader["PATH"] = str(tmp_path / "none")
-    with pytest.raises(FileNotFoundError, match="folder of images is miss"):
+    with pytest.raises(ValueError, match="folder of images is miss"):
         check()
     (tmp_path / "list.txt").write_text("broken.jpg\n")
     (tmp_path / "broken.jpg").write_bytes(b"no image")

@@ -106,7 +106,7 @@ def test_wrong_labels_are_named(tmp_path, content, complaint):
     [
         ({"a": [0, 1]}, "6 vertices are in no part, the first is 2"),
         ({"a": [0, 8]}, "part 'a' must be a list of vertices from 0 to 7"),
-        ({"a": "x"}, "part 'a' is no list of vertices"),
+        ({"a": "x"}, "part 'a' is not a list of vertices"),
         ({}, "names 0 parts; 1 to 24 are possible"),
     ],
 )
