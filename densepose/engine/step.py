@@ -1,8 +1,8 @@
 """One step of training: losses, gradients, update of the weights.
 
 On several processes DistributedDataParallel averages the gradients. Everything else that the
-processes have to agree on (mean losses, skipped steps, the clock, signals) is gathered at once. The
-losses among it are the only thing that a step reads from the device.
+processes have to agree on (mean losses, skipped steps, the clock, signals) travels in one gathered
+vector, which is also the only thing that a step reads from the device.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from detectron2.config import CfgNode
@@ -133,13 +133,19 @@ class StepTrainer(SimpleTrainer):
 
         Also brings ``agreed`` up to date. The one place of a step that waits for the device.
         """
-        tensors = {**losses, GRADIENT: norm}
-        values = torch.stack([value.detach().float() for value in tensors.values()]).tolist()
-        own = dict(zip(tensors, values, strict=True))
-        of_ranks, numbers = zip(*comm.all_gather((own, self.own)), strict=True)
-        self.agreed = {name: max(rank[name] for rank in numbers) for name in self.own}
-        mean = {name: sum(rank[name] for rank in of_ranks) / len(of_ranks) for name in own}
-        return own, mean
+        names, own_names = [*sorted(losses), GRADIENT], sorted(self.own)
+        values = torch.stack([*(losses[n].detach().float() for n in names[:-1]), norm.float()])
+        numbers = torch.tensor([self.own[name] for name in own_names], dtype=torch.float32)
+        row = torch.cat([values, numbers.to(values.device, non_blocking=True)])
+        rows = [row]
+        if (world := comm.get_world_size()) > 1:
+            rows = list(row.new_empty(world, len(row)))
+            distributed.all_gather(rows, row)
+        read = torch.stack(rows).tolist()
+        ranks = [dict(zip([*names, *own_names], of_rank, strict=True)) for of_rank in read]
+        self.agreed = {name: max(rank[name] for rank in ranks) for name in own_names}
+        mean = {name: sum(rank[name] for rank in ranks) / world for name in names}
+        return {name: ranks[comm.get_rank()][name] for name in names}, mean
 
     def _write(self, mean: Mapping[str, float]) -> None:
         losses = {name: value for name, value in mean.items() if name != GRADIENT}
