@@ -161,7 +161,7 @@ def _write_worst(path: Path, result: EvaluationResult, args: Namespace) -> None:
 
     from densepose.evaluation.evaluate import opened_predictions
     from densepose.evaluation.ground_truth import GroundTruth
-    from densepose.vis.people_sheet import PersonPicture, people_sheet
+    from densepose.vis.sheets import PersonPicture, people_sheet
 
     worst = result.worst(_NUM_WORST)
     truth = GroundTruth.load(args.annotations)

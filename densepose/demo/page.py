@@ -20,7 +20,7 @@ import densepose
 from densepose.evaluation.predictions import prediction_paths, read_prediction
 from densepose.evaluation.result import POINT_TITLES, TITLES
 from densepose.files import to_json, write_text
-from densepose.vis.draw import draw_prediction, draw_truth
+from densepose.vis.draw import draw
 from densepose.vis.report import write_report
 
 if TYPE_CHECKING:
@@ -191,16 +191,16 @@ def _image_rows(settings: DemoSettings) -> Iterator[tuple[str, list[tuple[str, n
             Image.open(settings.data / "images" / "val" / f"{name}.jpg").convert("RGB")
         )
         truth = np.asarray(Image.open(settings.data / "truth" / "val" / f"{name}_iuv.png"))
-        row = [("image", image), ("truth", draw_truth(image, truth))]
+        row = [("image", image), ("truth", draw(image, truth))]
         if settings.weights:
             shown = read_prediction(_predictions(settings.before) / path.name)
-            row.append(("before", draw_prediction(image, shown, min_score=MIN_SCORE)))
+            row.append(("before", draw(image, shown, boxes=True, min_score=MIN_SCORE)))
         row += [
-            ("prediction", draw_prediction(image, prediction, min_score=MIN_SCORE)),
-            ("U, V: truth", draw_truth(image, truth, mode="charts")),
+            ("prediction", draw(image, prediction, boxes=True, min_score=MIN_SCORE)),
+            ("U, V: truth", draw(image, truth, style="charts")),
             (
                 "U, V: prediction",
-                draw_prediction(image, prediction, mode="charts", boxes=False, min_score=MIN_SCORE),
+                draw(image, prediction, style="charts", min_score=MIN_SCORE),
             ),
         ]
         yield f"held-out image {prediction.image_id}", row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from PIL import Image
 from densepose.data.inpainted import InpaintedImage, image_path, read_inpainted
 from densepose.data.mapper import read_record_image
 from densepose.data.person_annotations import pack_annotations
+from densepose.files import atomic
 from densepose.structures.annotations import grid_to_image
-from densepose.vis.draw import draw_iuv, draw_points
+from densepose.vis.draw import draw, draw_points
 
 PICTURES = 8
 FOLDER = "preview"
@@ -31,14 +31,11 @@ def write_previews(
         most: number of pictures.
     """
     into = Path(folder) / FOLDER
-    into.mkdir(exist_ok=True)
     for number in np.unique(np.linspace(0, len(records) - 1, most).round().astype(int)):
         record = records[number]
         drawn = draw_preview(record, read_inpainted(image_path(folder, record["image_id"])))
-        path = into / f"{record['image_id']:012d}.jpg"
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        Image.fromarray(drawn).save(temporary, format="JPEG", quality=92)
-        os.replace(temporary, path)
+        with atomic(into / f"{record['image_id']:012d}.jpg") as temporary:
+            Image.fromarray(drawn).save(temporary, format="JPEG", quality=92)
     return into
 
 
@@ -48,14 +45,8 @@ def draw_preview(record: Mapping[str, Any], inpainted: InpaintedImage) -> np.nda
     people = pack_annotations(record["annotations"])
     points = grid_to_image(people.points_grid, people.boxes_xyxy_px[people.owner]).numpy()
     iuv = to_iuv_image(inpainted, photo.shape[:2])
-    return np.concatenate(
-        [
-            draw_points(photo, points, people.part.numpy()),
-            draw_iuv(photo, iuv, mode="parts"),
-            draw_iuv(photo, iuv, mode="contours"),
-        ],
-        axis=1,
-    )
+    drawn = [draw(photo, iuv), draw(photo, iuv, style="contour")]
+    return np.concatenate([draw_points(photo, points, people.part.numpy()), *drawn], axis=1)
 
 
 def to_iuv_image(inpainted: InpaintedImage, size: tuple[int, int]) -> np.ndarray:

@@ -81,11 +81,14 @@ def to_box(maps: Tensor, upscale: int, size_px: tuple[int, int]) -> Tensor:
         return F.interpolate(maps, size_px, mode="bilinear", align_corners=False)[0]
 
 
-def instances_to_prediction(instances: Instances, image_id: int) -> ImagePrediction:
+def instances_to_prediction(
+    instances: Instances, image_id: int, *, confidence: bool = False
+) -> ImagePrediction:
     """Post-processed detections of one image as plain arrays, best score first.
 
-    Masks and keypoints go along where the model has such branches. Pixels are decoded on the
-    device of the detections and copied from it at once.
+    Masks and keypoints go along where the model has such branches, the probability of each pixel's
+    part with ``confidence``. Pixels are decoded on the device of the detections and copied from it
+    at once.
 
     Raises:
         InputError: the instances carry no ``pred_densepose``.
@@ -98,14 +101,15 @@ def instances_to_prediction(instances: Instances, image_id: int) -> ImagePredict
     instances = instances[instances.scores.argsort(descending=True, stable=True)]
     boxes = instances.pred_boxes.tensor
     sizes = box_sizes_px(boxes)
-    labels, uv = _decode_all(instances.pred_densepose, sizes)
+    maps = _decode_all(instances.pred_densepose, sizes, confidence)
     return ImagePrediction(
         image_id=image_id,
         image_size=tuple(instances.image_size),
         boxes_xyxy_px=boxes.float().cpu().numpy(),
         scores=instances.scores.float().cpu().numpy(),
-        labels=labels,
-        uv=uv,
+        labels=tuple(planes[0] for planes in maps),
+        uv=tuple(planes[1:3] for planes in maps),
+        confidence=tuple(planes[3] for planes in maps) if confidence else None,
         masks=_run_lengths(instances.pred_masks) if instances.has("pred_masks") else None,
         keypoints_px=instances.pred_keypoints.float().cpu().numpy()
         if instances.has("pred_keypoints")
@@ -114,18 +118,30 @@ def instances_to_prediction(instances: Instances, image_id: int) -> ImagePredict
 
 
 def _decode_all(
-    output: ChartOutput, sizes_px: list[tuple[int, int]]
-) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    """N labels (h_i, w_i) uint8 and UV (2, h_i, w_i) uint8; one copy from the device."""
-    pixels = [output.part_logits.new_zeros(3, 0, dtype=torch.uint8)]
+    output: ChartOutput, sizes_px: list[tuple[int, int]], confidence: bool
+) -> list[np.ndarray]:
+    """N arrays (3 or 4, h_i, w_i) uint8: label, U, V, confidence; one copy from the device."""
+    channels = 4 if confidence else 3
+    pixels = [output.part_logits.new_zeros(channels, 0, dtype=torch.uint8)]
     for index, size_px in enumerate(sizes_px):
-        labels, uv = decode_person(output[index : index + 1], size_px)
-        pixels.append(torch.cat([labels[None], quantize_uv(uv)]).flatten(1))
+        person = output[index : index + 1]
+        labels, uv = decode_person(person, size_px)
+        planes = [labels[None], quantize_uv(uv)]
+        if confidence:
+            planes.append(part_probability(person, labels)[None])
+        pixels.append(torch.cat(planes).flatten(1))
     packed = torch.cat(pixels, dim=1).cpu().numpy()
     ends = np.cumsum([height * width for height, width in sizes_px], dtype=np.int64)
     pieces = np.split(packed, ends[:-1], axis=1) if sizes_px else []
-    planes = [piece.reshape(3, *size) for piece, size in zip(pieces, sizes_px, strict=True)]
-    return tuple(plane[0] for plane in planes), tuple(plane[1:] for plane in planes)
+    return [piece.reshape(channels, *size) for piece, size in zip(pieces, sizes_px, strict=True)]
+
+
+@torch.no_grad()
+def part_probability(output: ChartOutput, labels: Tensor) -> Tensor:
+    """(h, w) uint8 probability of one person's (h, w) labels, steps of 1 / 255; 0 for label 0."""
+    logits = to_box(output.at_least_float32().part_logits, output.upscale, tuple(labels.shape))
+    probability = logits.softmax(dim=0).gather(0, labels[None].long())[0]
+    return (probability * (labels > 0) * 255).round().to(torch.uint8)
 
 
 def _run_lengths(masks: Tensor) -> tuple[dict[str, Any], ...]:

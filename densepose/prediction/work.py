@@ -12,7 +12,7 @@ import numpy as np
 from densepose.evaluation.predictions import PredictionWriter
 from densepose.structures.prediction import ImagePrediction
 from densepose.vis.iuv_image import prediction_to_iuv, write_iuv_png
-from densepose.vis.photo_panels import parts_picture, photo_panels
+from densepose.vis.sheets import parts_picture, photo_panels
 
 from .photos import is_video, read_photo
 from .results_folder import Entry, ResultsFolder

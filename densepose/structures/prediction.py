@@ -32,6 +32,9 @@ class ImagePrediction:
     # (N, K, 3) float32: x, y in px (pixel centres at half numbers) and score; None without a
     # keypoint branch
     keypoints_px: np.ndarray | None = None
+    # N arrays (h_i, w_i) uint8: probability of the part of each pixel in steps of 1 / 255, 0 where
+    # background; None unless it was asked for. Files of predictions do not hold it.
+    confidence: tuple[np.ndarray, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy_px)
@@ -44,7 +47,11 @@ class ImagePrediction:
                 f" {len(self.labels)} label maps and {len(self.uv)} uv maps;"
                 " every person needs one of each"
             )
-        for name, branch in (("masks", self.masks), ("keypoints_px", self.keypoints_px)):
+        for name, branch in (
+            ("masks", self.masks),
+            ("keypoints_px", self.keypoints_px),
+            ("confidence", self.confidence),
+        ):
             if branch is not None and len(branch) != count:
                 raise ValueError(
                     f"image {self.image_id}: {count} boxes but {len(branch)} entries in {name};"

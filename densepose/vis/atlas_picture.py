@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,10 +12,7 @@ from densepose.surface.charts import ChartAtlas
 from densepose.surface.mesh import face_normals
 from densepose.surface.own.quality import area_distortion, distortion_percentile, folded_share
 
-from .colors import PART_COLORS
-
-if TYPE_CHECKING:
-    pass
+from .styles import PART_COLORS
 
 COLUMNS, ROWS = 6, 4
 
@@ -27,28 +23,25 @@ def draw_atlas(
     *,
     names: tuple[str, ...] = PART_NAMES,
     up: int = 1,
-    dpi: int = 90,
 ) -> None:
     """Write a PNG: the body from two sides in the colours of its parts, then every chart.
 
-    Charts are coloured by the factor by which a triangle is drawn too small or too large; triangles
-    that are folded over are black.
+    Charts are coloured by the factor by which a triangle is drawn too small or too large, with the
+    colour of the part in their corner. Triangles that are folded over are black.
 
     Args:
         atlas: any.
         path: of the picture; replaced at once.
         names: of parts 0 to 24, "" for those that have none.
         up: axis that points up in the picture.
-        dpi: of the picture; 90 makes it 2,160 px wide.
     """
     from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
     factor, share = area_distortion(atlas), distortion_percentile(atlas, 95)
     folded = folded_share(atlas)
     figure = Figure(figsize=(24, 13), layout="constrained")
-    FigureCanvasAgg(figure)
     body, charts = figure.subfigures(1, 2, width_ratios=(1, 3))
     for axis, side in zip(body.subplots(2, 1), (1, -1), strict=True):
         _draw_body(axis, atlas, up, side)
@@ -56,15 +49,15 @@ def draw_atlas(
     axes = charts.subplots(ROWS, COLUMNS)
     drawn = None
     for part, axis in zip(range(1, NUM_PARTS + 1), axes.flat, strict=True):
-        mine = atlas.face_part == part
+        own = atlas.face_part == part
         axis.set(aspect="equal", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        if not mine.any():
+        if not own.any():
             axis.set_axis_off()
             continue
         drawn = axis.tripcolor(
             *atlas.uv.T,
-            np.log2(np.minimum(factor[mine], 1e9)),
-            triangles=atlas.uv_faces[mine],
+            np.log2(np.minimum(factor[own], 1e9)),
+            triangles=atlas.uv_faces[own],
             cmap=colours,
             vmin=0,
             vmax=4,
@@ -73,19 +66,13 @@ def draw_atlas(
         )
         fold = f", {100 * folded[part - 1]:.1f}% folded" if folded[part - 1] else ""
         title = f"{part} {names[part]}: 95% below {share[part - 1]:.2f}{fold}"
-        color = PART_COLORS[part] / 255
         axis.set_title(title, fontsize=9, color="red" if fold else "black")
-        axis.add_patch(_swatch(color))
+        axis.add_patch(
+            Rectangle((-0.02, -0.02), 0.08, 0.08, fc=PART_COLORS[part] / 255, ec="black", lw=0.5)
+        )
     charts.colorbar(drawn, ax=axes, shrink=0.5, label="log2 of the area factor", extend="max")
     with atomic(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, format="png")
-
-
-def _swatch(color: np.ndarray):
-    """A square of the part's colour in the lower left corner of its chart."""
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((-0.02, -0.02), 0.08, 0.08, facecolor=color, edgecolor="black", linewidth=0.5)
+        figure.savefig(temporary, dpi=90, format="png")
 
 
 def _draw_body(axis, atlas: ChartAtlas, up: int, side: int) -> None:

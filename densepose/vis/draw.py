@@ -1,73 +1,129 @@
-"""Draw predictions and truth on an image.
+"""Draw predictions and annotations on an image.
 
 Images are (H, W, 3) uint8 RGB and are not changed; boxes and points are in px of the image.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from densepose.structures.body_parts import ANNOTATION_GRID
 from densepose.structures.prediction import ImagePrediction
 
-from .colors import PART_COLORS, chart_colors, part_colors, value_colors
-from .iuv_image import check_iuv, prediction_to_iuv
-from .layout import put_label
+from .iuv_image import check_iuv, confidence_map, prediction_to_iuv
+from .styles import PART_COLORS, find_style
 
-MODES = ("parts", "charts", "u", "v", "contours")
+PHOTO, GREY = "photo", "grey"
 CONTOUR_LEVELS = 6
+_OPACITY_ON_PHOTO = 0.75
+_CONTOUR_BACKGROUND = 0.7
 _BOX_COLOR = (255, 255, 255)
 
 
-def draw_iuv(
-    image: np.ndarray, iuv: np.ndarray, *, mode: str = "parts", opacity: float = 0.75
+def draw(
+    photo: np.ndarray | None,
+    people: ImagePrediction | np.ndarray,
+    *,
+    style: str = "parts",
+    background: str | None = None,
+    opacity: float | None = None,
+    boxes: bool = False,
+    min_score: float = 0.0,
 ) -> np.ndarray:
-    """Lay an IUV image over a photo.
+    """Draw the people of an image in one of the styles of ``vis.styles.STYLES``.
+
+    Where people overlap, the one with the higher score is seen.
 
     Args:
-        image: (H, W, 3).
-        iuv: (H, W, 3) uint8 in the order I, U, V.
-        mode: "parts" (one colour each), "charts" (shaded by U and V), "u", "v" (from dark blue to
-            yellow) or "contours" (lines of equal U and of equal V on the photo).
-        opacity: of the colours, 0..1.
+        photo: (H, W, 3) uint8 RGB, the image that ``people`` was predicted on. May be None when
+            the background is a plain colour.
+        people: prediction of the image, or an (H, W, 3) uint8 IUV image.
+        style: a name of ``STYLES``: parts, u, v, charts, contour, iuv, confidence, dp_segm,
+            hr-viton, magicanimate, vid2densepose, controlnet-parula, controlnet-viridis.
+        background: what is seen where there is no body: "photo", "grey" (the photo without its
+            colours), or a plain colour: "black", another CSS name, or "#rrggbb". The style's own
+            if None.
+        opacity: of the colours over the background, 0 to 1. The style's own if None.
+        boxes: draw boxes and scores too; a prediction has them, an IUV image does not.
+        min_score: people with a lower score are skipped.
 
     Returns:
-        (H, W, 3).
+        (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: an unknown mode, or sizes that differ.
+        ValueError: unknown style or background, another size, an opacity outside 0 to 1, no photo
+            where one is needed, or a prediction without confidence for the style "confidence".
     """
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
-    check_iuv(iuv, "iuv")
-    if image.shape != iuv.shape:
-        raise ValueError(f"image {image.shape} and iuv {iuv.shape} must have the same size")
-    if mode == "contours":
-        return _draw_contours(image, iuv)
-    part = iuv[..., 0]
-    if mode == "parts":
-        colors = part_colors(part)
-    elif mode == "charts":
-        colors = chart_colors(part, iuv[..., 1:])
-    else:
-        colors = value_colors(iuv[..., 1 if mode == "u" else 2])
-    blended = (1 - opacity) * image.astype(np.float32) + opacity * colors
-    return np.where((part > 0)[..., None], blended, image).astype(np.uint8)
-
-
-def _draw_contours(image: np.ndarray, iuv: np.ndarray) -> np.ndarray:
-    """Lines of equal U and V, coloured by their value, on a darkened photo."""
-    drawn = (0.7 * image).astype(np.uint8)
-    part = iuv[..., 0]
-    for values in (iuv[..., 1], iuv[..., 2]):
-        level = values.astype(np.int64) * CONTOUR_LEVELS // 256
-        line = _borders(part * np.int64(CONTOUR_LEVELS) + level) & (part > 0)
-        drawn[line] = value_colors(values)[line]
+    look = find_style(style)
+    background = look.background if background is None else background
+    plain = background not in (PHOTO, GREY)
+    if opacity is None:
+        opacity = (1.0 if plain else _OPACITY_ON_PHOTO) if look.opacity is None else look.opacity
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity must be from 0 to 1, got {opacity}")
+    iuv = people
+    if isinstance(people, ImagePrediction):
+        iuv = prediction_to_iuv(people, min_score)
+    check_iuv(iuv, "people")
+    drawn = _background(photo, background, iuv.shape)
+    shown, pixels = iuv[..., 0] > 0, iuv
+    if style == "contour":
+        shown, pixels = _contours(iuv)
+        drawn = drawn if plain else (_CONTOUR_BACKGROUND * drawn).astype(np.uint8)
+    at = np.nonzero(shown)
+    confidence = np.zeros((len(at[0]), 1), np.uint8)
+    if style == "confidence":
+        confidence = confidence_map(people, min_score)[at][:, None]
+    colors = look.colors(np.concatenate([pixels[at], confidence], axis=1))
+    # In double precision and cut off, as detectron2 mixes colours.
+    mixed = drawn[at] * (1.0 - opacity) + colors * opacity if opacity < 1 else colors
+    drawn[at] = mixed.astype(np.uint8)
+    if boxes and isinstance(people, ImagePrediction):
+        kept = people.scores >= min_score
+        titles = [f"{score:.2f}" for score in people.scores[kept]]
+        drawn = draw_boxes(drawn, people.boxes_xyxy_px[kept], titles)
     return drawn
+
+
+def _background(photo: np.ndarray | None, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """(H, W, 3) uint8, a new array."""
+    if photo is not None and photo.shape != shape:
+        raise ValueError(
+            f"photo and people must have the same size, got {photo.shape} and {shape};"
+            " draw on the photo that was predicted on"
+        )
+    if name not in (PHOTO, GREY):
+        try:
+            color = ImageColor.getrgb(name)[:3]
+        except ValueError as error:
+            raise ValueError(
+                f"background {name!r} is neither photo, grey nor a colour; colours are CSS names"
+                " (black, white) or #rrggbb"
+            ) from error
+        return np.full(shape, color, np.uint8)
+    if photo is None:
+        raise ValueError(f"background {name!r} needs the photo; give it, or a plain colour")
+    if name == GREY:
+        return cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return photo.copy()
+
+
+def _contours(iuv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W) where lines of equal U or V are, and (H, W, 3) with the line's value in channel 1."""
+    part, values = iuv[..., 0], iuv.copy()
+    shown = np.zeros(part.shape, bool)
+    for channel in (1, 2):
+        level = iuv[..., channel].astype(np.int64) * CONTOUR_LEVELS // 256
+        line = _borders(part * np.int64(CONTOUR_LEVELS) + level) & (part > 0)
+        values[line, 1] = iuv[line, channel]
+        shown |= line
+    return shown, values
 
 
 def _borders(labels: np.ndarray) -> np.ndarray:
@@ -88,8 +144,26 @@ def draw_boxes(
         for x0, y0, x1, y1 in corners.tolist():
             cv2.rectangle(drawn, (x0, y0), (x1 - 1, y1 - 1), color, thickness)
     for (x0, y0, _, _), title in zip(corners.tolist(), titles, strict=False):
-        put_label(drawn, title, (max(x0, 0), max(y0, 0)))
+        _put_label(drawn, title, max(x0, 0), max(y0, 0))
     return drawn
+
+
+def _put_label(image: np.ndarray, text: str, x: int, y: int) -> None:
+    """Write white on black with the upper left corner of the text at (x, y), in place."""
+    left, top, right, bottom = font(12).getbbox(text)
+    label = Image.new("RGB", (int(right - left) + 6, int(bottom - top) + 5))
+    ImageDraw.Draw(label).text((3 - left, 2 - top), text, fill=_BOX_COLOR, font=font(12))
+    target = image[y : y + label.height, x : x + label.width]
+    target[:] = np.asarray(label)[: target.shape[0], : target.shape[1]]
+
+
+@functools.lru_cache
+def font(size_px: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """The font of all labels and titles."""
+    try:
+        return ImageFont.load_default(size_px)
+    except TypeError:  # Pillow before 10.1 has one size only
+        return ImageFont.load_default()
 
 
 def draw_points(
@@ -117,69 +191,29 @@ def draw_points(
     return drawn
 
 
-def draw_prediction(
-    image: np.ndarray,
-    prediction: ImagePrediction,
-    *,
-    mode: str = "parts",
-    opacity: float = 0.75,
-    boxes: bool = True,
-    min_score: float = 0.0,
-) -> np.ndarray:
-    """The people found in an image.
-
-    Args:
-        image: (H, W, 3), of the size the prediction was made for.
-        prediction: people of this image.
-        mode: as for ``draw_iuv``.
-        opacity: as for ``draw_iuv``.
-        boxes: draw boxes and scores too.
-        min_score: people below are left out.
-    """
-    drawn = draw_iuv(image, prediction_to_iuv(prediction, min_score), mode=mode, opacity=opacity)
-    if boxes:
-        shown = prediction.scores >= min_score
-        titles = [f"{score:.2f}" for score in prediction.scores[shown]]
-        drawn = draw_boxes(drawn, prediction.boxes_xyxy_px[shown], titles)
-    return drawn
-
-
-def draw_truth(
-    image: np.ndarray,
-    truth: np.ndarray | Sequence[Mapping[str, Any]],
-    *,
-    mode: str = "parts",
-    opacity: float = 0.75,
-) -> np.ndarray:
-    """What is known of an image: a dense IUV image, or the annotations of its people.
+def draw_annotations(image: np.ndarray, people: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Annotated people: box, polygons lightened, points in the colours of their parts.
 
     Args:
         image: (H, W, 3).
-        truth: (H, W, 3) IUV image, or COCO annotations with ``bbox`` and, when present,
-            ``segmentation`` polygons and ``dp_x``, ``dp_y``, ``dp_I``.
-        mode: as for ``draw_iuv``, for an IUV image.
-        opacity: as for ``draw_iuv``, for an IUV image.
+        people: COCO annotations with ``bbox`` and, when present, ``segmentation`` polygons and
+            ``dp_x``, ``dp_y``, ``dp_I``. Points on vertices of a mesh have no part and are skipped.
     """
-    if isinstance(truth, np.ndarray):
-        return draw_iuv(image, truth, mode=mode, opacity=opacity)
-    drawn = _fill_people(image, truth)
-    boxes = np.array([person["bbox"] for person in truth], np.float64).reshape(-1, 4)
-    # Points on vertices of a mesh have no part whose colour they could get.
-    charted = [person if "dp_I" in person else {} for person in truth]
-    count = [len(person.get("dp_x", ())) for person in charted]
-    owner = np.repeat(np.arange(len(truth)), count)
+    drawn = _lighten(image, people)
+    boxes = np.array([person["bbox"] for person in people], np.float64).reshape(-1, 4)
+    charted = [person if "dp_I" in person else {} for person in people]
+    owner = np.repeat(np.arange(len(people)), [len(person.get("dp_x", ())) for person in charted])
     grid_x, grid_y, part = (
         np.concatenate([np.zeros(0), *(person.get(key, ()) for person in charted)])
         for key in ("dp_x", "dp_y", "dp_I")
     )
     grid = np.stack([grid_x, grid_y], axis=1) / ANNOTATION_GRID
-    boxes_xyxy = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-    drawn = draw_boxes(drawn, boxes_xyxy)
+    drawn = draw_boxes(drawn, np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1))
     return draw_points(drawn, boxes[owner, :2] + grid * boxes[owner, 2:], part.astype(np.int64))
 
 
-def _fill_people(image: np.ndarray, people: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """Lighten the polygons of all people."""
+def _lighten(image: np.ndarray, people: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Lighten what the polygons of all people cover."""
     listed = [person.get("segmentation") or [] for person in people]
     polygons = [
         np.round(np.reshape(polygon, (-1, 2))).astype(np.int32)

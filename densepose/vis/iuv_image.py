@@ -6,56 +6,17 @@ An IUV image is (H, W, 3) uint8 in the order I, U, V: the part (0 background, 1.
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from densepose.files import atomic
 from densepose.structures.body_parts import NUM_PARTS
 from densepose.structures.prediction import ImagePrediction
 
 CHANNEL_ORDERS = ("iuv", "vui", "auto")
-
-
-@dataclass(frozen=True)
-class PersonPixels:
-    """The body pixels of all people of an image, the person with the lowest score first."""
-
-    row: np.ndarray  # (P,) int64
-    column: np.ndarray  # (P,) int64
-    part: np.ndarray  # (P,) uint8 in 1..24
-    uv: np.ndarray  # (P, 2) uint8 steps of 1 / 255
-    person: np.ndarray  # (P,) int64: index of the prediction
-
-
-def person_pixels(prediction: ImagePrediction, min_score: float = 0.0) -> PersonPixels:
-    """Body pixels of the people with at least ``min_score`` that lie inside the image."""
-    height, width = prediction.image_size
-    order = np.argsort(prediction.scores, kind="stable")
-    order = order[prediction.scores[order] >= min_score]
-    shapes = np.array([prediction.labels[i].shape for i in order], np.int64).reshape(-1, 2)
-    count = shapes.prod(axis=1)
-    owner = np.repeat(np.arange(len(order)), count)
-    within = np.arange(len(owner)) - np.repeat(count.cumsum() - count, count)
-    corner = np.floor(prediction.boxes_xyxy_px[order, :2]).astype(np.int64).reshape(-1, 2)
-    row = corner[owner, 1] + within // shapes[owner, 1]
-    column = corner[owner, 0] + within % shapes[owner, 1]
-    nothing = np.zeros(0, np.uint8)
-    part = np.concatenate([nothing, *(prediction.labels[i].ravel() for i in order)])
-    u, v = (
-        np.concatenate([nothing, *(prediction.uv[i][axis].ravel() for i in order)])
-        for axis in (0, 1)
-    )
-    keep = (part > 0) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    return PersonPixels(
-        row=row[keep],
-        column=column[keep],
-        part=part[keep],
-        uv=np.stack([u, v], axis=1)[keep],
-        person=order[owner[keep]],
-    )
 
 
 def prediction_to_iuv(prediction: ImagePrediction, min_score: float = 0.0) -> np.ndarray:
@@ -63,24 +24,54 @@ def prediction_to_iuv(prediction: ImagePrediction, min_score: float = 0.0) -> np
 
     Args:
         prediction: people of one image.
-        min_score: people below are left out.
+        min_score: people with a lower score are skipped.
 
     Returns:
         (H, W, 3) uint8 in the order I, U, V.
     """
-    pixels = person_pixels(prediction, min_score)
-    iuv = np.zeros((*prediction.image_size, 3), np.uint8)
-    iuv[pixels.row, pixels.column] = np.column_stack([pixels.part, pixels.uv])
-    return iuv
+    maps = [
+        np.concatenate([labels[None], uv])
+        for labels, uv in zip(prediction.labels, prediction.uv, strict=True)
+    ]
+    return _full_frame(prediction, maps, min_score)
+
+
+def confidence_map(prediction: ImagePrediction | np.ndarray, min_score: float = 0.0) -> np.ndarray:
+    """(H, W) uint8 probability of the part that each pixel shows, in steps of 1 / 255.
+
+    Raises:
+        ValueError: the prediction was made without confidence.
+    """
+    if not isinstance(prediction, ImagePrediction) or prediction.confidence is None:
+        raise ValueError(
+            "style 'confidence' needs a prediction with confidence; predict with confidence=True"
+        )
+    return _full_frame(prediction, [c[None] for c in prediction.confidence], min_score)[..., 0]
+
+
+def _full_frame(
+    prediction: ImagePrediction, maps: Sequence[np.ndarray], min_score: float
+) -> np.ndarray:
+    """(C, h_i, w_i) uint8 maps of each person -> (H, W, C), 0 where there is no body."""
+    height, width = prediction.image_size
+    frame = np.zeros((height, width, maps[0].shape[0] if maps else 3), np.uint8)
+    corners = np.floor(prediction.boxes_xyxy_px[:, :2]).astype(int).tolist()
+    for index in np.argsort(prediction.scores, kind="stable").tolist():
+        if prediction.scores[index] < min_score:
+            continue
+        x, y = corners[index]
+        inside = np.s_[max(-y, 0) : max(height - y, 0), max(-x, 0) : max(width - x, 0)]
+        body = prediction.labels[index][inside] > 0
+        window = frame[max(y, 0) :, max(x, 0) :][: body.shape[0], : body.shape[1]]
+        window[body] = maps[index][(slice(None), *inside)].transpose(1, 2, 0)[body]
+    return frame
 
 
 def write_iuv_png(path: str | Path, iuv: np.ndarray) -> None:
     """Write an IUV image without loss; an existing file is replaced at once."""
     check_iuv(iuv, str(path))
-    path = Path(path)
-    temporary = path.with_name(path.name + ".part")
-    Image.fromarray(iuv).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with atomic(path) as temporary:
+        Image.fromarray(iuv).save(temporary, format="PNG")
 
 
 def read_iuv_png(path: str | Path, order: str = "iuv") -> np.ndarray:
@@ -97,7 +88,7 @@ def read_iuv_png(path: str | Path, order: str = "iuv") -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no IUV image, or "auto" cannot tell.
+        ValueError: it is not an IUV image, or "auto" is ambiguous.
     """
     if order not in CHANNEL_ORDERS:
         raise ValueError(f"order must be one of {CHANNEL_ORDERS}, got {order!r}")
@@ -117,11 +108,11 @@ def _channel_order(channels: np.ndarray, source: str) -> str:
     """Which of the two outer channels holds parts: up to 24, and 0 only where the others are."""
     fits = [
         order
-        for order, part, rest in (
+        for order, part, uv in (
             ("iuv", channels[..., 0], channels[..., 1:]),
             ("vui", channels[..., 2], channels[..., :2]),
         )
-        if part.max(initial=0) <= NUM_PARTS and not rest[part == 0].any()
+        if part.max(initial=0) <= NUM_PARTS and not uv[part == 0].any()
     ]
     if len(fits) == 2 and channels.any():
         raise ValueError(

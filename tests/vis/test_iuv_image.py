@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from densepose.structures.prediction import ImagePrediction
-from densepose.vis.iuv_image import person_pixels, prediction_to_iuv, read_iuv_png, write_iuv_png
+from densepose.vis.iuv_image import prediction_to_iuv, read_iuv_png, write_iuv_png
 from tests.support.predictions import prediction
 
 
@@ -43,7 +43,7 @@ def test_background_inside_a_box_shows_who_is_behind():
 def test_low_scores_can_be_left_out():
     found = prediction(((0, 0, 10, 10), 0.9, 3), ((10, 0, 20, 10), 0.2, 5))
     assert set(np.unique(prediction_to_iuv(found, min_score=0.5)[..., 0])) == {0, 3}
-    assert set(person_pixels(found).person) == {0, 1}
+    assert set(np.unique(prediction_to_iuv(found)[..., 0])) == {0, 3, 5}
 
 
 def test_nobody_is_an_empty_image():
