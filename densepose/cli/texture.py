@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +10,13 @@ if TYPE_CHECKING:
     import numpy as np
 
     from densepose.structures.prediction import ImagePrediction
-    from densepose.vis.texture_seams import SeamFiller
+    from densepose.surface.charts import ChartAtlas
 
 HELP = "take a texture off a photo, or put one on the people of a photo"
 EXAMPLE = """\
-densepose texture take photo.jpg output/predictions/000000000042.npz --out texture.png
-densepose texture take photo.jpg photo_IUV.png --iuv-order vui --out texture.png
-densepose texture put photo.jpg iuv.png --texture texture.png --shading 0.7 --out dressed.png"""
+densepose texture take photo.jpg output/predictions/000000000042.npz -o texture.png
+densepose texture take photo.jpg photo_IUV.png --iuv-order vui -o texture.png
+densepose texture put photo.jpg iuv.png --texture texture.png --shading 0.7 -o dressed.png"""
 TAKE, PUT = "take", "put"
 
 
@@ -27,23 +26,27 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("action", choices=(TAKE, PUT), help="take: photo -> texture; put: texture -> photo")
     add("photo", type=Path, help="picture of people")
     add("iuv", type=Path, help="its prediction file (.npz), or an IUV picture of its size (.png)")
-    add("--out", type=Path, required=True, metavar="PNG", help="picture to write")
+    add("--output", "-o", "--out", type=Path, required=True, metavar="PNG", help="picture to write")
     add(
         "--iuv-order",
         choices=("auto", "iuv", "vui"),
         default="auto",
-        help="channels of an IUV picture; vui: as written with OpenCV (default: find out)",
+        help="channels of an IUV picture; vui: as written with OpenCV [auto: find out]",
     )
     add(
         "--person",
         type=int,
         metavar="K",
-        help="of a prediction file, 1 is the best score (default: 1 for take, all for put)",
+        help="of a prediction file, 1 is the best score [1 for take, all for put]",
     )
-    add("--min-score", type=float, default=0.0, help="leave out people below (default 0)")
+    add("--min-score", type=float, default=0.0, help="skip people with a lower score [0]")
     take = parser.add_argument_group("take").add_argument
-    take("--tile", type=int, default=200, metavar="N", help="side of a tile in px (default 200)")
-    take("--fill", action="store_true", help="fill parts that are seen in part with nearby colours")
+    take("--tile", type=int, default=200, metavar="N", help="side of a tile in px [200]")
+    take(
+        "--fill",
+        action="store_true",
+        help="fill the unseen texels of seen parts with the nearest colour",
+    )
     take(
         "--surface",
         metavar="template|FILE",
@@ -51,19 +54,24 @@ def add_arguments(parser: ArgumentParser) -> None:
         " densepose build-surface",
     )
     put = parser.add_argument_group("put").add_argument
-    put("--texture", type=Path, metavar="PNG", help="picture of 6 x 4 tiles, 1200 x 800 px say")
-    put("--opacity", type=float, default=1.0, help="0 leaves the photo, 1 hides it (default 1)")
+    put(
+        "--texture",
+        type=Path,
+        metavar="PNG",
+        help="picture of 6 x 4 tiles, for example 1200 x 800 px",
+    )
+    put("--opacity", type=float, default=1.0, help="0 keeps the photo, 1 hides it [1]")
     put(
         "--shading",
         type=float,
         default=0.0,
-        help="how much light and folds of the photo stay, 0 to 1 (default 0)",
+        help="keep this much of the light and folds of the photo, 0 to 1 [0]",
     )
     put(
         "--sampling",
         choices=("bilinear", "nearest"),
         default="bilinear",
-        help="nearest: the texel that detectron2's DensePose takes (default bilinear)",
+        help="nearest: the texel that detectron2's DensePose takes [bilinear]",
     )
 
 
@@ -85,28 +93,26 @@ def run(args: Namespace) -> int:
 
 
 def _take(args: Namespace, photo: np.ndarray, iuv: np.ndarray) -> int:
-    from densepose.vis.texture import take_texture
-    from densepose.vis.texture_layout import write_texture
+    from densepose.vis.texture import SeamFiller, take_texture, write_texture
 
     if args.texture:
-        raise ValueError("--texture is for put; take writes a texture, to --out")
-    fill = _seam_filler(args.surface, args.tile)
+        raise ValueError("--texture is for put; take writes a texture, to --output")
+    atlas = _read_atlas(args.surface)
     tiles = take_texture(photo, iuv, tile_px=args.tile, **({"reach": 1.0} if args.fill else {}))
-    if fill is not None:
-        tiles = fill(tiles)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    write_texture(args.out, tiles)
+    if atlas is not None:
+        tiles = SeamFiller(atlas, args.tile)(tiles)
+    write_texture(args.output, tiles)
     known = tiles[..., 3] > 0
     parts = int(known.any(axis=(1, 2)).sum())
-    print(f"{args.out}: texture of {parts} of 24 parts, {100 * known.mean():.0f}% of all texels")
+    print(f"{args.output}: texture of {parts} of 24 parts, {100 * known.mean():.0f}% of all texels")
     return 0
 
 
 def _put(args: Namespace, photo: np.ndarray, iuv: np.ndarray) -> int:
     from PIL import Image
 
-    from densepose.vis.texture import put_texture
-    from densepose.vis.texture_layout import read_texture
+    from densepose.files import atomic
+    from densepose.vis.texture import put_texture, read_texture
 
     if args.texture is None:
         raise ValueError("put needs --texture PNG, a picture of 6 x 4 tiles")
@@ -114,15 +120,10 @@ def _put(args: Namespace, photo: np.ndarray, iuv: np.ndarray) -> int:
     dressed = put_texture(
         photo, iuv, tiles, opacity=args.opacity, shading=args.shading, sampling=args.sampling
     )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.out.with_name(f".{args.out.stem}.{os.getpid()}.part{args.out.suffix}")
-    try:
+    with atomic(args.output) as temporary:
         Image.fromarray(dressed).save(temporary)
-        os.replace(temporary, args.out)
-    finally:
-        temporary.unlink(missing_ok=True)
     covered = (tiles[..., 3] > 0)[iuv[iuv[..., 0] > 0][:, 0] - 1].any(axis=(1, 2)).mean()
-    print(f"{args.out}: {100 * covered:.0f}% of the people's pixels lie on parts with a texture")
+    print(f"{args.output}: {100 * covered:.0f}% of the people's pixels lie on parts with a texture")
     return 0
 
 
@@ -164,17 +165,17 @@ def _only(prediction: ImagePrediction, person: int, source: Path) -> ImagePredic
     )
 
 
-def _seam_filler(surface: str | None, tile_px: int) -> SeamFiller | None:
+def _read_atlas(surface: str | None) -> ChartAtlas | None:
+    from densepose.surface.charts import load_template_atlas
     from densepose.surface.evaluation_surface import is_own_surface
     from densepose.surface.own.surface_file import read_own_surface
-    from densepose.vis.texture_seams import SeamFiller, template_seam_filler
 
     if surface is None:
         return None
     if surface == "template":
-        return template_seam_filler(tile_px)
+        return load_template_atlas()
     if is_own_surface(surface):
-        return SeamFiller(read_own_surface(surface).atlas, tile_px)
+        return read_own_surface(surface).atlas
     raise ValueError(
         f"--surface must be template or a file of densepose build-surface (.npz), got {surface!r}"
     )

@@ -1,26 +1,39 @@
-"""Taking a person's texture off a photo, and putting a texture on a person.
+"""Textures: taken off a photo, put on people, without seams, in the layout people exchange.
 
-Photos are (H, W, 3) uint8 RGB and are not changed, IUV images as in ``iuv_image``, textures
-(24, N, N, 4) uint8 RGBA as in ``texture_layout``.
+A texture is (24, N, N, 4) uint8 RGBA, tile p - 1 for part p. In a tile, u grows to the right and v
+grows *upwards*: texel (row, column) has its centre at u = column / (N - 1), v = 1 - row / (N - 1),
+so the centres of the outermost texels lie on the border of the chart's square.
+
+A texture *picture* is 6 N high and 4 N wide: part p has tile column (p - 1) // 6 and tile row
+(p - 1) % 6. N is usually 200. Its channels are red, green, blue, and alpha if there is one; without
+alpha, black means that nothing is known.
+
+Photos are (H, W, 3) uint8 RGB and are not changed, IUV images as in ``iuv_image``.
 """
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
-from densepose.structures.body_parts import NUM_PARTS
+from densepose.files import atomic
+from densepose.structures.body_parts import NUM_PARTS, UV_STEPS
+from densepose.surface.charts import ChartAtlas
+from densepose.surface.seams import points_beyond_seams
 
 from . import texture_kernels
 from .iuv_image import check_iuv
-from .texture_layout import TILE_PX, check_tiles
 
-SAMPLING = {
-    "bilinear": texture_kernels.paint_bilinear,
-    "nearest": texture_kernels.paint_nearest,
-}
+TILE_ROWS, TILE_COLUMNS = 6, 4
+TILE_PX = 200
+SAMPLING = ("bilinear", "nearest")
 # Light and shade of the photo change the texture by no more than these factors.
 _LEAST_GAIN, _LARGEST_GAIN = 0.25, 2.5
+# cv2.remap takes no picture with more rows or columns than 32,766.
+_ROW = 1024
 
 
 def take_texture(
@@ -43,7 +56,7 @@ def take_texture(
         tile_px: N, side of a tile.
         max_jump: neighbours farther apart in u or v than this do not belong together and are not
             joined.
-        reach: colours are carried on by this share of a tile beyond what is seen; it closes the
+        reach: colours are extended by this fraction of a tile beyond what is seen; it closes the
             pixel that is missing at the borders between parts. 1 fills every tile that has a
             colour at all.
 
@@ -51,33 +64,29 @@ def take_texture(
         (24, N, N, 4) uint8 RGBA; transparent black where nothing is known.
 
     Raises:
-        ValueError: sizes that differ, no IUV image, a side below 2, or shares outside 0 to 1.
+        ValueError: sizes that differ, no IUV image, a side below 2, or fractions outside 0 to 1.
     """
     _check_images(image, iuv)
     if tile_px < 2:
         raise ValueError(f"tile_px must be at least 2, got {tile_px}")
-    for name, share in (("max_jump", max_jump), ("reach", reach)):
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} is a share of a tile, 0 to 1, got {share}")
+    _check_fractions(max_jump=max_jump, reach=reach)
     total = np.zeros((NUM_PARTS, tile_px, tile_px, 4), np.float32)
     longest = max_jump * (tile_px - 1)
     texture_kernels.add_photo(
         np.ascontiguousarray(image), np.ascontiguousarray(iuv), longest, total
     )
-    tiles = np.empty(total.shape, np.uint8)
-    texture_kernels.mean_colors(total, tiles)
+    number = total[..., 3:]
+    tiles = (total / np.maximum(number, 1) + 0.5).astype(np.uint8)
+    tiles[..., 3:] = 255 * (number > 0)
     return spread_colors(tiles, reach * tile_px) if reach > 0 else tiles
 
 
 def spread_colors(tiles: np.ndarray, reach_texels: float) -> np.ndarray:
-    """Give unknown texels the colour of the nearest known one of their tile.
+    """A copy whose unknown texels have the colour of the nearest known one of their tile.
 
     Args:
         tiles: (24, N, N, 4) uint8.
         reach_texels: those farther away stay unknown.
-
-    Returns:
-        (24, N, N, 4) uint8.
     """
     check_tiles(tiles)
     spread = tiles.copy()
@@ -127,20 +136,24 @@ def put_texture(
     if tiles.shape[3] != 4 or tiles.dtype != np.uint8:
         raise ValueError(f"tiles must be RGBA uint8, got {tiles.shape} {tiles.dtype}")
     if sampling not in SAMPLING:
-        raise ValueError(f"sampling must be one of {tuple(SAMPLING)}, got {sampling!r}")
-    for name, share in (("opacity", opacity), ("shading", shading)):
-        if not 0 <= share <= 1:
-            raise ValueError(f"{name} must be from 0 to 1, got {share}")
-    out, iuv = np.array(image, order="C"), np.ascontiguousarray(iuv)
-    light, gain = np.zeros((0, 0), np.uint8), np.ones(256, np.float32)
-    if shading > 0:
-        light = cv2.cvtColor(out, cv2.COLOR_RGB2GRAY)
-        on_body = light[iuv[..., 0] > 0]
-        mean = max(float(on_body.mean()), 1.0) if on_body.size else 1.0
-        gain = (np.arange(256) / mean).clip(_LEAST_GAIN, _LARGEST_GAIN) ** shading
-    SAMPLING[sampling](
-        iuv, np.ascontiguousarray(tiles), opacity, gain.astype(np.float32), light, out
-    )
+        raise ValueError(f"sampling must be one of {SAMPLING}, got {sampling!r}")
+    _check_fractions(opacity=opacity, shading=shading)
+    body = iuv[..., 0] > 0
+    part, uv = iuv[body][:, 0], iuv[body][:, 1:] / np.float32(UV_STEPS)
+    if sampling == "nearest":
+        texel = (uv * [1, -1] + [0, 1]).astype(np.float32) * np.float32(tiles.shape[1] - 1)
+        color = tiles[part - 1, texel[:, 1].astype(int), texel[:, 0].astype(int)].astype(np.float32)
+    else:
+        color = sample_texture(tiles, part, uv)
+    if shading > 0 and len(part):
+        light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[body]
+        gain = np.arange(256) / max(float(light.mean()), 1.0)
+        gain = gain.clip(_LEAST_GAIN, _LARGEST_GAIN) ** shading
+        color[:, :3] = np.minimum(color[:, :3] * gain.astype(np.float32)[light][:, None], 255)
+    alpha = color[:, 3:] * np.float32(opacity / 255)
+    mixed = image[body] * (1 - alpha) + color[:, :3] * alpha
+    out = image.copy()
+    out[body] = mixed if sampling == "nearest" else mixed + 0.5  # detectron2 cuts off
     return out
 
 
@@ -155,14 +168,130 @@ def sample_texture(tiles: np.ndarray, part: np.ndarray, uv: np.ndarray) -> np.nd
     Returns:
         (P, 4) float32 RGBA, 0 to 255; texels that are transparent do not colour the others.
     """
-    part, uv = np.asarray(part, np.int64), np.asarray(uv, np.float64)
+    part, uv = np.asarray(part, np.int64), np.asarray(uv, np.float32)
     if part.size and (part.min() < 1 or part.max() > NUM_PARTS):
         raise ValueError(f"parts must be 1 to {NUM_PARTS}, got {part.min()} to {part.max()}")
     if uv.shape != (len(part), 2) or (uv.size and not (uv.min() >= 0 and uv.max() <= 1)):
         raise ValueError(f"uv must be ({len(part)}, 2) in [0, 1], got shape {uv.shape}")
-    colors = np.empty((len(part), 4), np.float32)
-    texture_kernels.sample_tiles(np.ascontiguousarray(tiles), part, uv, colors)
-    return colors
+    side = tiles.shape[1]
+    picture = join_tiles(tiles).astype(np.float32)
+    picture[..., :3] *= picture[..., 3:] / 255
+    place = np.zeros((2, -(-max(len(part), 1) // _ROW) * _ROW), np.float32)
+    place[0, : len(part)] = (part - 1) // TILE_ROWS * side + uv[:, 0] * (side - 1)
+    place[1, : len(part)] = (part - 1) % TILE_ROWS * side + (1 - uv[:, 1]) * (side - 1)
+    color = cv2.remap(picture, *place.reshape(2, -1, _ROW), cv2.INTER_LINEAR)
+    color = color.reshape(-1, 4)[: len(part)]
+    color[:, :3] *= 255 / np.maximum(color[:, 3:], 1e-6)
+    return color
+
+
+class SeamFiller:
+    """Fills the rim around the charts of one atlas with what the neighbouring part shows there.
+
+    Interpolating at the border of a chart reads texels on both sides of it; those outside would
+    otherwise be empty or repeat the border.
+    """
+
+    def __init__(self, atlas: ChartAtlas, tile_px: int = TILE_PX, *, reach: float = 0.03) -> None:
+        """Work out where the surface continues behind each texel of the rim.
+
+        Args:
+            atlas: the charts that the IUV image was made with.
+            tile_px: N.
+            reach: width of the rim as a fraction of a tile. The default is enough for
+                interpolation and for pictures that are scaled down by four.
+        """
+        self.tile_px = tile_px
+        self._points, step = points_beyond_seams(atlas, tile_px - 1, reach)
+        self._row, self._column = tile_px - 1 - step[:, 1], step[:, 0]
+
+    def __call__(self, tiles: np.ndarray) -> np.ndarray:
+        """A copy with the rim filled where the neighbour is known.
+
+        Raises:
+            ValueError: tiles of another size.
+        """
+        check_tiles(tiles)
+        if tiles.shape[1] != self.tile_px:
+            raise ValueError(
+                f"made for tiles of {self.tile_px} px, got {tiles.shape[1]} px; make another"
+            )
+        color = sample_texture(tiles, self._points.other_part, self._points.other_uv)
+        known = color[:, 3] >= 127.5
+        color[:, 3] = 255
+        filled = tiles.copy()
+        filled[self._points.part[known] - 1, self._row[known], self._column[known]] = np.rint(
+            color[known]
+        )
+        return filled
+
+
+def join_tiles(tiles: np.ndarray) -> np.ndarray:
+    """(24, N, N, C) tiles -> (6 N, 4 N, C) picture."""
+    check_tiles(tiles)
+    _, side, _, channels = tiles.shape
+    grid = tiles.reshape(TILE_COLUMNS, TILE_ROWS, side, side, channels)
+    picture = grid.transpose(1, 2, 0, 3, 4)
+    return picture.reshape(TILE_ROWS * side, TILE_COLUMNS * side, channels)
+
+
+def split_picture(picture: np.ndarray, source: str = "texture") -> np.ndarray:
+    """(6 N, 4 N, 3 or 4) uint8 picture -> (24, N, N, 4) tiles.
+
+    Without an alpha channel, black becomes transparent.
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    side = picture.shape[0] // TILE_ROWS if picture.ndim == 3 else 0
+    expected = (TILE_ROWS * side, TILE_COLUMNS * side)
+    if side < 2 or picture.shape[:2] != expected or picture.shape[2] not in (3, 4):
+        raise ValueError(
+            f"{source}: a texture holds {TILE_ROWS} x {TILE_COLUMNS} square tiles, 1200 x 800 px"
+            f" for example, with 3 or 4 channels; got shape {picture.shape} (height first)"
+        )
+    if picture.dtype != np.uint8:
+        raise ValueError(f"{source}: a texture must be uint8, got {picture.dtype}")
+    if picture.shape[2] == 3:
+        alpha = np.where(picture.any(axis=2, keepdims=True), 255, 0).astype(np.uint8)
+        picture = np.concatenate([picture, alpha], axis=2)
+    grid = picture.reshape(TILE_ROWS, side, TILE_COLUMNS, side, 4).transpose(2, 0, 1, 3, 4)
+    return np.ascontiguousarray(grid).reshape(NUM_PARTS, side, side, 4)
+
+
+def read_texture(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a texture picture: (24, N, N, 4) uint8 RGBA.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a picture, or not in the layout described above.
+    """
+    try:
+        with Image.open(path) as opened:
+            wanted = "RGBA" if opened.has_transparency_data else "RGB"
+            picture = np.asarray(opened.convert(wanted))
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path}: not a readable picture; expected a texture, PNG") from error
+    return split_picture(picture, str(path))
+
+
+def write_texture(path: str | os.PathLike[str], tiles: np.ndarray) -> None:
+    """Write (24, N, N, 3 or 4) uint8 tiles as a PNG; an existing file is replaced at once."""
+    with atomic(path) as temporary:
+        Image.fromarray(join_tiles(tiles)).save(temporary, format="PNG")
+
+
+def check_tiles(tiles: np.ndarray) -> None:
+    """Raise ValueError unless ``tiles`` is (24, N, N, C) with N at least 2."""
+    wrong = tiles.ndim != 4 or tiles.shape[0] != NUM_PARTS or tiles.shape[1] != tiles.shape[2]
+    if wrong or tiles.shape[1] < 2:
+        raise ValueError(f"tiles must be (24, N, N, C) with N >= 2, got {tiles.shape}")
+
+
+def _check_fractions(**fractions: float) -> None:
+    for name, value in fractions.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must be from 0 to 1, got {value}")
 
 
 def _check_images(image: np.ndarray, iuv: np.ndarray) -> None:

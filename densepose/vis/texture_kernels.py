@@ -1,14 +1,13 @@
-"""Compiled loops that carry colours between photos and textures.
+"""Compiled loops that add the colours of a photo to the texels of a texture.
 
-Shapes: photos (H, W, 3) uint8 and IUV images (H, W, 3) uint8, textures (24, N, N, 4) uint8 RGBA as
-in ``texture_layout``. Positions in a tile are in texels: x = u (N - 1), y = (1 - v) (N - 1).
+Shapes: photos (H, W, 3) uint8 and IUV images (H, W, 3) uint8, textures (24, N, N, 4) as in
+``texture``. Positions in a tile are in texels: x = u (N - 1), y = (1 - v) (N - 1).
 """
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import njit
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
@@ -80,7 +79,7 @@ def add_photo(image, iuv, longest, total):
     Args:
         image: (H, W, 3) uint8.
         iuv: (H, W, 3) uint8.
-        longest: triangles with a longer side along x or y, in texels, are left out: they span a
+        longest: triangles with a longer side along x or y, in texels, are skipped: they span a
             jump from one place of a part to another.
         total: (24, N, N, 4) float32, sums of colours and their number, in place.
     """
@@ -106,103 +105,3 @@ def add_photo(image, iuv, longest, total):
             for tip in (first, second):
                 if iuv[tip[0], tip[1], 0] == iuv[start[0], start[1], 0]:
                     _add_triangle(image, iuv, start, end, tip, longest, total)
-
-
-@njit(**_OPTIONS)
-def mean_colors(total, tiles):
-    """Sums and numbers (24, N, N, 4) float32 -> RGBA, opaque where there is a colour, in place."""
-    flat, out = total.reshape(-1, 4), tiles.reshape(-1, 4)
-    for n in range(len(flat)):
-        if flat[n, 3] > 0:
-            for k in range(3):
-                out[n, k] = np.uint8(flat[n, k] / flat[n, 3] + np.float32(0.5))
-            out[n, 3] = 255
-        else:
-            out[n, 0] = out[n, 1] = out[n, 2] = out[n, 3] = 0
-
-
-@njit(**_OPTIONS)
-def _sample(tiles, part, x, y, color):
-    """Bilinear colour at (x, y) of a tile, weighted by alpha; returns alpha from 0 to 1."""
-    last = tiles.shape[1] - 1
-    x0, y0 = min(int(x), last - 1), min(int(y), last - 1)
-    fx, fy = np.float32(x - x0), np.float32(y - y0)
-    color[:] = 0
-    alpha = np.float32(0)
-    for dy in range(2):
-        for dx in range(2):
-            texel = tiles[part, y0 + dy, x0 + dx]
-            weight = (fx if dx else 1 - fx) * (fy if dy else 1 - fy) * texel[3]
-            alpha += weight
-            for k in range(3):
-                color[k] += weight * texel[k]
-    if alpha > 0:
-        for k in range(3):
-            color[k] /= alpha
-    return alpha / np.float32(255)
-
-
-@njit(**_OPTIONS)
-def sample_tiles(tiles, part, uv, colors):
-    """Bilinear RGBA of (P,) parts from 1 and (P, 2) uv in [0, 1] -> (P, 4) float32, in place."""
-    last = tiles.shape[1] - 1
-    color = np.empty(3, np.float32)
-    for n in range(len(part)):
-        alpha = _sample(tiles, part[n] - 1, uv[n, 0] * last, (1 - uv[n, 1]) * last, color)
-        for k in range(3):
-            colors[n, k] = color[k]
-        colors[n, 3] = alpha * 255
-
-
-@njit(**_OPTIONS)
-def paint_bilinear(iuv, tiles, opacity, gain, light, out):
-    """Lay a texture over a photo, interpolated between texels.
-
-    Args:
-        iuv: (H, W, 3) uint8.
-        tiles: (24, N, N, 4) uint8.
-        opacity: 0 to 1.
-        gain: (256,) float32 factor of the texture's colour for each lightness of the photo.
-        light: (H, W) uint8 lightness of the photo; (0, 0) when the gain is 1 throughout.
-        out: (H, W, 3) uint8, the photo, in place.
-    """
-    last = tiles.shape[1] - 1
-    color = np.empty(3, np.float32)
-    lit = light.shape[0] > 0
-    scale = np.float32(last) / np.float32(_STEPS)
-    for row in range(iuv.shape[0]):
-        for column in range(iuv.shape[1]):
-            part, u, v = iuv[row, column]
-            if part == 0:
-                continue
-            x, y = np.float32(u) * scale, np.float32(_STEPS - v) * scale
-            share = _sample(tiles, part - 1, x, y, color) * np.float32(opacity)
-            factor = gain[light[row, column]] if lit else np.float32(1)
-            for k in range(3):
-                shown = min(color[k] * factor, np.float32(255))
-                mixed = out[row, column, k] * (1 - share) + shown * share
-                out[row, column, k] = np.uint8(mixed + np.float32(0.5))
-
-
-@njit(**_OPTIONS)
-def paint_nearest(iuv, tiles, opacity, gain, light, out):
-    """As ``paint_bilinear``, with the texel that detectron2's DensePose takes.
-
-    Texel and mixed colour are cut off to whole numbers, not rounded.
-    """
-    last = np.float32(tiles.shape[1] - 1)
-    lit = light.shape[0] > 0
-    steps, one = np.float32(_STEPS), np.float32(1)
-    for row in range(iuv.shape[0]):
-        for column in range(iuv.shape[1]):
-            part, u, v = iuv[row, column]
-            if part == 0:
-                continue
-            x = int(np.float32(u) / steps * last)
-            y = int((one - np.float32(v) / steps) * last)
-            texel = tiles[part - 1, y, x]
-            share = texel[3] / 255.0 * opacity
-            factor = gain[light[row, column]] if lit else one
-            for k in range(3):
-                shown = min(texel[k] * factor, np.float32(255))
-                out[row, column, k] = np.uint8(out[row, column, k] * (1 - share) + shown * share)

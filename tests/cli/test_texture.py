@@ -12,7 +12,7 @@ from densepose.cli.__main__ import main
 from densepose.evaluation.predictions import PredictionWriter
 from densepose.structures.prediction import ImagePrediction
 from densepose.vis.iuv_image import write_iuv_png
-from densepose.vis.texture_layout import read_texture
+from densepose.vis.texture import read_texture
 
 PART = 12
 

@@ -7,12 +7,15 @@ import pytest
 from PIL import Image
 
 from densepose.vis.texture import (
+    join_tiles,
     put_texture,
+    read_texture,
     sample_texture,
+    split_picture,
     spread_colors,
     take_texture,
+    write_texture,
 )
-from densepose.vis.texture_layout import join_tiles, read_texture, split_picture, write_texture
 
 
 def random_tiles(side: int = 12, seed: int = 0) -> np.ndarray:
@@ -216,7 +219,7 @@ def test_wrong_input_is_rejected(tmp_path):
         take_texture(image, np.maximum(iuv, 25))
     with pytest.raises(ValueError, match="tile_px must be at least 2, got 1"):
         take_texture(image, iuv, tile_px=1)
-    with pytest.raises(ValueError, match="reach is a share of a tile, 0 to 1, got 6"):
+    with pytest.raises(ValueError, match="reach must be from 0 to 1, got 6"):
         take_texture(image, iuv, reach=6)
     with pytest.raises(ValueError, match="opacity must be from 0 to 1, got 2"):
         put_texture(image, iuv, tiles, opacity=2)

@@ -8,15 +8,20 @@ import pytest
 from densepose.surface.charts import ChartAtlas, chart_grid, load_template_atlas
 from densepose.surface.seams import seam_points
 from densepose.synthetic.picture import PictureSettings, draw_picture
-from densepose.vis.texture import put_texture, sample_texture, spread_colors, take_texture
-from densepose.vis.texture_seams import SeamFiller, template_seam_filler
+from densepose.vis.texture import (
+    SeamFiller,
+    put_texture,
+    sample_texture,
+    spread_colors,
+    take_texture,
+)
 from tests.support.shapes import two_part_atlas
 
 SIDE = 64
 
 
 def seam_steps(tiles: np.ndarray, atlas: ChartAtlas, per_side: int = 4) -> np.ndarray:
-    """How much the colour jumps wone charts meet.
+    """How much the colour jumps where charts meet.
 
     Args:
         tiles: (24, N, N, 4) uint8.
@@ -35,6 +40,11 @@ def seam_steps(tiles: np.ndarray, atlas: ChartAtlas, per_side: int = 4) -> np.nd
 
 
 @pytest.fixture(scope="module")
+def fill() -> SeamFiller:
+    return SeamFiller(load_template_atlas(), SIDE)
+
+
+@pytest.fixture(scope="module")
 def smooth_tiles() -> np.ndarray:
     """A colour for each place of the template, known inside the charts only."""
     atlas = load_template_atlas()
@@ -50,10 +60,10 @@ def smooth_tiles() -> np.ndarray:
     return tiles
 
 
-def test_filling_from_the_neighbour_closes_the_seams(smooth_tiles):
+def test_filling_from_the_neighbour_closes_the_seams(smooth_tiles, fill):
     atlas = load_template_atlas()
     repeated = spread_colors(smooth_tiles, 3)
-    filled = template_seam_filler(SIDE)(repeated)
+    filled = fill(repeated)
     black = np.where(smooth_tiles[..., 3:] > 0, smooth_tiles, np.uint8(0))
     black[..., 3] = 255
     steps = [seam_steps(tiles, atlas).mean() for tiles in (black, repeated, filled)]
@@ -61,8 +71,8 @@ def test_filling_from_the_neighbour_closes_the_seams(smooth_tiles):
     assert steps[2] < 2  # of 255
 
 
-def test_what_is_inside_a_chart_is_not_touched(smooth_tiles):
-    filled = template_seam_filler(SIDE)(smooth_tiles)
+def test_what_is_inside_a_chart_is_not_touched(smooth_tiles, fill):
+    filled = fill(smooth_tiles)
     inside = smooth_tiles[..., 3] > 0
     np.testing.assert_array_equal(filled[inside], smooth_tiles[inside])
     assert (filled[..., 3] > 0).sum() > inside.sum()
@@ -103,7 +113,7 @@ def test_a_rendered_person_dressed_in_its_own_texture_looks_the_same():
     iuv = truth.iuv_image()
     body = iuv[..., 0] > 0
     assert body.sum() > 2000
-    tiles = template_seam_filler()(take_texture(image, iuv))
+    tiles = SeamFiller(load_template_atlas())(take_texture(image, iuv))
     dressed = put_texture(image, iuv, tiles)
     error = np.abs(dressed.astype(int) - image)[body].mean(axis=1)
     # Against the colours' own spread over the person; codes of 1 / 255 and texels blur a little.

@@ -206,13 +206,12 @@ def _predictions(file: Path) -> Iterator[Any]:
 
 def _surface(case: Case, plain: bool) -> Run:
     from densepose.surface.charts import load_template_atlas
-    from densepose.vis.texture import put_texture, take_texture
-    from densepose.vis.texture_layout import split_picture
-    from densepose.vis.texture_seams import template_seam_filler
+    from densepose.vis.texture import SeamFiller, put_texture, split_picture, take_texture
 
     with np.load(Path(case.folder) / SCENE, allow_pickle=False) as file:
         image, iuv, tiles = file["image"], file["iuv"], split_picture(file["texture"])
-    atlas, close_seams = load_template_atlas(), template_seam_filler()
+    atlas = load_template_atlas()
+    close_seams = SeamFiller(atlas)
     works = {
         "triangles": lambda: atlas.surface_of(iuv),
         "vertices": lambda: atlas.vertices_of(iuv),
