@@ -132,7 +132,7 @@ def _write(result: EvaluationResult, args: Namespace) -> Path:
     if output.suffix == ".json":
         result.write_json(output)
         return output
-    from densepose.vis.rcp_picture import draw_rcp
+    from densepose.vis.curves import draw_rcp
 
     result.write_json(output / SCORES)
     write_text(output / TABLE, result.to_table())

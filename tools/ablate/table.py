@@ -18,7 +18,7 @@ from tabulate import tabulate
 
 from densepose.evaluation.evaluator import RESULT_FILE
 from densepose.files import atomic
-from densepose.vis.rcp_picture import draw_rcp
+from densepose.vis.curves import draw_rcp
 
 from .experiments import Experiments, Row, run_folder
 from .runs import SCHEMA, is_finished, read_record, write_json
