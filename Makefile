@@ -31,8 +31,10 @@ install-dev: python  ## setup, plus what baking the body again needs
 demo: setup  ## teach the shipped weights a night camera on synthetic people; a page with before and after
 	@$(BIN)/densepose demo $(ARGS)
 
+# Models of the tests are tiny: several threads would wait for one another, processes do not.
 test: setup lint  ## style, import directions and all tests; warnings are errors
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} \
+		$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: setup  ## ruff check and ruff format --check
 	@$(BIN)/ruff check $(SOURCES)
