@@ -7,7 +7,7 @@ values stay. Meant for CPU; on a GPU cuDNN already chooses such algorithms, so n
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
 
 import torch
 from torch import nn
@@ -28,57 +28,32 @@ logger = logging.getLogger(__name__)
 _MIN_WINOGRAD_CHANNELS = 32
 
 
-@dataclass(frozen=True)
-class Acceleration:
-    """What ``accelerate`` changed."""
-
-    folded_norms: int
-    poolers: int
-    winograd_convolutions: int
-    depthwise_convolutions: int = 0
-    linears: int = 0
-    decoders: int = 0
-    predictors: int = 0
-
-    def __str__(self) -> str:
-        parts = {
-            "Winograd convolutions": self.winograd_convolutions,
-            "depthwise convolutions": self.depthwise_convolutions,
-            "folded norms": self.folded_norms,
-            "gather RoIAlign poolers": self.poolers,
-            "oneDNN linear layers": self.linears,
-            "decoders around boxes": self.decoders,
-            "predictors of one wide layer": self.predictors,
-        }
-        found = [f"{count} {name}" for name, count in parts.items() if count]
-        return ", ".join([*found, "channels-last"])
-
-
-def accelerate(model: nn.Module, *, for_inference: bool = False) -> Acceleration:
+def accelerate(
+    model: nn.Module, *, for_inference: bool = False, only: Collection[str] | None = None
+) -> dict[str, int]:
     """Swap in faster operators of equal values, in place; for training and inference on CPU.
 
     Args:
         model: a detectron2 model, or any module. Calling it twice changes nothing more.
         for_inference: that it will not be trained in this process; more freed memory is kept then.
+        only: names of ``OPERATORS``, to measure them; all when None.
 
     Returns:
-        The number of modules of each kind that were swapped; all 0 when the model is not on CPU.
+        The number of modules that each operator took; empty when the model is not on CPU.
     """
     if any(parameter.device.type != "cpu" for parameter in model.parameters()):
-        return Acceleration(0, 0, 0)
-    folded = fold_frozen_norms(model) + _fold_backbone(model)
-    done = Acceleration(
-        folded,
-        _swap_poolers(model),
-        *_swap_convolutions(model),
-        _swap_linears(model),
-        _swap_decoders(model),
-        _swap_predictors(model),
-    )
+        return {}
+    chosen = {name: OPERATORS[name] for name in OPERATORS if only is None or name in only}
+    done = {name: swap(model) for name, swap in chosen.items()}
     keep_freed_memory(large_blocks=for_inference)
     model.to(memory_format=torch.channels_last)
-    logger.info("CPU operators: %s", done)
+    found = [f"{count} {name}" for name, count in done.items() if count]
+    logger.info("CPU operators: %s", ", ".join([*found, "channels-last"]))
     return done
+
+
+def _fold_norms(model: nn.Module) -> int:
+    return fold_frozen_norms(model) + _fold_backbone(model)
 
 
 def _fold_backbone(model: nn.Module) -> int:
@@ -110,21 +85,28 @@ def _swap_poolers(model: nn.Module) -> int:
     return count
 
 
-def _swap_convolutions(model: nn.Module) -> tuple[int, int]:
-    """Winograd for wide 3x3 convolutions of stride 1, own kernels for depthwise ones.
+def _swap_wide(model: nn.Module) -> int:
+    """Winograd for wide 3x3 convolutions of stride 1."""
+    return _change_class(model, _suits_winograd, winograd_class)
 
-    Returns:
-        The number of each kind; 0 where Numba is missing.
-    """
+
+def _swap_depthwise(model: nn.Module) -> int:
+    """Own kernels for depthwise convolutions."""
+    return _change_class(model, _suits_depthwise, depthwise_class)
+
+
+def _change_class(
+    model: nn.Module,
+    suits: Callable[[nn.Module], bool],
+    faster: Callable[[type[nn.Conv2d]], type[nn.Conv2d]],
+) -> int:
     if not tile_threads.available():
         logger.info("No Numba with OpenMP here: convolutions stay as they are")
-        return 0, 0
-    wide = [module for module in model.modules() if _suits_winograd(module)]
-    depthwise = [module for module in model.modules() if _suits_depthwise(module)]
-    for modules, faster in ((wide, winograd_class), (depthwise, depthwise_class)):
-        for module in modules:
-            module.__class__ = faster(type(module))
-    return len(wide), len(depthwise)
+        return 0
+    modules = [module for module in model.modules() if suits(module)]
+    for module in modules:
+        module.__class__ = faster(type(module))
+    return len(modules)
 
 
 def _swap_linears(model: nn.Module) -> int:
@@ -199,3 +181,15 @@ def _plain_forward(kind: type[nn.Conv2d]) -> bool:
 
     defined = next(base for base in kind.__mro__ if "forward" in vars(base))
     return defined in (nn.Conv2d, Conv2d)
+
+
+# In this order: a folded convolution may become one of Winograd.
+OPERATORS: dict[str, Callable[[nn.Module], int]] = {
+    "folded norms": _fold_norms,
+    "gather RoIAlign poolers": _swap_poolers,
+    "Winograd convolutions": _swap_wide,
+    "depthwise convolutions": _swap_depthwise,
+    "oneDNN linear layers": _swap_linears,
+    "decoders around boxes": _swap_decoders,
+    "predictors of one wide layer": _swap_predictors,
+}

@@ -123,7 +123,10 @@ def _folded_parameters(conv: nn.Conv2d, which: int) -> Tensor:
     if torch.is_grad_enabled() and weight.requires_grad:
         return (_folded_weight if which == 0 else _folded_bias)(weight, bias, norm)
     sources = (weight, bias, norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    key = tuple((t.data_ptr(), t._version) for t in sources if t is not None)
+    present = [t for t in sources if t is not None]
+    if any(t.is_inference() for t in present):  # no version counter: changes would go unnoticed
+        return (_folded_weight if which == 0 else _folded_bias)(weight, bias, norm)
+    key = tuple((t.data_ptr(), t._version) for t in present)
     if conv.folded_cache is None or conv.folded_cache[0] != key:
         # Remembered: without a graph, and usable in training also when made in inference mode.
         with torch.inference_mode(False), torch.no_grad():

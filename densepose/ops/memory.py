@@ -12,7 +12,7 @@ import platform
 from functools import cache
 
 # Numbers of <malloc.h>.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 _ALL = 2**31 - 1  # mallopt takes an int
 # What glibc itself comes to at most.
 _LARGEST_BLOCK = 32 * 2**20
@@ -31,11 +31,11 @@ def keep_freed_memory(*, large_blocks: bool) -> bool:
     mallopt = _mallopt()
     if mallopt is None:
         return False
-    settings = (
-        (_M_MMAP_THRESHOLD, _ALL if large_blocks else _LARGEST_BLOCK),
-        (_M_TRIM_THRESHOLD, _ALL),
-    )
-    return all(mallopt(name, value) == 1 for name, value in settings)
+    kept = mallopt(_M_TRIM_THRESHOLD, _ALL) == 1
+    if not large_blocks:
+        return mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK) == 1 and kept
+    # Older releases of glibc refuse a threshold above their own largest, but not to map nothing.
+    return (mallopt(_M_MMAP_THRESHOLD, _ALL) == 1 or mallopt(_M_MMAP_MAX, 0) == 1) and kept
 
 
 @cache

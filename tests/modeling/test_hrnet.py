@@ -115,7 +115,7 @@ def test_cpu_operators_change_no_value():
     cfg = small_config(width=32)
     plain, fast = (build_hrfpn_backbone(cfg, IMAGE).eval() for _ in range(2))
     fast.load_state_dict(plain.state_dict())
-    assert accelerate(fast).winograd_convolutions > 10
+    assert accelerate(fast)["Winograd convolutions"] > 10
     image = torch.randn(1, 3, 100, 128)
     with torch.no_grad():
         wanted, got = plain(image), fast(image)

@@ -45,7 +45,8 @@ def models() -> tuple[nn.Module, nn.Module]:
     plain = small_model()
     fast = copy.deepcopy(plain)
     done = accelerate(fast)
-    assert done.folded_norms == 20 and done.poolers == 2 and done.winograd_convolutions > 15
+    assert done["folded norms"] == 20 and done["gather RoIAlign poolers"] == 2
+    assert done["Winograd convolutions"] > 15
     return plain, fast
 
 
@@ -116,8 +117,7 @@ def test_the_checkpoint_does_not_notice(models):
 
 
 def test_a_second_call_changes_nothing(models):
-    again = accelerate(models[1])
-    assert (again.folded_norms, again.poolers, again.winograd_convolutions) == (0, 0, 0)
+    assert set(accelerate(models[1]).values()) == {0}
 
 
 def test_strided_dilated_grouped_and_narrow_convolutions_are_left_alone():
@@ -131,4 +131,4 @@ def test_strided_dilated_grouped_and_narrow_convolutions_are_left_alone():
             nn.Conv2d(16, 64, 3, padding=1),
         ]
     )
-    assert accelerate(others).winograd_convolutions == 0
+    assert accelerate(others)["Winograd convolutions"] == 0

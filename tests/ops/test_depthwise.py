@@ -99,7 +99,7 @@ def test_a_backbone_of_timm_keeps_values_gradients_and_names():
     torch.manual_seed(0)
     plain = timm.create_model("tf_efficientnet_lite0", features_only=True, pretrained=False).eval()
     ours = copy.deepcopy(plain)
-    assert accelerate(ours).depthwise_convolutions == 16
+    assert accelerate(ours)["depthwise convolutions"] == 16
     assert ours.state_dict().keys() == plain.state_dict().keys()
     x, gradients = torch.randn(2, 3, 65, 47), []
     for model in (plain, ours):

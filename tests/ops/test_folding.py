@@ -105,3 +105,14 @@ def test_folding_twice_and_copying_change_nothing():
 def test_a_norm_that_trains_is_left_alone():
     model = nn.Sequential(Conv2d(3, 8, 3, norm=nn.BatchNorm2d(8)))
     assert fold_frozen_norms(model, example=torch.zeros(1, 3, 8, 8)) == 0
+
+
+def test_a_model_made_in_inference_mode_follows_its_weights():
+    with torch.inference_mode():
+        folded = detectron2_stack()
+        randomise_norms(folded)
+        assert fold_frozen_norms(folded) == 2
+        x = torch.randn(1, 3, 9, 7)
+        before = folded(x)
+        folded[0].norm.bias.add_(1)
+        assert not torch.equal(folded(x), before)

@@ -78,7 +78,7 @@ def test_a_model_keeps_its_parameters(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(accelerate_module, "onednn_is_faster", lambda: True)
     model = nn.Sequential(nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 3))
     plain = copy.deepcopy(model)
-    assert accelerate(model).linears == 2
+    assert accelerate(model)["oneDNN linear layers"] == 2
     assert isinstance(model[0], AcceleratedLinear)
     assert model.state_dict().keys() == plain.state_dict().keys()
     x = torch.randn(64, 2048)

@@ -109,6 +109,8 @@ def parse_arguments() -> argparse.Namespace:
     one.add_argument("--ours-before", type=Path, metavar="DIR", help=meaning)
     one.add_argument("--device", default="cpu", help="cpu, cuda: only rows that run a model [cpu]")
     one.add_argument("--half", action="store_true", help="train under autocast")
+    meaning = "measure the model without each of the CPU operators as well"
+    one.add_argument("--each-operator", action="store_true", help=meaning)
     one.add_argument("--quick", action="store_true", help="small models: does it run at all?")
     one.add_argument("--rounds", type=int, default=5, metavar="N", help="runs that count [5]")
     one.add_argument("--warm-up", type=int, default=1, metavar="N", help="runs before them [1]")
@@ -184,7 +186,8 @@ def run_bootstrap(args: argparse.Namespace) -> int:
 
 def run_speed(args: argparse.Namespace) -> int:
     """Measure; print the table, write all single times."""
-    names = ("detectron2", "only", "quick", "rounds", "warm_up", "device", "half", "output")
+    names = ("detectron2", "only", "each_operator", "quick", "rounds", "warm_up")
+    names += ("device", "half", "output")
     settings = {name: getattr(args, name) for name in names}
     done = speeds.run(before=args.ours_before, **settings, progress=progress)
     print(speeds.table(done))

@@ -47,20 +47,22 @@ register_all()
 find_config = _find("find_config", "densepose.config", "densepose.shipped_configs")
 
 
-def prepare(kind: str, case: dict[str, Any], *, plain: bool) -> None:
+def prepare(kind: str, case: dict[str, Any], *, plain: bool, without: str = "") -> None:
     """Build what the work needs; ``run`` does it once.
 
     Args:
         kind: one of ``_WORK``.
         case: fields of a ``Case``.
         plain: without the CPU operators.
+        without: the one of ``accelerate``'s operators to leave out.
     """
-    global _run
-    _run = None  # frees the former work first
+    global _run, _without
+    _run, _without = None, without  # frees the former work first
     _run = _WORK[kind](Case(**case), plain)
 
 
 _run: Run | None = None
+_without = ""
 
 
 def run() -> dict[str, float]:
@@ -73,9 +75,11 @@ def _model(case: Case, *, plain: bool, for_inference: bool) -> nn.Module:
     model = build_model(load_config(find_config(case.config), opts))
     inputs.fill_with_seeded(model, case.seed)
     if not plain:
-        from densepose.ops.accelerate import accelerate
+        from densepose.ops import accelerate as ops
 
-        accelerate(model, for_inference=for_inference)
+        # Older checkouts have no such choice.
+        only = {"only": set(ops.OPERATORS) - {_without}} if _without else {}
+        ops.accelerate(model, for_inference=for_inference, **only)
     return model
 
 

@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 from densepose.files import markdown_table, write_text
+from densepose.ops.accelerate import OPERATORS
 
 from . import process, report
 from .inputs import Case
@@ -154,6 +155,7 @@ def run(
     detectron2: Path | None = None,
     before: Path | None = None,
     only: Sequence[str] = (),
+    each_operator: bool = False,
     quick: bool = False,
     rounds: int = 5,
     warm_up: int = 1,
@@ -168,6 +170,7 @@ def run(
         detectron2: checkout of detectron2 to measure as well.
         before: another checkout of this project to measure as well.
         only: words of which one has to be in the name of a row; all rows when empty.
+        each_operator: measure the model without each of the CPU operators as well.
         quick: small models, images and data sets.
         rounds: runs that count.
         warm_up: runs before them.
@@ -198,7 +201,7 @@ def run(
                 if not quick:
                     # Fresh processes: none inherits another row's fragmented heap.
                     started = _Sides(detectron2, before, one_row)
-                contestants = _prepared(work, started, progress)
+                contestants = _prepared(work, started, progress, each_operator)
                 done.append(measure(work.name, contestants, warm_up, rounds, progress))
             if output is not None:
                 write(output, done, settings)
@@ -222,13 +225,17 @@ class _Sides(dict[str, process.Side]):
         return side
 
 
-def _prepared(work: Work, sides: _Sides, progress: Callable[[str], None]) -> list[process.Side]:
+def _prepared(
+    work: Work, sides: _Sides, progress: Callable[[str], None], each_operator: bool = False
+) -> list[process.Side]:
     """Those that take part in a row; this package first."""
     on_cpu = work.case.device == "cpu"
-    chosen: dict[str, dict[str, bool]] = {"accelerated": {"plain": False}} if on_cpu else {}
+    chosen: dict[str, dict[str, Any]] = {"accelerated": {"plain": False}} if on_cpu else {}
     # The CPU operators have no part in reading data.
     if not on_cpu or work.kind in ("inference", "training", "conversion"):
         chosen["plain torch"] = {"plain": True}
+    if each_operator:
+        chosen |= {f"without {name}": {"plain": False, "without": name} for name in OPERATORS}
     if sides.before is not None:
         chosen["before"] = {"plain": not on_cpu}
     if sides.detectron2 is not None and work.upstream:
