@@ -39,34 +39,6 @@ def answer(data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixtur
     return Answer(data, tmp_path / "out", capsys)
 
 
-def test_a_misspelt_key_is_answered_with_the_nearest(answer: Answer):
-    with pytest.raises(SystemExit) as stopped:
-        answer(SOLVER__BASE_RL=0.1)
-    assert stopped.value.code == 2
-    text = answer.capsys.readouterr().err
-    assert "SOLVER.BASE_RL is not a config key; did you mean SOLVER.BASE_LR" in text
-
-
-def test_a_missing_data_set_is_answered_with_the_command_that_gets_it(
-    answer: Answer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "nowhere"))
-    text = answer(DATASETS__TRAIN=("densepose_synthetic_train",))
-    assert "data set 'densepose_synthetic_train' lacks its annotations and images" in text
-    assert "get it by: densepose make-data" in text
-
-
-def test_an_unknown_data_set_is_answered_with_the_nearest(answer: Answer):
-    text = answer(DATASETS__TRAIN=("densepose_coco_2014_trian",))
-    assert "no data set is called 'densepose_coco_2014_trian', did you mean" in text
-
-
-def test_a_broken_annotation_file(answer: Answer, data: tuple[Path, Path]):
-    data[0].write_text(data[0].read_text()[:-40])
-    text = answer()
-    assert f"{data[0]}: expected a JSON file of" in text and text.count("it is cut off") == 1
-
-
 def test_a_truncated_image_is_found_before_the_run_or_named_in_it(
     answer: Answer, data: tuple[Path, Path]
 ):

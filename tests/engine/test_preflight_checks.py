@@ -94,7 +94,7 @@ def test_broken_annotations_and_images(cfg: CfgNode, surfaces: list[str], tmp_pa
     image.unlink()  # skipped with a warning, as DATASETS.ON_BAD_RECORD says
     preflight(cfg, "train")
     annotations.write_text(annotations.read_text()[:-30])
-    assert "annotations.json" in problems(cfg) and "it is cut off" in problems(cfg)
+    assert "annotations.json" in problems(cfg) and problems(cfg).count("it is cut off") == 1
     annotations.write_text(json.dumps({"images": []}))
     assert "expected a DensePose-COCO file with the lists" in problems(cfg)
 
