@@ -56,7 +56,9 @@ def seam_points(atlas: ChartAtlas, per_side: int = 4) -> PairedPoints:
     once = np.flatnonzero(seams.face < seams.other_face)
     along = ((np.arange(per_side) + 0.5) / per_side)[None, :, None]
 
-    def places(face: NDArray[np.int64], start: NDArray[np.int64], end: NDArray[np.int64]):
+    def places(
+        face: NDArray[np.int64], start: NDArray[np.int64], end: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         corner = atlas.uv[atlas.uv_faces[face]].astype(np.float64)
         row = np.arange(len(face))
         place = corner[row, start][:, None] * (1 - along) + corner[row, end][:, None] * along

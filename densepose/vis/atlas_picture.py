@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from densepose.surface.mesh import face_normals
 from densepose.surface.own.quality import area_distortion, distortion_percentile, folded_share
 
 from .styles import PART_COLORS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLUMNS, ROWS = 6, 4
 
@@ -75,7 +79,7 @@ def draw_atlas(
         figure.savefig(temporary, dpi=90, format="png")
 
 
-def _draw_body(axis, atlas: ChartAtlas, up: int, side: int) -> None:
+def _draw_body(axis: Axes, atlas: ChartAtlas, up: int, side: int) -> None:
     """Triangles that face one side of the body, nearest last, shaded by their slope."""
     from matplotlib.collections import PolyCollection
 

@@ -6,11 +6,15 @@ import io
 import os
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
 from densepose.files import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Series = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 # Colours that stand for variables of the page's style sheet, which knows light and dark.
@@ -82,7 +86,7 @@ def _finite(name: str, x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarr
     return x[known], y[known]
 
 
-def _draw_series(axes, x: np.ndarray, y: np.ndarray, color: str) -> None:
+def _draw_series(axes: Axes, x: np.ndarray, y: np.ndarray, color: str) -> None:
     step = max(1, -(-len(x) // _MAX_POINTS))
     if len(x) >= _SMOOTH_FROM:
         axes.plot(x[::step], y[::step], color=color, linewidth=0.8, alpha=0.3)

@@ -25,6 +25,7 @@ from densepose.surface.mesh import boundary_edges
 
 if TYPE_CHECKING:
     import anny
+    import torch
 
 # Our joints, their parents, the anny bone whose head gives the place, and the bones they replace.
 SPINE = (
@@ -227,7 +228,9 @@ def _blend_coefficients(
     return model.get_phenotype_blendshape_coefficients(**values).numpy()
 
 
-def _blended(blend: NDArray[np.float64], template, shapes) -> NDArray[np.float64]:
+def _blended(
+    blend: NDArray[np.float64], template: torch.Tensor, shapes: torch.Tensor
+) -> NDArray[np.float64]:
     """(1 + S, K) coefficients -> (1 + S, N, 3) places and displacements in our frame."""
     moved = np.tensordot(blend, shapes.numpy(), axes=1)
     moved[0] += template.numpy()

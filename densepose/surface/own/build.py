@@ -22,7 +22,7 @@ from ..charts import ChartAtlas
 from ..mesh import SurfaceMesh, face_areas
 from .flatten import flatten_without_folds, open_to_disc, to_unit_square, turned
 from .mesh_file import Findings, check_own_mesh, consistently_oriented, face_pieces, read_mesh
-from .mirror import find_mirror_plane, flipped_own_parts, own_chart_symmetry
+from .mirror import MirrorPlane, find_mirror_plane, flipped_own_parts, own_chart_symmetry
 from .parts import PartLabels, absorb_islands, read_part_labels, segment_mesh
 from .quality import distortion_percentile, folded_share
 from .surface_file import OwnSurface
@@ -96,7 +96,9 @@ def build_own_surface(
     return surface, found
 
 
-def _labels(mesh: SurfaceMesh, options: BuildOptions, mirror, found: Findings) -> PartLabels:
+def _labels(
+    mesh: SurfaceMesh, options: BuildOptions, mirror: MirrorPlane | None, found: Findings
+) -> PartLabels:
     if options.parts is None:
         names = ("",) * (NUM_PARTS + 1)
         return PartLabels(segment_mesh(mesh, options.num_parts, mirror), names)
