@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from densepose.errors import InputError
 
 _PIECE = 1 << 20
 _HEAD_BYTES = 512
+_FULL_BYTES = 1 << 20  # a disk with less is full
 _PAGE = "a web page or an error message of a server, not the file itself; fetch it again"
 # First bytes, without leading white space and in lower case, and what they mean.
 _WRONG_STARTS = {
@@ -51,6 +53,9 @@ def atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[P
         path: the file to write; its folder is created where it does not exist.
         durable: also survive a power failure right afterwards (``fsync``), for files that cost
             hours. It takes as long as the disk needs.
+
+    Raises:
+        InputError: the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +64,13 @@ def atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[P
     prefix = f".{path.name[:40]}.{os.getpid()}."
     with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
         temporary = Path(folder) / path.name
-        yield temporary
+        try:
+            yield temporary
+        except Exception as error:
+            # Libraries hide this reason: PyTorch says "unexpected pos", NumPy counts values.
+            if shutil.disk_usage(folder).free < _FULL_BYTES:
+                raise InputError(f"{path}: cannot be written, the disk is full") from error
+            raise
         if durable:
             _flush_to_disk(temporary)
         os.replace(temporary, path)

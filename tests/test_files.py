@@ -2,10 +2,12 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.files import atomic, did_you_mean, markdown_table, sha256, to_json
 
 
@@ -38,6 +40,19 @@ def test_an_interrupted_file_leaves_nothing_and_keeps_the_old_one(tmp_path, erro
         raise error
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_named_whatever_the_library_says(tmp_path, monkeypatch):
+    def write():
+        with atomic(tmp_path / "a.pth"):
+            raise RuntimeError("unexpected pos 704 vs 598")  # torch.save
+
+    with pytest.raises(RuntimeError):
+        write()
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
+    with pytest.raises(InputError, match=r"a.pth: cannot be written, the disk is full"):
+        write()
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_written_file_has_the_rights_of_any_new_file(tmp_path):

@@ -15,6 +15,7 @@ from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
 
 from densepose.data.categories import rules_from_config
+from densepose.errors import InputError
 from densepose.modeling import (
     DENSEPOSE_LOSS_REGISTRY,
     DENSEPOSE_PREDICTOR_REGISTRY,
@@ -312,7 +313,7 @@ def check_config(cfg: CfgNode) -> None:
     """
     register_all()
     if cfg.MODEL.ROI_DENSEPOSE_HEAD.CSE.EMBEDDERS:
-        raise ValueError(
+        raise InputError(
             f"{HEAD}.CSE.EMBEDDERS is set ({', '.join(cfg.MODEL.ROI_DENSEPOSE_HEAD.CSE.EMBEDDERS)})"
             " but this package has no surface embeddings (CSE); use a chart config"
         )
@@ -321,9 +322,9 @@ def check_config(cfg: CfgNode) -> None:
     problems = problems or list(_contradictions(cfg))
     if len(problems) > 1:
         listed = "\n".join(f"  {number}. {text}" for number, text in enumerate(problems, 1))
-        raise ValueError(f"{len(problems)} problems in the config:\n{listed}")
+        raise InputError(f"{len(problems)} problems in the config:\n{listed}")
     if problems:
-        raise ValueError(problems[0])
+        raise InputError(problems[0])
     rules_from_config(cfg)
 
 

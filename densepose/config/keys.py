@@ -12,6 +12,8 @@ from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
 
+from densepose.errors import InputError
+
 # Keys of earlier versions: key -> (the only value it may still have, what to do instead). An old
 # config with that value loads, with a warning; one with another value is refused.
 # Those of the cascade below NUM_STAGES made no difference that was measured: docs/cascade.md.
@@ -276,19 +278,19 @@ def bootstrap_entries(cfg: CfgNode) -> list[CfgNode]:
     """BOOTSTRAP_DATASETS with all keys of each entry.
 
     Raises:
-        ValueError: an entry is no mapping, or has an unknown key or a value of the wrong type.
+        InputError: an entry is no mapping, or has an unknown key or a value of the wrong type.
     """
     entries = []
     for number, given in enumerate(cfg.BOOTSTRAP_DATASETS):
         where, entry = f"BOOTSTRAP_DATASETS[{number}]", _bootstrap_entry()
         if not isinstance(given, Mapping):
-            raise ValueError(
+            raise InputError(
                 f"{where} must be a mapping with DATASET, IMAGE_LOADER, ..., got {given!r}"
             )
         try:
             entry.merge_from_other_cfg(CfgNode(given))
         except (KeyError, ValueError) as error:
-            raise ValueError(f"{where}: {error.args[0]}") from error
+            raise InputError(f"{where}: {error.args[0]}") from error
         entries.append(entry)
     return entries
 

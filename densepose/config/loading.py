@@ -16,6 +16,8 @@ from fvcore.common.config import BASE_KEY
 
 from detectron2.config import CfgNode
 
+from densepose.errors import InputError
+
 from .keys import REMOVED, get_densepose_cfg
 
 logger = logging.getLogger(__name__)
@@ -49,11 +51,9 @@ def load_config(path: str | None = None, opts: list[str] | None = None) -> CfgNo
         opts: flat list KEY, VALUE, KEY, VALUE ... as on a command line.
 
     Raises:
-        FileNotFoundError: a file is missing.
-        KeyError: a key does not exist; the message names the file, the key and the nearest
-            existing ones.
-        ValueError: a file is not a YAML mapping, a value has the wrong type, a removed key has
-            another value than the one that is left, or ``opts`` is not made of pairs.
+        InputError: a file is missing or is not a YAML mapping, a key does not exist (the message
+            has the nearest existing ones), a value has the wrong type, a removed key has another
+            value than the one that is left, or ``opts`` is not made of pairs.
     """
     cfg = get_densepose_cfg()
     for source, content in [*(_files_of(path) if path else ()), *_pairs(opts or [])]:
@@ -61,7 +61,7 @@ def load_config(path: str | None = None, opts: list[str] | None = None) -> CfgNo
         try:
             cfg.merge_from_other_cfg(CfgNode(content))
         except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
+            raise InputError(f"{source}: {error}") from error
     return cfg
 
 
@@ -98,13 +98,13 @@ def config_dir() -> Path:
     """Folder of the YAML files that come with the package: inside it, or beside it in a checkout.
 
     Raises:
-        FileNotFoundError: they were not installed.
+        InputError: they were not installed.
     """
     installed, checkout = PACKAGE / "configs", PACKAGE.parent / "configs"
     for folder in (installed, checkout):
         if folder.is_dir():
             return folder
-    raise FileNotFoundError(
+    raise InputError(
         f"the configs are neither in {installed} nor in {checkout}; install the package again:"
         " pip install --force-reinstall --no-deps ."
     )
@@ -125,7 +125,7 @@ def find_config(name: str) -> str:
             and ``.yaml`` behind it. Names of earlier versions are understood.
 
     Raises:
-        FileNotFoundError: neither exists; the message has the nearest shipped name.
+        InputError: neither exists; the message has the nearest shipped name.
     """
     if Path(name).is_file():
         return name
@@ -141,7 +141,7 @@ def find_config(name: str) -> str:
     else:
         close = difflib.get_close_matches(f"{short}.yaml", config_names(), n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}?" if close else f"shipped: {', '.join(config_names())}"
-    raise FileNotFoundError(
+    raise InputError(
         f"config file {name!r} does not exist (working folder: {Path.cwd()}), nor does a config of"
         f" that name come with the package; {hint}"
     )
@@ -160,29 +160,29 @@ def _files_of(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if not os.path.isfile(path):
         short = "/".join(Path(path).with_suffix("").parts[-2:])
         hint = f"; {short} is now {name_now(short)}" if name_now(short) != short else ""
-        raise FileNotFoundError(
+        raise InputError(
             f"config file {path!r} does not exist (working folder: {os.getcwd()!r}){hint}"
         )
     with open(path, encoding="utf-8") as file:
         try:
             content = yaml.safe_load(file)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path}: not readable as plain YAML: {error}") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not readable as plain YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a mapping of config keys, got {type(content).__name__}")
+        raise InputError(f"{path}: expected a mapping of config keys, got {type(content).__name__}")
     bases = content.pop(BASE_KEY, [])
     for base in [bases] if isinstance(bases, str) else bases:
         try:
             yield from _files_of(os.path.join(os.path.dirname(path), os.path.expanduser(base)))
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{path}: {BASE_KEY}: {error}") from error
+        except InputError as error:
+            raise InputError(f"{path}: {BASE_KEY}: {error}") from error
     yield path, content
 
 
 def _pairs(opts: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """``KEY VALUE`` pairs as nested mappings."""
     if len(opts) % 2:
-        raise ValueError(
+        raise InputError(
             f"options on the command line come as KEY VALUE pairs, got {len(opts)} words: {opts}"
         )
     for key, value in zip(opts[::2], opts[1::2], strict=True):
@@ -197,9 +197,9 @@ def _check_keys(cfg: CfgNode, content: Mapping[str, Any], source: str) -> None:
             left, advice = REMOVED[key]
             # Words of a command line are decoded as yacs decodes them.
             if CfgNode._decode_cfg_value(value) != left:
-                raise ValueError(f"{source}: {key}={value!r}: this key was removed; {advice}")
+                raise InputError(f"{source}: {key}={value!r}: this key was removed; {advice}")
         elif complaint := unknown_key(cfg, key):
-            raise KeyError(f"{source}: {complaint}")
+            raise InputError(f"{source}: {complaint}")
 
 
 def _is_known(cfg: CfgNode, key: str) -> bool:

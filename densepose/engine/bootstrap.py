@@ -39,6 +39,7 @@ from densepose.data.bootstrap.videos import (
     require_video_reader,
 )
 from densepose.data.registration import datasets_root, expand_path
+from densepose.errors import InputError
 from densepose.modeling.body_pixels import body_pixels
 
 from .checkpoint import load_for_inference
@@ -79,7 +80,7 @@ def build_teacher(cfg: CfgNode) -> nn.Module:
     """The model of the config with BOOTSTRAP_MODEL.WEIGHTS on BOOTSTRAP_MODEL.DEVICE.
 
     Raises:
-        ValueError: the weights leave parts of the model random, and MODEL.ALLOW_RANDOM_HEAD is off.
+        InputError: the weights leave parts of the model random, and MODEL.ALLOW_RANDOM_HEAD is off.
     """
     own = cfg.clone()
     own.defrost()
@@ -115,13 +116,12 @@ def build_source(entry: CfgNode, image_format: str) -> ImageSource:
     """The files of one entry; "~" and environment variables in its paths are expanded.
 
     Raises:
-        FileNotFoundError: a list or a folder is missing.
-        ValueError: there are no files, PATH is missing, or PyAV is.
+        InputError: a list or a folder is missing; there are no files, PATH is missing, or PyAV is.
     """
     loader = entry.IMAGE_LOADER
     known_set = VIDEO_SETS.get(entry.DATASET) if loader.TYPE == "video_keyframe" else None
     if not loader.PATH and known_set is None:
-        raise ValueError(
+        raise InputError(
             f"BOOTSTRAP_DATASETS: {entry.DATASET!r} is no known set of videos"
             f" ({', '.join(VIDEO_SETS)}); give IMAGE_LOADER.PATH"
         )
@@ -151,11 +151,10 @@ def check_source(entry: CfgNode, image_format: str) -> None:
     """Read the first file of an entry.
 
     Raises:
-        FileNotFoundError: a list or a folder is missing.
-        ValueError: see ``build_source``; or the file cannot be read.
+        InputError: a list or a folder is missing; see ``build_source``; or the file cannot be read.
     """
     if problem := build_source(entry, image_format)[0].problem:
-        raise ValueError(problem)
+        raise InputError(problem)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 
-from densepose.files import atomic
+from densepose.errors import InputError
+from densepose.files import atomic, write_text
 from densepose.model_zoo.files import check_weights_file, resolve_weights
 from densepose.modeling.input_layer import fit_input_layers
 
@@ -68,7 +69,7 @@ class SafeCheckpointer(DetectionCheckpointer):
             checkpointables: objects with ``state_dict`` and ``load_state_dict``.
 
         Raises:
-            ValueError: a prefix names nothing.
+            InputError: a prefix names nothing.
         """
         super().__init__(model, os.fspath(save_dir), **checkpointables)
         check_prefixes("MODEL.FINE_TUNE.EXCLUDE", exclude, self.model.state_dict())
@@ -115,7 +116,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         Damaged ones are named in a warning and passed over.
 
         Raises:
-            ValueError: there are checkpoints, and every one is damaged.
+            InputError: there are checkpoints, and every one is damaged.
         """
         candidates = self._candidates() if self.save_dir else []
         for path in candidates:
@@ -127,7 +128,7 @@ class SafeCheckpointer(DetectionCheckpointer):
                 return str(path)
         if candidates:
             names = ", ".join(path.name for path in candidates)
-            raise ValueError(
+            raise InputError(
                 f"{self.save_dir}: none of its checkpoints can be read ({names}); start without"
                 " --resume, or in another OUTPUT_DIR"
             )
@@ -142,7 +143,7 @@ class SafeCheckpointer(DetectionCheckpointer):
             the weights of training were loaded.
 
         Raises:
-            ValueError: no checkpoint can be read, it lacks the state of training, or the processes
+            InputError: no checkpoint can be read, it lacks the state of training, or the processes
                 find different checkpoints; all processes raise.
         """
         file = self._agreed_file() if resume else ""
@@ -164,8 +165,8 @@ class SafeCheckpointer(DetectionCheckpointer):
             resuming: refuse a file that lacks one of them, or that is of another model.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: it is damaged, asks for code to be run, or no weight fits the model.
+            InputError: there is no such file; it is damaged, asks for code to be run, or no weight
+                fits the model.
         """
         if not path:
             logger.info("No weights to load: the model keeps its initial values")
@@ -175,7 +176,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         checkpoint = self._load_file(str(path))
         missing = [name for name in names if name not in checkpoint]
         if resuming and missing:
-            raise ValueError(
+            raise InputError(
                 f"{path}: holds no {' and no '.join(missing)}, only weights; to start a new run"
                 f" from it leave out --resume and set MODEL.WEIGHTS {path}"
             )
@@ -196,7 +197,7 @@ class SafeCheckpointer(DetectionCheckpointer):
     def _load_file(self, filename: str) -> dict[str, Any]:
         address, _, query = filename.partition("?")
         if query not in ("", f"{HEURISTICS}=True"):
-            raise ValueError(f"{filename}: {query!r} is unknown; use {HEURISTICS}=True")
+            raise InputError(f"{filename}: {query!r} is unknown; use {HEURISTICS}=True")
         checkpoint = read_checkpoint(resolve_weights(address, self.zoo_dir))
         return {**checkpoint, HEURISTICS: True} if query else checkpoint
 
@@ -248,9 +249,9 @@ class SafeCheckpointer(DetectionCheckpointer):
         answers = comm.all_gather((found, problem))
         for rank, (theirs, problem) in enumerate(answers):
             if problem:
-                raise ValueError(problem)
+                raise InputError(problem)
             if theirs != answers[0][0]:
-                raise ValueError(
+                raise InputError(
                     f"{self.save_dir}: process 0 finds {answers[0][0][0]} to resume from, process"
                     f" {rank} finds {theirs[0]}{' of other content' * (theirs[1] != 0)}; put"
                     " OUTPUT_DIR on a disk that all machines share, or copy the folder of process"
@@ -267,8 +268,7 @@ def load_for_inference(
     With MODEL.ALLOW_RANDOM_HEAD parts of it may keep their initial values.
 
     Raises:
-        OSError: the file cannot be had.
-        ValueError: the weights do not fill the model.
+        InputError: the file cannot be had; the weights do not fill the model.
     """
     checkpointer = SafeCheckpointer(model, zoo_dir=cfg.MODEL.ZOO_DIR, report_dir=report_dir)
     checkpointer.load(weights)
@@ -295,34 +295,24 @@ def check_optimizer(path: str, saved: Mapping[str, Any], own: Mapping[str, Any])
         kind = "AdamW" if any("betas" in group for group in groups) else "SGD"
         found.append((kind, sum(len(group["params"]) for group in groups)))
     if found[0] != found[1]:
-        raise ValueError(
+        raise InputError(
             f"{path}: holds the state of {found[0][0]} for {found[0][1]} parameters, the config"
             f" asks for {found[1][0]} and {found[1][1]} parameters; resume with the"
             " SOLVER.OPTIMIZER and the MODEL of the run, or leave out --resume"
         )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file that is there in full or not at all, whoever else writes it, too."""
-    with atomic(path) as part:
-        part.write_text(text, encoding="utf-8")
-
-
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write a dictionary of tensors and plain values with torch.save, in full or not at all."""
-    try:
-        with atomic(path, durable=True) as part:
-            torch.save(dict(content), part)
-    except OSError as error:
-        raise OSError(f"{path}: the checkpoint could not be written ({error})") from error
+    with atomic(path, durable=True) as part:
+        torch.save(dict(content), part)
 
 
 def check_checksums(path: Path) -> None:
     """Read a file of torch.save once and compare it with the checksums inside.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged.
+        InputError: there is no such file; it is damaged.
     """
     check_weights_file(path)
     if zipfile.is_zipfile(path):
@@ -332,7 +322,7 @@ def check_checksums(path: Path) -> None:
             except (zipfile.BadZipFile, zlib.error, EOFError) as error:
                 damaged = str(error)
         if damaged:
-            raise ValueError(f"{path}: damaged, the checksum of {damaged} is wrong")
+            raise InputError(f"{path}: damaged, the checksum of {damaged} is wrong")
 
 
 def _fingerprint(path: Path) -> int:

@@ -27,6 +27,7 @@ from densepose.data.registration import (
     smpl_dir,
     symmetry_from_config,
 )
+from densepose.errors import InputError
 from densepose.evaluation.evaluator import DensePoseEvaluator
 from densepose.files import to_json, write_text
 from densepose.modeling.inference import instances_to_prediction
@@ -158,15 +159,14 @@ def view_symmetry(cfg: CfgNode, name: str) -> ChartSymmetry | None:
     """Left-right map for flipped views of the images of a data set; None where none is flipped.
 
     Raises:
-        OSError: its file is missing.
-        ValueError: no surface is known, or it has no left and right.
+        InputError: its file is missing; no surface is known, or it has no left and right.
     """
     if not (cfg.TEST.AUG.FLIP and cfg.MODEL.DENSEPOSE_ON):
         return None
     surface = MetadataCatalog.get(name).get("surface")
     symmetry = load_symmetry(surface, smpl_dir(cfg)) if surface else symmetry_from_config(cfg)
     if symmetry is None:
-        raise ValueError(
+        raise InputError(
             f"neither {name!r} nor DATASETS.TRAIN is annotated on a body surface; set TEST.AUG.FLIP"
             " to False"
         )

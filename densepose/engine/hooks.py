@@ -19,9 +19,9 @@ from detectron2.engine import HookBase, hooks
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
-from densepose.files import to_json
+from densepose.files import to_json, write_text
 
-from .checkpoint import SafeCheckpointer, save_checkpoint, write_text
+from .checkpoint import SafeCheckpointer, save_checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from densepose.errors import InputError
 from densepose.files import did_you_mean
 
 # Set from the config and not learned, so a file may lack them.
@@ -80,7 +81,7 @@ class LoadReport:
         """Refuse a file none of whose weights fits: a run would silently start from nothing.
 
         Raises:
-            ValueError: with names of both sides.
+            InputError: with names of both sides.
         """
         if self.matched:
             return
@@ -91,7 +92,7 @@ class LoadReport:
             else "no weight of the file fits the model. The file has"
             f" {', '.join(in_file) or 'none'}; the model has {', '.join(in_model) or 'none'}"
         )
-        raise ValueError(f"{self.source}: {reason}")
+        raise InputError(f"{self.source}: {reason}")
 
     def check_complete(self, override: str = OVERRIDE) -> None:
         """Refuse to use a model part of which keeps its random start.
@@ -100,11 +101,11 @@ class LoadReport:
             override: what the caller's user can do to have it all the same.
 
         Raises:
-            ValueError: which modules, why probably, and what to do.
+            InputError: which modules, why probably, and what to do.
         """
         if not self.untouched:
             return
-        raise ValueError(
+        raise InputError(
             f"{self.source}: {len(self.untouched)} weights of the model are not in the file and"
             f" would stay random: {_modules(self.untouched)}.\n"
             + "".join(f"  Probably {cause}.\n" for cause in self._likely_causes())
@@ -183,7 +184,7 @@ def check_prefixes(key: str, prefixes: Iterable[str], names: Iterable[str]) -> N
     """Refuse a prefix below which there is no parameter.
 
     Raises:
-        ValueError: with the nearest names of modules.
+        InputError: with the nearest names of modules.
     """
     names = list(names)
     for prefix in prefixes:
@@ -192,4 +193,4 @@ def check_prefixes(key: str, prefixes: Iterable[str], names: Iterable[str]) -> N
         parts = (name.split(".") for name in names)
         known = sorted({".".join(p[:end]) for p in parts for end in range(1, len(p) + 1)})
         hint = did_you_mean(prefix, known, count=3, cutoff=0.4)
-        raise ValueError(f"{key}: no parameter of the model is called {prefix!r}{hint}")
+        raise InputError(f"{key}: no parameter of the model is called {prefix!r}{hint}")

@@ -22,6 +22,7 @@ from detectron2.utils import comm
 
 from densepose.data.coco import training_records
 from densepose.data.mapper import DensePoseMapper
+from densepose.errors import InputError
 from densepose.evaluation.predictions import prediction_paths, read_prediction
 
 from .seeding import seeded
@@ -138,11 +139,11 @@ def build_train_loader(
         records: detectron2's dataset dicts; those of DATASETS.TRAIN by default.
 
     Raises:
-        ValueError: the batch cannot be divided among the processes.
+        InputError: the batch cannot be divided among the processes.
     """
     batch, world = cfg.SOLVER.IMS_PER_BATCH, comm.get_world_size()
     if batch < world or batch % world:
-        raise ValueError(
+        raise InputError(
             f"SOLVER.IMS_PER_BATCH {batch} cannot be divided among {world} processes; use"
             f" {batch // world * world or world}"
         )
@@ -195,7 +196,7 @@ class GivenPeople:
         """Args: ``folder`` as an evaluation writes it; lower scores than ``min_score`` are dropped.
 
         Raises:
-            FileNotFoundError: it is not a folder of predictions.
+            InputError: it is not a folder of predictions.
         """
         self.mapper = mapper
         self.paths = {path.stem: path for path in prediction_paths(folder)}
@@ -207,7 +208,7 @@ class GivenPeople:
         mapped = self.mapper(record)
         path = self.paths.get(f"{record['image_id']:012d}")
         if path is None:
-            raise FileNotFoundError(
+            raise InputError(
                 f"{self.folder}: no predictions for image {record['image_id']}; MODEL.DP_FCN.PEOPLE"
                 " has to name predictions of the data set that is tested"
             )

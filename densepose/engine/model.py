@@ -10,6 +10,7 @@ from torch import nn
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 
+from densepose.errors import InputError
 from densepose.ops.accelerate import accelerate
 
 from .load_report import check_prefixes, is_below
@@ -41,7 +42,7 @@ def freeze(model: nn.Module, prefixes: Sequence[str]) -> None:
         prefixes: names of modules or parameters: ``backbone.bottom_up.res2``.
 
     Raises:
-        ValueError: a prefix names nothing, or nothing is left to learn.
+        InputError: a prefix names nothing, or nothing is left to learn.
     """
     key = "MODEL.FINE_TUNE.FREEZE"
     check_prefixes(key, prefixes, [name for name, _ in model.named_parameters()])
@@ -54,4 +55,4 @@ def freeze(model: nn.Module, prefixes: Sequence[str]) -> None:
             # timm's conversion: it keeps the activation that timm's norms may contain.
             setattr(model.get_submodule(parent), child, freeze_batch_norm_2d(module))
     if prefixes and not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ValueError(f"{key} {list(prefixes)} leaves nothing that learns")
+        raise InputError(f"{key} {list(prefixes)} leaves nothing that learns")

@@ -13,6 +13,7 @@ from detectron2.data import transforms as T
 from detectron2.structures import Instances
 
 from densepose.config import is_dp_fcn
+from densepose.errors import InputError
 from densepose.modeling.inference import instances_to_prediction
 from densepose.structures.prediction import ImagePrediction
 
@@ -81,18 +82,18 @@ def load_predictor(
         largest: see ``Predictor``.
 
     Raises:
-        FileNotFoundError: the weights are missing.
-        ValueError: the weights do not fill the model, it predicts no surface, or it needs boxes.
+        InputError: the weights are missing; the weights do not fill the model, it predicts no
+            surface, or it needs boxes.
     """
     if not cfg.MODEL.DENSEPOSE_ON:
-        raise ValueError("MODEL.DENSEPOSE_ON is off: the model predicts boxes but no surface")
+        raise InputError("MODEL.DENSEPOSE_ON is off: the model predicts boxes but no surface")
     if is_dp_fcn(cfg) and cfg.MODEL.DP_FCN.PEOPLE != "foreground":
-        raise ValueError(
+        raise InputError(
             "a DensePoseFCN needs the boxes of people, which new photos do not have; take a config"
             " with a detector, or MODEL.DP_FCN.PEOPLE foreground"
         )
     if not cfg.MODEL.WEIGHTS:
-        raise ValueError("no weights: give --weights FILE, or MODEL.WEIGHTS")
+        raise InputError("no weights: give --weights FILE, or MODEL.WEIGHTS")
     cfg = cfg.clone()
     cfg.defrost()
     # One threshold; instances below it cost no time in the DensePose branch.

@@ -32,8 +32,9 @@ from detectron2.utils import comm
 import densepose
 from densepose.config import check_config, find_config, load_config
 from densepose.data.registration import register_builtin, register_from_config
+from densepose.errors import InputError
+from densepose.files import write_text
 
-from .checkpoint import write_text
 from .logs import FILE_ONLY, setup_logging
 from .seeding import prepare_torch
 
@@ -63,10 +64,9 @@ def setup(args: Namespace) -> CfgNode:
         The frozen config.
 
     Raises:
-        FileNotFoundError: a config file is missing.
-        KeyError: a misspelt key; the message has the nearest ones.
+        InputError: a config file is missing; a misspelt key; the message has the nearest ones; a
+            value of the wrong type, or keys that contradict each other.
         OSError: OUTPUT_DIR cannot be written.
-        ValueError: a value of the wrong type, or keys that contradict each other.
     """
     path = find_config(args.config_file) if args.config_file else None
     opts = list(args.opts)
@@ -180,7 +180,7 @@ def _make_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OSError(f"OUTPUT_DIR {folder} cannot be written ({error})") from error
+        raise InputError(f"OUTPUT_DIR {folder} cannot be written ({error})") from error
 
 
 def _environment_text(args: Namespace) -> str:

@@ -21,6 +21,8 @@ from detectron2.engine.launch import _distributed_worker
 from detectron2.engine.launch import launch as launch_processes
 from detectron2.utils import comm
 
+from densepose.errors import InputError
+
 logger = logging.getLogger(__name__)
 
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -40,7 +42,7 @@ def launch(main: Callable[[Namespace], int], args: Namespace) -> int:
         The exit status of this process, or of the first of its processes that failed.
 
     Raises:
-        ValueError: the arguments ask for what this machine does not have.
+        InputError: the arguments ask for what this machine does not have.
     """
     if args.num_cpu_processes > 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for new processes, and this one below torchrun
@@ -97,12 +99,12 @@ def first_failure() -> Iterator[bool]:
 def _processes_per_machine(args: Namespace) -> int:
     if args.num_cpu_processes > 1:
         if args.num_gpus > 1:
-            raise ValueError("--num-gpus and --num-cpu-processes exclude each other")
+            raise InputError("--num-gpus and --num-cpu-processes exclude each other")
         return args.num_cpu_processes
     found = torch.cuda.device_count()
     if args.num_gpus > max(found, 1):
         advice = "" if found else "; --num-cpu-processes N trains with N processes on the CPU"
-        raise ValueError(f"--num-gpus {args.num_gpus}, but {found} CUDA devices were found{advice}")
+        raise InputError(f"--num-gpus {args.num_gpus}, but {found} CUDA devices were found{advice}")
     return args.num_gpus
 
 
@@ -110,7 +112,7 @@ def _meeting_point(args: Namespace, folder: Path) -> str:
     if args.num_machines == 1 and args.dist_url == "auto":
         return (folder / "rendezvous").as_uri()  # a file: no port has to be free
     if args.dist_url == "auto":
-        raise ValueError(
+        raise InputError(
             f"--num-machines {args.num_machines} needs --dist-url tcp://HOST:PORT, the same on"
             " all machines"
         )

@@ -13,6 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
+from densepose.errors import InputError
 from densepose.ops.accelerate import accelerate
 
 from .checkpoint import SafeCheckpointer, load_for_inference
@@ -103,7 +104,7 @@ def _evaluate_only(cfg: CfgNode, trainer_class: type[Trainer], *, resume: bool) 
     if weights:
         load_for_inference(cfg, model, weights, Path(cfg.OUTPUT_DIR) / "inference")
     elif not cfg.MODEL.ALLOW_RANDOM_HEAD:
-        raise ValueError(
+        raise InputError(
             "--eval-only needs weights: MODEL.WEIGHTS is empty"
             + (f" and {cfg.OUTPUT_DIR} has no checkpoint" if resume else "")
             + "; give MODEL.WEIGHTS FILE, or --resume for the last checkpoint of OUTPUT_DIR"

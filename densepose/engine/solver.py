@@ -87,7 +87,7 @@ def rate_factor(cfg: CfgNode, names: list[str]) -> Callable[[str], float]:
         names: of all parameters of the model, frozen ones too.
 
     Raises:
-        ValueError: a prefix names nothing.
+        InputError: a prefix names nothing.
     """
     solver = cfg.SOLVER
     factors = dict(solver.LR_FACTORS)

@@ -25,7 +25,8 @@ from detectron2.engine.defaults import create_ddp_model
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 
-from densepose.files import atomic, to_json
+from densepose.errors import InputError
+from densepose.files import to_json, write_text
 
 from .seeding import set_seed
 
@@ -84,8 +85,8 @@ class StepTrainer(SimpleTrainer):
         """Train on one batch.
 
         Raises:
-            FloatingPointError: a loss or a gradient is NaN or infinite, and no step may be skipped
-                any more.
+            InputError: a loss or a gradient is NaN or infinite, and no step may be skipped any
+                more.
         """
         start = time.perf_counter()
         batch = next(self._data_loader_iter)
@@ -171,10 +172,9 @@ class StepTrainer(SimpleTrainer):
             "images": images,
             "config": self.config.splitlines(),
         }
-        with atomic(path) as temporary:
-            temporary.write_text(to_json(content) + "\n", encoding="utf-8")
+        write_text(path, to_json(content) + "\n")
         if self.skips <= 0:
-            raise FloatingPointError(
+            raise InputError(
                 f"{message}. Details: {path}. A lower SOLVER.BASE_LR, a longer"
                 " SOLVER.WARMUP_ITERS or SOLVER.CLIP_GRADIENTS.ENABLED True usually helps;"
                 " SOLVER.SKIP_NONFINITE_STEPS N allows N such steps"

@@ -194,8 +194,8 @@ class Trainer(DefaultTrainer):
         """Continue from the last valid checkpoint of OUTPUT_DIR, or load MODEL.WEIGHTS.
 
         Raises:
-            ValueError: the weights do not fit at all, or all checkpoints are damaged.
-            FileNotFoundError: MODEL.WEIGHTS does not exist.
+            InputError: the weights do not fit at all, or all checkpoints are damaged; MODEL.WEIGHTS
+                does not exist.
         """
         resuming = resume and self.checkpointer.has_checkpoint()
         if self.average is not None:

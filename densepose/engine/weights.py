@@ -17,6 +17,7 @@ from torch.nn.modules.utils import consume_prefix_in_state_dict_if_present
 
 from detectron2.checkpoint.c2_model_loading import align_and_update_state_dicts
 
+from densepose.errors import InputError
 from densepose.model_zoo.files import check_weights_file
 from densepose.surface.official.pickles import load_numpy_pickle
 
@@ -39,8 +40,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         are Caffe2's.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, holds no weights, or holds objects that are not tensors.
+        InputError: there is no such file; the file is damaged, holds no weights, or holds objects
+            that are not tensors.
     """
     path = Path(path)
     check_weights_file(path)
@@ -49,7 +50,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     else:
         content = load_numpy_pickle(path) if path.suffix == ".pkl" else _from_torch(path)
         if not isinstance(content, Mapping):
-            raise ValueError(
+            raise InputError(
                 f"{path}: expected a dictionary of weights, got {type(content).__name__}; save"
                 " model.state_dict()"
             )
@@ -61,7 +62,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
             content = {"model": content}
     weights = content["model"]
     if not isinstance(weights, Mapping):
-        raise ValueError(
+        raise InputError(
             f"{path}: 'model' holds {type(weights).__name__}, expected a dictionary of weights"
         )
     weights = {name: _tensor(path, name, value) for name, value in weights.items()}
@@ -83,13 +84,13 @@ def _from_torch(path: Path) -> Any:
     except Exception as error:  # on noise the reader fails in all kinds of ways
         # torch's own words advise to read such a file all the same.
         if asked := _REFUSED_BY_TORCH.search(str(error)):
-            raise ValueError(
+            raise InputError(
                 f"{path}: asks for {asked[1]}; only tensors and plain containers are read from a"
                 " file of weights, anything else could run code. If you trust where it came from,"
                 " save its model.state_dict() alone there"
             ) from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise ValueError(
+        raise InputError(
             f"{path}: not a readable file of weights ({reason}). It is damaged, or it holds objects"
             " other than tensors, which are not loaded because that would run code from the file"
         ) from error
@@ -110,7 +111,7 @@ def _tensor(path: Path, name: str, value: Any) -> Tensor:
         return value
     if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
         return torch.from_numpy(np.array(value))
-    raise ValueError(f"{path}: entry {name!r} is a {type(value).__name__}, expected a tensor")
+    raise InputError(f"{path}: entry {name!r} is a {type(value).__name__}, expected a tensor")
 
 
 def _as_detectron2(content: dict[str, Any]) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def match_names(
     (as HRNet's authors give it) gets the place of the backbone. Other names stay.
 
     Raises:
-        ValueError: one weight of the file fits two of the model, or the names are not Caffe2's.
+        InputError: one weight of the file fits two of the model, or the names are not Caffe2's.
     """
     weights = checkpoint["model"]
     if checkpoint.get(HEURISTICS):
@@ -148,7 +149,7 @@ def match_names(
         try:
             return align_and_update_state_dicts(model, dict(weights), c2_conversion=is_caffe2)
         except (AssertionError, IndexError, ValueError) as error:
-            raise ValueError(
+            raise InputError(
                 f"{source}: its names cannot be matched to the model's"
                 f" ({error or 'two names become one'}); save model.state_dict() of the program"
                 " that made it under the model's full names"

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from densepose.engine.checkpoint import write_text
+from densepose.files import write_text
 
 PAGE, LOG, SETTINGS = "index.html", "photos.jsonl", "settings.json"
 FOLDERS = ("pictures", "videos", "predictions", "iuv")

@@ -90,11 +90,11 @@ def test_a_new_run_is_announced(tmp_path: Path, caplog: pytest.LogCaptureFixture
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = save(tmp_path, "model_final", 1)
 
-    def disk_full(*_: object) -> None:
-        raise OSError("No space left on device")
+    def failing(*_: object) -> None:
+        raise RuntimeError("unexpected pos")
 
-    monkeypatch.setattr(torch, "save", disk_full)
-    with pytest.raises(OSError, match=r"model_final.pth: the checkpoint could not be written"):
+    monkeypatch.setattr(torch, "save", failing)
+    with pytest.raises(RuntimeError, match="unexpected pos"):
         save_checkpoint(path, {"model": {}})
     monkeypatch.undo()
     assert read_checkpoint(path)["iteration"] == 1

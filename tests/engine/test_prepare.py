@@ -60,5 +60,5 @@ def test_a_saved_config_names_the_device_that_was_asked_for(
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
     (tmp_path / "file").write_text("")
     opts = ["OUTPUT_DIR", str(tmp_path / "file" / "out")]
-    with pytest.raises(OSError, match="OUTPUT_DIR .*file/out cannot be written"):
+    with pytest.raises(ValueError, match="OUTPUT_DIR .*file/out cannot be written"):
         prepare.setup(Namespace(config_file="", opts=opts, eval_only=False))

@@ -58,7 +58,7 @@ def test_nothing_changes_where_a_loss_or_a_gradient_is_not_finite(
 ):
     assert run(model, [x, 1.0], skips=1, snapshots=tmp_path) == {}
     assert model.w.tolist() == [1.0, 2.0]
-    with pytest.raises(FloatingPointError, match="iteration 0: (loss_b|grad_norm) = "):
+    with pytest.raises(ValueError, match="iteration 0: (loss_b|grad_norm) = "):
         run(model, [x, 1.0], snapshots=tmp_path)
 
 
@@ -83,7 +83,7 @@ def test_message_and_snapshot_name_the_losses_and_the_images(tmp_path: Path):
     trainer = StepTrainer(model, [batch], optimizer, snapshots=tmp_path, config="SEED: 1")
     trainer.iter = 12
     path = tmp_path / "nonfinite_0000012_rank0.json"
-    with pytest.raises(FloatingPointError) as caught:
+    with pytest.raises(ValueError) as caught:
         trainer.run_step()
     assert str(caught.value).startswith(
         "iteration 12: loss_densepose_U = nan, grad_norm = nan; images of the batch: 7 (a.jpg),"

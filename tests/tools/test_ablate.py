@@ -167,7 +167,7 @@ def test_wrong_entries_are_named(tmp_path: Path, changes: dict[str, Any], messag
 def test_missing_files_rows_and_values_are_named(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="nowhere.yaml"):
         read_experiments(tmp_path / "nowhere.yaml")
-    with pytest.raises(FileNotFoundError, match="row 'a': config file 'cpu/casc.yaml'"):
+    with pytest.raises(ValueError, match="row 'a': config file 'cpu/casc.yaml'"):
         experiments(tmp_path, ROWS=[{"NAME": "a", "CONFIG": "cpu/casc.yaml"}])
     with pytest.raises(ValueError, match="no row 'casc'; it has plain, cascade"):
         chosen(experiments(tmp_path), ["casc"])

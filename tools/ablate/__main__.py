@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from densepose.engine.logs import quiet_libraries, setup_logging
+from densepose.errors import InputError
 
 EXAMPLES = """\
 examples:
@@ -36,7 +37,7 @@ def main() -> int:
     args = parser.parse_intermixed_args()
     try:
         return ablate(args)
-    except (ValueError, OSError) as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

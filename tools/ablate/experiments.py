@@ -17,6 +17,7 @@ from msgspec import Meta
 from detectron2.config import CfgNode
 
 from densepose.config import check_config, find_config, load_config
+from densepose.errors import InputError
 
 # Never reached: the time ends the training.
 _NO_LIMIT = 10**7
@@ -32,7 +33,7 @@ class Budget(msgspec.Struct, forbid_unknown_fields=True, rename="upper", frozen=
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.iterations is None):
-            raise ValueError("expected {MINUTES: m} or {ITERATIONS: n}")
+            raise InputError("expected {MINUTES: m} or {ITERATIONS: n}")
 
     def __str__(self) -> str:
         return f"{self.minutes:g} minutes" if self.minutes else f"{self.iterations} iterations"
@@ -77,14 +78,13 @@ class Experiments(msgspec.Struct, forbid_unknown_fields=True, rename="upper", fr
         """The config of one run, checked.
 
         Raises:
-            ValueError: an unknown key, or a contradiction.
+            InputError: an unknown key, or a contradiction.
         """
         try:
             cfg = load_config(find_config(row.config), self.pairs(row, seed, output))
             check_config(cfg)
-        except (KeyError, ValueError, OSError) as error:
-            text = error.args[0] if isinstance(error, KeyError) else error
-            raise ValueError(f"{self.source}: row {row.name!r}: {text}") from error
+        except InputError as error:
+            raise InputError(f"{self.source}: row {row.name!r}: {error}") from error
         return cfg
 
 
@@ -101,17 +101,17 @@ def read_experiments(path: str | os.PathLike[str], pairs: Sequence[str] = ()) ->
         pairs: KEY, VALUE, KEY, VALUE ... on top of the OPTIONS of all rows.
 
     Raises:
-        OSError: the file or a config is missing.
-        ValueError: an entry is missing, unknown or of a wrong kind.
+        InputError: the file or a config is missing; an entry is missing, unknown or of a wrong
+            kind.
     """
     path = Path(path)
     if len(pairs) % 2:
-        raise ValueError(f"expected KEY VALUE pairs, got {len(pairs)} words: {' '.join(pairs)}")
+        raise InputError(f"expected KEY VALUE pairs, got {len(pairs)} words: {' '.join(pairs)}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         given = msgspec.convert(content, Experiments)
     except (yaml.YAMLError, msgspec.ValidationError) as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
     added = dict(zip(pairs[::2], pairs[1::2], strict=True))
     made = msgspec.structs.replace(
         given,
@@ -128,12 +128,12 @@ def chosen(experiments: Experiments, names: Sequence[str]) -> tuple[Row, ...]:
     """The rows of these names, in the order of the file; all for no name.
 
     Raises:
-        ValueError: there is no row of a name.
+        InputError: there is no row of a name.
     """
     known = [row.name for row in experiments.rows]
     for name in names:
         if name not in known:
-            raise ValueError(f"{experiments.source}: no row {name!r}; it has {', '.join(known)}")
+            raise InputError(f"{experiments.source}: no row {name!r}; it has {', '.join(known)}")
     return tuple(row for row in experiments.rows if not names or row.name in names)
 
 
@@ -143,8 +143,8 @@ def _complete(row: Row, given: Experiments, path: Path) -> Row:
     try:
         config = str(beside) if beside.is_file() else row.config
         find_config(config)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: row {row.name!r}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{path}: row {row.name!r}: {error}") from error
     title, seeds = row.title or row.name, row.seeds or given.seeds
     return msgspec.structs.replace(row, title=title, seeds=seeds, config=config)
 
@@ -157,18 +157,18 @@ def _check(experiments: Experiments) -> None:
         where = f"{experiments.source}: row {row.name!r}"
         _check_options(row.options, where)
         if names.count(row.name) > 1:
-            raise ValueError(f"{where}: two rows have this NAME")
+            raise InputError(f"{where}: two rows have this NAME")
         if row.over and row.over not in {*names} - {row.name}:
-            raise ValueError(f"{where}: OVER names no other row: {row.over!r}")
+            raise InputError(f"{where}: OVER names no other row: {row.over!r}")
         if len({*row.seeds}) < len(row.seeds):
-            raise ValueError(f"{where}: SEEDS must be different, got {row.seeds}")
+            raise InputError(f"{where}: SEEDS must be different, got {row.seeds}")
         if row.iterations and experiments.budget.minutes:
-            raise ValueError(f"{where}: has ITERATIONS, but BUDGET is of minutes")
+            raise InputError(f"{where}: has ITERATIONS, but BUDGET is of minutes")
 
 
 def _check_options(options: Options, where: str) -> None:
     if nested := [key for key, value in options.items() if isinstance(value, dict)]:
-        raise ValueError(f"{where}: {nested[0]}: write full config keys, as SOLVER.BASE_LR: 0.001")
+        raise InputError(f"{where}: {nested[0]}: write full config keys, as SOLVER.BASE_LR: 0.001")
     taken = {"SEED", "OUTPUT_DIR", "SOLVER.MAX_ITER", "SOLVER.MAX_MINUTES"} & options.keys()
     if taken:
-        raise ValueError(f"{where}: must not set {sorted(taken)[0]}: use BUDGET and SEEDS")
+        raise InputError(f"{where}: must not set {sorted(taken)[0]}: use BUDGET and SEEDS")

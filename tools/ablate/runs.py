@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from detectron2.config import CfgNode
 
 import densepose
+from densepose.errors import InputError
 from densepose.files import atomic, to_json
 
 from .experiments import Experiments, Row, run_folder
@@ -99,7 +100,7 @@ def run_all(
         A line for each run that failed.
 
     Raises:
-        ValueError: a config is wrong, or a folder holds a run with other settings.
+        InputError: a config is wrong, or a folder holds a run with other settings.
         KeyboardInterrupt: a command was interrupted.
     """
     runs = list(_all_runs(rows))
@@ -145,7 +146,7 @@ def check_runs(experiments: Experiments, rows: Sequence[Row], output: Path) -> N
             _refuse_other_settings(record["settings"], settings(cfg), run_folder(output, row, seed))
     if len(tested) > 1:
         sets = "; ".join(f"{name}: {list(sets)}" for sets, name in tested.items())
-        raise ValueError(f"{experiments.source}: the rows are tested on different data: {sets}")
+        raise InputError(f"{experiments.source}: the rows are tested on different data: {sets}")
 
 
 def settings(cfg: CfgNode) -> dict[str, str]:
@@ -171,7 +172,7 @@ def read_record(output: Path, row: Row, seed: int) -> dict[str, Any]:
     """The record of a run: settings, seconds, finished ...; {} for one that was never started.
 
     Raises:
-        ValueError: the record is damaged or of another schema.
+        InputError: the record is damaged or of another schema.
     """
     path = run_folder(output, row, seed) / RECORD
     if not path.is_file():
@@ -180,9 +181,9 @@ def read_record(output: Path, row: Row, seed: int) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         schema = record["schema"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: damaged ({error!r}); delete the folder of this run") from error
+        raise InputError(f"{path}: damaged ({error!r}); delete the folder of this run") from error
     if schema != SCHEMA:
-        raise ValueError(f"{path}: schema {schema}, this version reads schema {SCHEMA}")
+        raise InputError(f"{path}: schema {schema}, this version reads schema {SCHEMA}")
     return record
 
 
@@ -283,7 +284,7 @@ def _refuse_other_settings(
     other = sorted(key for key in recorded.keys() & wanted.keys() if recorded[key] != wanted[key])
     if other:
         shown = "; ".join(f"{key} {recorded[key]}, now {wanted[key]}" for key in other[:5])
-        raise ValueError(
+        raise InputError(
             f"{folder}: this run was started with other settings: {shown}; give the row another"
             " NAME, use another --output, or delete the folder"
         )

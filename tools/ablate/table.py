@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from densepose.errors import InputError
 from densepose.evaluation.evaluator import RESULT_FILE
 from densepose.files import atomic
 from densepose.vis.curves import draw_rcp
@@ -84,7 +85,7 @@ def write_table(experiments: Experiments, output: Path) -> Path:
         The path of the Markdown file.
 
     Raises:
-        ValueError: a file of scores is damaged.
+        InputError: a file of scores is damaged.
     """
     results = {row.name: row_results(experiments, row, output) for row in experiments.rows}
     output.mkdir(parents=True, exist_ok=True)
@@ -128,7 +129,7 @@ def _seed_result(experiments: Experiments, row: Row, seed: int, output: Path) ->
             machines=tuple(record.get("machines", ("a machine that was not recorded",))),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: the scores of this run cannot be read ({error!r}); delete"
             f" {folder} to run it again"
         ) from error

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from densepose.errors import InputError
 from densepose.files import markdown_table, write_text
 
 from . import our_side, process, report
@@ -231,7 +232,7 @@ def shipped_differences(side: process.Side, names: Sequence[str]) -> dict[str, l
     for name in names:
         try:
             ours = our_side.config_values(Case(name))
-        except FileNotFoundError:
+        except InputError:
             continue
         theirs = side.call("config_values", case=asdict(Case(name)))
         keys = {key for key in {*ours} & {*theirs} - {"INPUT.MASK_FORMAT"} if "WEIGHTS" not in key}
