@@ -233,11 +233,21 @@ def test_images_without_truth_have_no_annotations_key(tiny_coco: Tiny, tmp_path:
         load_densepose_coco(path, tiny_coco[1], "t")
 
 
-@pytest.mark.parametrize("text", ['{"images": [', "", "[1, 2]", '{"images": {}}', "\x00\xff"])
-def test_a_file_that_is_no_annotation_file_is_named(text: str, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"images": [', "JSON file of 12 bytes, .* it is cut off"),
+        ('{"images": [],}', "JSON file of 15 bytes, .* line 1 column 15"),
+        ("", "JSON file"),
+        ("[1, 2]", "DensePose-COCO file .* got list"),
+        ('{"images": {}}', "DensePose-COCO file with the lists images and annotations"),
+        ("\x00\xff", "JSON file"),
+    ],
+)
+def test_a_file_that_is_no_annotation_file_is_named(text: str, message: str, tmp_path: Path):
     path = tmp_path / "cut.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"cut\.json: expected a"):
+    with pytest.raises(ValueError, match=rf"cut\.json: expected a {message}"):
         read_annotation_file(path)
 
 

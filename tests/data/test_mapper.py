@@ -20,33 +20,7 @@ from tests.support.tiny_dataset import doll_at
 
 Tiny = tuple[Path, Path]
 KEYPOINT_FLIP = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
-PART_FLIP = [
-    0,
-    1,
-    2,
-    4,
-    3,
-    6,
-    5,
-    8,
-    7,
-    10,
-    9,
-    12,
-    11,
-    14,
-    13,
-    16,
-    15,
-    18,
-    17,
-    20,
-    19,
-    22,
-    21,
-    24,
-    23,
-]
+PART_FLIP = [0, 1, 2, *(part for left in range(3, 25, 2) for part in (left + 1, left))]
 COARSE_FLIP = [0, 1, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 14]
 
 
