@@ -1,4 +1,4 @@
-"""docs/architecture.md names files that are there, and its two walks stay short."""
+"""Documents name files that are there; the two walks of docs/architecture.md stay short."""
 
 from __future__ import annotations
 
@@ -22,3 +22,17 @@ def test_the_walks_pass_at_most_9_and_13_files():
     )
     assert [int(n) for n in loss] == list(range(1, 10))
     assert [int(n) for n in score] == list(range(1, 14))
+
+
+def test_links_between_documents_lead_somewhere():
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("[cd]*/README.md")]
+    links = [
+        (path.relative_to(ROOT), target)
+        for path in documents
+        for target in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8"))
+        if "://" not in target
+    ]
+    assert len(links) > 20
+    assert [
+        (str(p), target) for p, target in links if not (ROOT / p.parent / target).exists()
+    ] == []
