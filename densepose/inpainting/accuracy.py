@@ -1,110 +1,88 @@
 """How right inpainted annotations are, where the truth of every pixel is known.
 
-A synthetic set has the truth beside it (synthetic/dataset.py). Compared are pixels that show
-the person; where nothing was inpainted, outside of the annotated regions say, the error is
-infinite.
+A synthetic set has the truth beside it. Compared are pixels that show the person; where nothing was
+inpainted, outside of the annotated regions for example, the error is infinite.
 
 Shapes: Q pixels of a person. Units: metres along the template surface.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import cv2
 import numpy as np
 
 from densepose.data.inpainted import InpaintedImage
-from densepose.evaluation.metrics import PointTotals
+from densepose.files import markdown_table, to_json, write_text
+from densepose.progress import track
 from densepose.structures.body_parts import PART_NAMES, UV_STEPS
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.evaluation_surface import EvaluationSurface
 
+from .cells import Guess
+from .run import Picture
+
 # Pixels compared of each person at most, drawn at random.
 PIXELS_PER_PERSON = 300
-# Errors are counted in steps, so that the median needs no list of them.
-_STEP_M = 0.0005
-_STEPS = 8_000
 # Shorter distances are measured between places, not vertices.
 NEAR_M = 0.05
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
-class Pixels:
-    """Q pixels of one person: the truth, and where they lie in the inpainted maps."""
+@dataclass
+class Errors:
+    """Errors of one method, a piece for each person."""
 
-    part: np.ndarray  # (Q,) int64 1..24
-    uv: np.ndarray  # (Q, 2) float64
-    row: np.ndarray  # (Q,) int64 of the person's maps
-    column: np.ndarray  # (Q,) int64
+    part: list[np.ndarray] = field(default_factory=list)  # (Q,) true
+    inpainted: list[np.ndarray] = field(default_factory=list)  # (Q,) part
+    distance_m: list[np.ndarray] = field(default_factory=list)  # (Q,)
 
+    def scores(self, part: int | None = None) -> dict[str, float]:
+        """Of all pixels or those of one part: pixels, part_accuracy, median_m, auc10, auc30, ..."""
+        nothing = [np.zeros(0)]
+        true, inpainted, distance_m = (
+            np.concatenate(nothing + pieces)
+            for pieces in (self.part, self.inpainted, self.distance_m)
+        )
+        chosen = true > 0 if part is None else true == part
+        true, inpainted, distance_m = true[chosen], inpainted[chosen], distance_m[chosen]
+        if not len(true):
+            return {"pixels": 0} | dict.fromkeys(_SCORES, float("nan"))
+        scores = (
+            np.mean(true == inpainted),
+            np.median(distance_m),
+            _auc(distance_m, 0.1),
+            _auc(distance_m, 0.3),
+            np.mean(inpainted > 0),
+        )
+        return {"pixels": len(true)} | dict(zip(_SCORES, map(float, scores), strict=True))
 
-class ErrorTotals:
-    """Running sums over pixels; their size does not depend on the data set."""
-
-    def __init__(self) -> None:
-        self._points = PointTotals()
-        self._steps = np.zeros(_STEPS + 1, np.int64)
-
-    def add(self, part: np.ndarray, predicted: np.ndarray, distance_m: np.ndarray) -> None:
-        """Count pixels: (Q,) true and inpainted parts, and errors."""
-        everywhere = np.ones(len(part), bool)
-        self._points.add(distance_m, np.zeros(len(part)), part, predicted, everywhere)
-        step = np.minimum(distance_m / _STEP_M, _STEPS).astype(np.int64)
-        self._steps += np.bincount(step, minlength=_STEPS + 1)
-
-    def scores(self) -> dict[str, float]:
-        """pixels, part_accuracy, median_m (infinite from 4 m on), auc10, auc30, inpainted."""
-        means = self._points.means()
-        cumulated = self._steps.cumsum()
-        median = float("nan")
-        if cumulated[-1]:
-            at = int(np.searchsorted(cumulated, (cumulated[-1] + 1) // 2))
-            median = (at + 0.5) * _STEP_M if at < _STEPS else float("inf")
+    def auc10_less(self, other: Errors) -> dict[str, float]:
+        """Mean difference of AUC10 over people, and its standard error, which takes two people."""
+        difference = np.array(
+            [
+                _auc(one, 0.1) - _auc(two, 0.1)
+                for one, two in zip(self.distance_m, other.distance_m, strict=True)
+            ]
+        )
+        n = len(difference)
         return {
-            "pixels": means["points"],
-            "part_accuracy": means["part_accuracy"],
-            "median_m": median,
-            "auc10": means["auc10"],
-            "auc30": means["auc30"],
-            "inpainted": means["points_on_foreground"],
+            "people": n,
+            "mean": float(difference.mean()) if n else float("nan"),
+            "standard_error": float(difference.std(ddof=1) / n**0.5) if n > 1 else float("nan"),
         }
 
-    def parts(self) -> list[dict[str, float]]:
-        """The same of each part, without the median."""
-        names = ("points", "part_accuracy", "auc10", "auc30")
-        return [
-            {"part": PART_NAMES[int(row["part"])]} | {n: row[n] for n in names}
-            for row in self._points.by_part()
-        ]
+
+_SCORES = ("part_accuracy", "median_m", "auc10", "auc30", "inpainted")
 
 
-class PairedDifference:
-    """Mean difference of a score between two methods over people, and its standard error."""
-
-    def __init__(self) -> None:
-        self._people, self._sum, self._squares = 0, 0.0, 0.0
-
-    def add(self, difference: float) -> None:
-        """Count one person."""
-        self._people += 1
-        self._sum += difference
-        self._squares += difference**2
-
-    def scores(self) -> dict[str, float]:
-        """people, mean, and the mean's standard_error, which takes two people."""
-        n = self._people
-        mean = self._sum / n if n else float("nan")
-        variance = max(self._squares / n - mean**2, 0.0) * n / (n - 1) if n > 1 else float("nan")
-        error = (variance / n) ** 0.5 if n > 1 else float("nan")
-        return {"people": n, "mean": mean, "standard_error": error}
+def _auc(distance_m: np.ndarray, limit_m: float) -> float:
+    """Area under the ratio of correct points up to a limit, divided by it."""
+    return float(np.clip(1 - distance_m / limit_m, 0, 1).mean())
 
 
 def compare(
@@ -112,11 +90,7 @@ def compare(
     truth_dir: str | Path,
     methods: Mapping[str, Callable[[Mapping[str, Any]], InpaintedImage]],
     surface: EvaluationSurface,
-    *,
-    pixels_per_person: int = PIXELS_PER_PERSON,
-    judged: str | None = None,
-    track: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, total: items,
-) -> tuple[dict[str, ErrorTotals], dict[str, PairedDifference]]:
+) -> dict[str, Errors]:
     """Errors of several methods on the same pixels.
 
     Args:
@@ -124,34 +98,29 @@ def compare(
         truth_dir: folder of ``..._iuv.png`` and ``..._instance.png``, named by image id.
         methods: by name, record -> what was inpainted.
         surface: of the annotations.
-        pixels_per_person: at most.
-        judged: the method that is compared with each other one, person by person.
-        track: passes (items, their number) on and shows how many are done.
 
     Raises:
         FileNotFoundError: an image has no truth.
     """
-    totals = {name: ErrorTotals() for name in methods}
-    pairs = {name: PairedDifference() for name in methods if judged and name != judged}
-    for record in track(records, len(records)):
+    errors = {name: Errors() for name in methods}
+    for record in track(records, total=len(records), label="compare"):
         iuv, instance = read_truth(truth_dir, record["image_id"])
         made = {name: method(record) for name, method in methods.items()}
-        for person in range(len(next(iter(made.values())))):
-            any_image = next(iter(made.values()))
+        first = next(iter(made.values()))
+        for person in range(len(first)):
             rng = np.random.default_rng((record["image_id"], person))
-            pixels = pixels_of(any_image, person, iuv, instance, rng, pixels_per_person)
+            pixels = pixels_of(first, person, iuv, instance, rng)
             if pixels is None:
                 continue
-            auc10 = {}
+            (y, x), (row, column) = pixels
+            part, uv = iuv[y, x, 0].astype(np.int64), iuv[y, x, 1:] / UV_STEPS
             for name, image in made.items():
-                part = image.part[person][pixels.row, pixels.column].astype(np.int64)
-                uv = image.uv[person][:, pixels.row, pixels.column].T / UV_STEPS
-                distance = distance_m(surface, pixels.part, pixels.uv, part, uv)
-                totals[name].add(pixels.part, part, distance)
-                auc10[name] = float(np.clip(1 - distance / 0.1, 0, 1).mean())
-            for name, pair in pairs.items():
-                pair.add(auc10[judged] - auc10[name])
-    return totals, pairs
+                inpainted = image.part[person][row, column].astype(np.int64)
+                there = image.uv[person][:, row, column].T / UV_STEPS
+                errors[name].part.append(part)
+                errors[name].inpainted.append(inpainted)
+                errors[name].distance_m.append(distance_m(surface, part, uv, inpainted, there))
+    return errors
 
 
 def distance_m(
@@ -164,7 +133,7 @@ def distance_m(
     """(Q,) distance of two places on the surface, infinite where either is background.
 
     Distances between vertices, as everywhere; but short ones are straight lines between the exact
-    places where the surface has these: vertices are centimetres apart, and what is compared here is
+    places where the surface has these: vertices are centimetres apart, and what is compared is
     often nearer.
     """
     a, b = surface.nearest_vertex(part_a, uv_a), surface.nearest_vertex(part_b, uv_b)
@@ -198,95 +167,95 @@ def read_truth(truth_dir: str | Path, image_id: int) -> tuple[np.ndarray, np.nda
     return np.ascontiguousarray(found[0][..., ::-1]), found[1]
 
 
+def truth_of(truth_dir: str | Path, picture: Picture) -> Guess:
+    """What each cell shows of its person, who is the one seen in most cells of its regions."""
+    cells = picture.cells
+    iuv, instance = read_truth(truth_dir, picture.image_id)
+    height, width = instance.shape
+    column, row = np.floor(cells.place_px).astype(np.int64).T
+    row, column = row.clip(0, height - 1), column.clip(0, width - 1)
+    shown = instance[row, column]
+    seen = np.zeros((len(picture.people), 256), np.int64)
+    np.add.at(seen, (cells.person, shown), 1)
+    seen[:, 0] = 0  # nobody
+    own = (shown > 0) & (shown == seen.argmax(axis=1)[cells.person])
+    part = np.where(own, iuv[row, column, 0], 0).astype(np.int64)
+    return Guess(part, iuv[row, column, 1:] / UV_STEPS, own.astype(np.float64))
+
+
 def pixels_of(
     image: InpaintedImage,
     person: int,
     iuv: np.ndarray,
     instance: np.ndarray,
     rng: np.random.Generator,
-    most: int,
-) -> Pixels | None:
+    most: int = PIXELS_PER_PERSON,
+) -> tuple[np.ndarray, np.ndarray] | None:
     """Pixels of one person inside its maps, at most so many; None when none is seen.
 
     The person of the truth is the one who has most of the annotated cells.
+
+    Returns:
+        (2, Q) row and column in the image and (2, Q) row and column in the person's maps.
     """
     x0, y0, x1, y1 = image.boxes_xyxy_px[person].astype(np.float64)
-    rows, columns = image.part[person].shape
-    height, width = instance.shape
-    y, x = np.mgrid[
-        max(int(y0), 0) : min(int(np.ceil(y1)), height),
-        max(int(x0), 0) : min(int(np.ceil(x1)), width),
-    ].reshape(2, -1)
-    row = np.floor((y + 0.5 - y0) / (y1 - y0) * rows).astype(np.int64)
-    column = np.floor((x + 0.5 - x0) / (x1 - x0) * columns).astype(np.int64)
-    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
-    y, x, row, column = y[inside], x[inside], row[inside], column[inside]
-    own = instance[y, x]
-    annotated = (image.part[person][row, column] > 0) & (own > 0)
+    size = np.array(image.part[person].shape)[:, None]
+    low, high = np.array([[y0], [x0]]), np.array([[y1], [x1]])
+    bounds = np.minimum(np.ceil(high[:, 0]), instance.shape).astype(int)
+    start = np.maximum(low[:, 0].astype(int), 0)
+    pixel = np.mgrid[start[0] : bounds[0], start[1] : bounds[1]].reshape(2, -1)
+    cell = np.floor((pixel + 0.5 - low) / (high - low) * size).astype(np.int64)
+    inside = ((cell >= 0) & (cell < size)).all(axis=0)
+    pixel, cell = pixel[:, inside], cell[:, inside]
+    owner = instance[tuple(pixel)]
+    annotated = (image.part[person][tuple(cell)] > 0) & (owner > 0)
     if not annotated.any():
         return None
-    number = np.bincount(own[annotated]).argmax()
-    keep = np.flatnonzero((own == number) & (iuv[y, x, 0] > 0))
+    number = np.bincount(owner[annotated]).argmax()
+    keep = np.flatnonzero((owner == number) & (iuv[tuple(pixel)][:, 0] > 0))
     keep = keep if len(keep) <= most else np.sort(rng.choice(keep, most, replace=False))
-    y, x = y[keep], x[keep]
-    return Pixels(
-        part=iuv[y, x, 0].astype(np.int64),
-        uv=iuv[y, x, 1:] / UV_STEPS,
-        row=row[keep],
-        column=column[keep],
-    )
+    return pixel[:, keep], cell[:, keep]
 
 
-def to_table(
-    totals: Mapping[str, ErrorTotals],
-    judged: str | None = None,
-    pairs: Mapping[str, PairedDifference] = MappingProxyType({}),
-) -> str:
-    """A Markdown table of all methods, and what ``compare`` says of the judged one."""
-    lines = [
-        "| method | right part | median error | AUC10 | AUC30 | pixels |",
-        "| ------ | ---------: | -----------: | ----: | ----: | -----: |",
-    ]
-    for name, total in totals.items():
-        s = total.scores()
+def to_table(errors: Mapping[str, Errors], judged: str) -> str:
+    """A Markdown table of all methods, and the judged one less each other one."""
+    columns = ["method", "right part", "median error", "AUC10", "AUC30", "pixels"]
+    rows = []
+    for name, scores in ((name, e.scores()) for name, e in errors.items()):
+        figures = [f"{scores[key]:.4f}" for key in ("part_accuracy", "auc10", "auc30")]
+        median = f"{100 * scores['median_m']:.2f} cm"
+        rows.append([name, figures[0], median, *figures[1:], f"{scores['pixels']:,}"])
+    lines = [markdown_table(columns, rows), ""]
+    for name in errors:
+        if name == judged:
+            continue
+        pair = errors[judged].auc10_less(errors[name])
         lines.append(
-            f"| {name} | {s['part_accuracy']:.4f} | {100 * s['median_m']:.2f} cm |"
-            f" {s['auc10']:.4f} | {s['auc30']:.4f} | {s['pixels']:,} |"
-        )
-    if pairs:
-        lines.append("")
-    for name, pair in pairs.items():
-        s = pair.scores()
-        lines.append(
-            f"AUC10 of a person, {judged} less {name}: {s['mean']:+.4f} +-"
-            f" {s['standard_error']:.4f} (standard error of {s['people']:,} people)"
+            f"AUC10 of a person, {judged} less {name}: {pair['mean']:+.4f} +-"
+            f" {pair['standard_error']:.4f} (standard error of {pair['people']:,} people)"
         )
     return "\n".join(lines) + "\n"
 
 
 def write_accuracy(
-    path: str | Path,
-    totals: Mapping[str, ErrorTotals],
-    pairs: Mapping[str, PairedDifference],
-    about: Mapping[str, Any],
+    path: str | Path, errors: Mapping[str, Errors], judged: str, about: Mapping[str, Any]
 ) -> None:
-    """Scores of all methods, and of each part, as JSON; the file is there whole or not at all."""
+    """Scores of all methods, and of each part, as JSON."""
+    methods = {
+        name: {
+            "all": e.scores(),
+            "parts": [
+                {"part": name} | e.scores(part) for part, name in enumerate(PART_NAMES) if part
+            ],
+        }
+        for name, e in errors.items()
+    }
+    pairs = {name: errors[judged].auc10_less(e) for name, e in errors.items() if name != judged}
     content = {
         "schema": SCHEMA,
         **about,
-        "methods": {n: {"all": t.scores(), "parts": t.parts()} for n, t in totals.items()},
-        "auc10_of_a_person_less_that_of": {name: pair.scores() for name, pair in pairs.items()},
+        "judged": judged,
+        "methods": methods,
+        "auc10_of_a_person_less_that_of": pairs,
     }
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    text = json.dumps(_finite(content), indent=1, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    write_text(path, to_json(content) + "\n")

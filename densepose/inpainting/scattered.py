@@ -1,7 +1,10 @@
-"""Smooth functions through values that are known at scattered points, many groups at a time.
+"""Smooth functions through values that are known at scattered points, group by group.
 
-Shapes: P known points and Q places to read, each in one of the groups 0 .. G - 1 (a part of a
-person, say); K = points of the largest group. Groups know nothing of one another.
+Shapes: P known points and Q places to read, each in a group (a region of a person). Groups know
+nothing of one another.
+
+``scipy.interpolate.RBFInterpolator`` gives the same values, but has no exponential kernel, refuses
+groups of one or two points, and leaves the body where points lie nearly on a line.
 """
 
 from __future__ import annotations
@@ -10,13 +13,12 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 # (..., ) distances -> (..., ) values of a radial function
 Kernel = Callable[[np.ndarray], np.ndarray]
 # Larger than any distance between places of one group; groups lie this far apart in the tree.
 _FAR = 1e4
-# Places evaluated at once: bounds the memory.
-BLOCK = 65_536
 
 
 def thin_plate(distance: np.ndarray) -> np.ndarray:
@@ -66,7 +68,7 @@ def interpolate(
     place_group: np.ndarray,
     *,
     kernel: Kernel,
-    linear: bool,
+    linear: bool = True,
     noise: float = 0.0,
 ) -> np.ndarray:
     """Radial-basis interpolation of each group by itself.
@@ -86,25 +88,14 @@ def interpolate(
         (Q, D); 0 for places of a group without points.
     """
     result = np.zeros((len(places), values.shape[1]))
-    if len(known) == 0 or len(places) == 0:
-        return result
-    names, own = np.unique(group, return_inverse=True)
-    slot, count = _slots(own, len(names))
-    spots, taken, middle = _spots(known, own, slot, count)
-    inverse = _inverse(spots, taken, kernel, linear, noise)
-    solution = inverse[:, :, : taken.shape[1]] @ _padded(values, own, slot, taken.shape)
-    weights, slope = solution[:, : taken.shape[1]], solution[:, taken.shape[1] :]
-    at = np.searchsorted(names, place_group).clip(max=len(names) - 1)
-    read = np.flatnonzero(names[at] == place_group)
-    for block in np.split(read, range(BLOCK, len(read), BLOCK)):
-        of = at[block]
-        here = places[block] - middle[of]
-        distance = np.linalg.norm(here[:, None] - spots[of], axis=2)
-        near = np.where(taken[of], kernel(distance), 0.0)
-        result[block] = np.einsum("qk,qkd->qd", near, weights[of])
+    for number in np.unique(group):
+        own, asked = np.flatnonzero(group == number), np.flatnonzero(place_group == number)
+        spots, middle, inverse = _solve(known[own], kernel, linear, noise)
+        there = places[asked] - middle
+        basis = [kernel(cdist(there, spots))]
         if linear:
-            basis = np.concatenate([np.ones((len(block), 1)), here], axis=1)
-            result[block] += np.einsum("qb,qbd->qd", basis, slope[of])
+            basis += [np.ones((len(asked), 1)), there]
+        result[asked] = np.concatenate(basis, axis=1) @ (inverse[:, : len(own)] @ values[own])
     return result
 
 
@@ -114,85 +105,43 @@ def leave_one_out(
     group: np.ndarray,
     *,
     kernel: Kernel,
-    linear: bool,
+    linear: bool = True,
     noise: float = 0.0,
 ) -> np.ndarray:
     """How far each value is from what all others of its group say: the measure of a good ``noise``.
 
-    Args:
-        known: (P, 2) places of the values.
-        values: (P, D).
-        group: (P,) int64.
-        kernel: see ``interpolate``.
-        linear: see ``interpolate``.
-        noise: see ``interpolate``.
+    Arguments as for ``interpolate``.
 
     Returns:
         (P, D) value less prediction without it, by the formula of Rippa (1999), which solves each
         group once; nan where the others do not determine a prediction.
     """
     result = np.full(values.shape, np.nan)
-    if len(known) == 0:
-        return result
-    names, own = np.unique(group, return_inverse=True)
-    slot, count = _slots(own, len(names))
-    spots, taken, _ = _spots(known, own, slot, count)
-    most = taken.shape[1]
-    inverse = _inverse(spots, taken, kernel, linear, noise)
-    weights = inverse[:, :most, :most] @ _padded(values, own, slot, taken.shape)
-    own_weight = np.einsum("gkk->gk", inverse[:, :most, :most])
-    determined = (np.abs(own_weight) > 1e-9) & (count > (3 if linear else 1))[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        residual = np.where(determined[..., None], weights / own_weight[..., None], np.nan)
-    return residual[own, slot]
+    for number in np.unique(group):
+        own = np.flatnonzero(group == number)
+        if len(own) <= (3 if linear else 1):
+            continue
+        inverse = _solve(known[own], kernel, linear, noise)[2][: len(own), : len(own)]
+        diagonal = np.diag(inverse)[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            residual = inverse @ values[own] / diagonal
+        result[own] = np.where(np.abs(diagonal) > 1e-9, residual, np.nan)
+    return result
 
 
-def _slots(own: np.ndarray, num_groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """(P,) place of each point among those of its group, and (G,) their numbers."""
-    count = np.bincount(own, minlength=num_groups)
-    order = np.argsort(own, kind="stable")
-    slot = np.empty(len(own), np.int64)
-    slot[order] = np.arange(len(own)) - np.repeat(count.cumsum() - count, count)
-    return slot, count
-
-
-def _spots(
-    known: np.ndarray, own: np.ndarray, slot: np.ndarray, count: np.ndarray
+def _solve(
+    known: np.ndarray, kernel: Kernel, linear: bool, noise: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(G, K, 2) points about the middle of their group, (G, K) which are there, (G, 2) middles.
+    """(K, 2) points about their middle, (2,) the middle, and the matrix from values to weights.
 
-    Coordinates about the middle keep the linear part's numbers small.
+    The weights are those of the points and, with ``linear``, of 1, x and y: the matrix is (K + 3,
+    K + 3) then. It gives the smallest of the solutions where a few points, or points on a line,
+    leave the linear part open.
     """
-    most = int(count.max())
-    taken = np.arange(most) < count[:, None]
-    spots = _padded(known, own, slot, taken.shape)
-    middle = spots.sum(axis=1) / count[:, None]
-    return np.where(taken[..., None], spots - middle[:, None], 0.0), taken, middle
-
-
-def _padded(
-    values: np.ndarray, own: np.ndarray, slot: np.ndarray, shape: tuple[int, ...]
-) -> np.ndarray:
-    """(P, D) -> (G, K, D), 0 where a group has fewer points."""
-    padded = np.zeros((*shape, values.shape[1]))
-    padded[own, slot] = values
-    return padded
-
-
-def _inverse(
-    spots: np.ndarray, taken: np.ndarray, kernel: Kernel, linear: bool, noise: float
-) -> np.ndarray:
-    """(G, K + 3, K + 3) from values to weights of the points and of 1, x, y.
-
-    The smallest of the solutions, where a few points on a line leave the linear part open.
-    """
-    groups, most, _ = spots.shape
-    distance = np.linalg.norm(spots[:, :, None] - spots[:, None], axis=3)
-    both = taken[:, :, None] & taken[:, None]
-    matrix = np.zeros((groups, most + 3, most + 3))
-    matrix[:, :most, :most] = np.where(both, kernel(distance), 0.0) + noise * np.eye(most)
+    middle = known.mean(axis=0)
+    spots = known - middle
+    matrix = kernel(cdist(spots, spots)) + noise * np.eye(len(spots))
     if linear:
-        basis = np.concatenate([np.ones((groups, most, 1)), spots], axis=2) * taken[..., None]
-        matrix[:, :most, most:] = basis
-        matrix[:, most:, :most] = basis.transpose(0, 2, 1)
-    return np.linalg.pinv(matrix, rcond=1e-10, hermitian=True)
+        basis = np.concatenate([np.ones((len(spots), 1)), spots], axis=1)
+        matrix = np.block([[matrix, basis], [basis.T, np.zeros((3, 3))]])
+    return spots, middle, np.linalg.pinv(matrix, rcond=1e-10, hermitian=True)

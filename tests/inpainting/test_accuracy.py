@@ -9,8 +9,7 @@ import pytest
 
 from densepose.data.inpainted import InpaintedImage
 from densepose.inpainting.accuracy import (
-    ErrorTotals,
-    PairedDifference,
+    Errors,
     compare,
     distance_m,
     pixels_of,
@@ -48,28 +47,30 @@ def test_short_distances_are_between_places_and_long_ones_between_vertices():
     assert got[3] == np.inf
 
 
-def test_totals_equal_their_definitions():
+def test_scores_equal_their_definitions():
     rng = np.random.default_rng(0)
     distance = np.append(rng.gamma(1.0, 0.05, 900), [np.inf] * 30)
     part = rng.integers(1, 25, 930)
     predicted = np.where(rng.uniform(size=930) < 0.8, part, 0)
-    totals = ErrorTotals()
-    for piece in np.array_split(np.arange(930), 7):
-        totals.add(part[piece], predicted[piece], distance[piece])
-    scores = totals.scores()
+    pieces = [np.array_split(values, 7) for values in (part, predicted, distance)]
+    scores = Errors(*pieces).scores()
     assert scores["pixels"] == 930
     assert scores["part_accuracy"] == pytest.approx(np.mean(predicted == part))
-    assert scores["median_m"] == pytest.approx(np.median(distance), abs=0.001)
+    assert scores["median_m"] == pytest.approx(np.median(distance))
     assert scores["auc10"] == pytest.approx(np.clip(1 - distance / 0.1, 0, 1).mean())
     assert scores["auc30"] == pytest.approx(np.clip(1 - distance / 0.3, 0, 1).mean())
     assert scores["inpainted"] == pytest.approx(np.mean(predicted > 0))
+    head = Errors(*pieces).scores(23)
+    assert head["pixels"] == (part == 23).sum()
+    assert head["auc30"] == pytest.approx(np.clip(1 - distance[part == 23] / 0.3, 0, 1).mean())
 
 
-def test_totals_of_nothing_and_of_background():
-    assert np.isnan(ErrorTotals().scores()["median_m"])
-    totals = ErrorTotals()
-    totals.add(np.array([3]), np.array([0]), np.array([np.inf]))
-    assert totals.scores()["median_m"] == np.inf
+def test_scores_of_nothing_and_of_background():
+    assert np.isnan(Errors().scores()["median_m"])
+    assert (
+        Errors([np.array([3])], [np.array([0])], [np.array([np.inf])]).scores()["median_m"]
+        == np.inf
+    )
 
 
 def painted(part: int = 2) -> tuple[InpaintedImage, np.ndarray, np.ndarray]:
@@ -93,11 +94,11 @@ def painted(part: int = 2) -> tuple[InpaintedImage, np.ndarray, np.ndarray]:
 def test_pixels_of_the_person_who_has_most_of_the_cells():
     image, iuv, instance = painted()
     rng = np.random.default_rng(0)
-    pixels = pixels_of(image, 0, iuv, instance, rng, 1000)
-    assert len(pixels.part) == 64  # 8 x 8 of person 2, none of the 2 x 8 of person 1
-    assert pixels.column.min() == 2
-    assert (pixels.row.max(), pixels.column.max()) == (7, 9)
-    assert len(pixels_of(image, 0, iuv, instance, rng, 10).part) == 10
+    pixel, cell = pixels_of(image, 0, iuv, instance, rng, 1000)
+    assert pixel.shape == cell.shape == (2, 64)  # 8 x 8 of person 2, none of the 2 x 8 of person 1
+    assert pixel.min(axis=1).tolist() == [2, 9] and pixel.max(axis=1).tolist() == [9, 16]
+    assert cell.min(axis=1).tolist() == [0, 2] and cell.max(axis=1).tolist() == [7, 9]
+    assert pixels_of(image, 0, iuv, instance, rng, 10)[0].shape == (2, 10)
     assert pixels_of(image, 0, iuv, np.zeros_like(instance), rng, 10) is None
 
 
@@ -113,23 +114,18 @@ def test_methods_are_compared_on_the_same_pixels(tmp_path: Path):
     read = read_truth(tmp_path, 3)
     assert np.array_equal(read[0], iuv)
     assert np.array_equal(read[1], instance)
-    totals, pairs = compare(
-        [{"image_id": 3}],
-        tmp_path,
-        {"right": lambda record: right, "wrong": lambda record: wrong},
-        SURFACE,
-        judged="right",
-    )
-    best, worst = totals["right"].scores(), totals["wrong"].scores()
+    methods = {"right": lambda record: right, "wrong": lambda record: wrong}
+    errors = compare([{"image_id": 3}], tmp_path, methods, SURFACE)
+    best, worst = errors["right"].scores(), errors["wrong"].scores()
     assert best["pixels"] == worst["pixels"] == 64
     assert (best["part_accuracy"], worst["part_accuracy"]) == (1, 0)
     assert best["auc10"] == pytest.approx(1)
     assert worst["auc10"] == 0
-    table = to_table(totals, "right", pairs)
+    table = to_table(errors, "right")
     assert "AUC10 of a person, right less wrong: +1.0000 +- nan (standard error of 1 " in table
-    assert "less" not in to_table(totals)
-    assert "| right | 1.0000 | 0.03 cm | 1.0000 | 1.0000 | 64 |" in table
-    write_accuracy(tmp_path / "accuracy.json", totals, pairs, {"images": 1})
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    assert ["right", "1.0000", "0.00 cm", "1.0000", "1.0000", "64"] in rows
+    write_accuracy(tmp_path / "accuracy.json", errors, "right", {"images": 1})
     written = json.loads((tmp_path / "accuracy.json").read_text())
     assert written["methods"]["right"]["all"]["auc30"] == pytest.approx(1)
     assert written["images"] == 1
@@ -137,16 +133,15 @@ def test_methods_are_compared_on_the_same_pixels(tmp_path: Path):
     assert len(written["methods"]["wrong"]["parts"]) == 24
 
 
-def test_paired_differences_equal_their_definition():
-    differences = np.random.default_rng(0).normal(0.01, 0.05, 40)
-    pair = PairedDifference()
-    for value in differences:
-        pair.add(value)
-    scores = pair.scores()
+def test_differences_of_people_equal_their_definition():
+    distance = np.random.default_rng(0).uniform(0, 0.1, (2, 40, 5))
+    one, two = (Errors([], [], list(people)) for people in distance)
+    difference = 10 * (distance[1] - distance[0]).mean(axis=1)
+    scores = one.auc10_less(two)
     assert scores["people"] == 40
-    assert scores["mean"] == pytest.approx(differences.mean())
-    assert scores["standard_error"] == pytest.approx(differences.std(ddof=1) / 40**0.5)
-    assert np.isnan(PairedDifference().scores()["mean"])
+    assert scores["mean"] == pytest.approx(difference.mean())
+    assert scores["standard_error"] == pytest.approx(difference.std(ddof=1) / 40**0.5)
+    assert np.isnan(Errors().auc10_less(Errors())["mean"])
 
 
 def test_missing_truth_is_named(tmp_path: Path):

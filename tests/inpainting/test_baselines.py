@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from densepose.inpainting.baselines import nearest_point, smooth_in_part
-from densepose.inpainting.cells import cells_of, points_of, sizes_px
+from densepose.inpainting.cells import cells_and_points
+from densepose.inpainting.methods import nearest_point, smooth_in_part
 from densepose.structures.body_parts import COARSE_OF_PART
 from tests.support.inpainting_scenes import people, scene, truth
 
@@ -15,7 +15,7 @@ BOXES = ((10.0, 20.0, 58.0, 84.0), (60.0, 5.0, 120.0, 45.0))
 
 def test_nearest_equals_the_definition_written_as_a_loop():
     someone, cells, points = scene(boxes=BOXES, points=12)
-    guess = nearest_point(cells, points, sizes_px(someone))
+    guess = nearest_point(cells, points)
     for k in range(0, len(cells.person), 97):
         own = np.flatnonzero(
             (points.person == cells.person[k]) & (points.region == cells.region[k])
@@ -29,7 +29,7 @@ def test_nearest_equals_the_definition_written_as_a_loop():
 @pytest.mark.parametrize("method", [nearest_point, smooth_in_part])
 def test_a_pixel_can_only_be_a_part_of_its_region(method):
     someone, cells, points = scene(boxes=BOXES)
-    guess = method(cells, points, sizes_px(someone))
+    guess = method(cells, points)
     assert (guess.part > 0).all()
     assert np.array_equal(COARSE_OF_PART[guess.part], cells.region)
     assert guess.uv.min() >= 0
@@ -47,15 +47,15 @@ def test_a_region_without_points_stays_unknown(method):
         uv=someone.uv[~hands],
         owner=someone.owner[~hands],
     )
-    cells = cells_of(without)
-    guess = method(cells, points_of(without, cells.map_sizes), sizes_px(without))
+    cells, points = cells_and_points(without)
+    guess = method(cells, points)
     assert np.array_equal(guess.part > 0, cells.region == 1)
     assert np.array_equal(guess.confidence > 0, guess.part > 0)
 
 
 def test_splines_find_linear_charts_and_nearly_the_border_between_parts():
     someone, cells, points = scene(boxes=BOXES, points=60)
-    guess = smooth_in_part(cells, points, sizes_px(someone))
+    guess = smooth_in_part(cells, points)
     for person, box in enumerate(BOXES):
         own = cells.person == person
         part, uv = truth(cells.place_px[own], np.array(box))
@@ -67,4 +67,4 @@ def test_splines_find_linear_charts_and_nearly_the_border_between_parts():
 @pytest.mark.parametrize("method", [nearest_point, smooth_in_part])
 def test_nobody(method):
     someone, cells, points = scene(boxes=())
-    assert len(method(cells, points, sizes_px(someone)).part) == 0
+    assert len(method(cells, points).part) == 0

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from densepose.inpainting.cells import MAX_CELLS, cells_of, parts_of_region, points_of, sizes_px
+from densepose.inpainting.cells import MAX_CELLS, cells_and_points, parts_of_region
 from densepose.structures.body_parts import COARSE_OF_PART
 from tests.support.inpainting_scenes import people, scene, truth
 
@@ -44,8 +44,7 @@ def test_a_point_in_no_region_has_a_cell_of_its_part():
     someone = people(points=1)
     someone.points_grid[:] = torch.tensor([[200.0, 1.0]])  # nobody above row 3
     someone.part[:] = 2
-    cells = cells_of(someone)
-    points = points_of(someone, cells.map_sizes)
+    cells, points = cells_and_points(someone)
     assert len(cells.index) == 63 * 48 + 1
     assert (np.diff(cells.index) > 0).all()
     assert (cells.index[0], cells.region[0]) == (points.index[0], 1) == (200 * 48 // 256, 1)
@@ -53,11 +52,11 @@ def test_a_point_in_no_region_has_a_cell_of_its_part():
 
 def test_large_people_have_no_more_cells_than_their_masks():
     big = people(boxes=((0.0, 0.0, 900.0, 100.0),))
-    assert cells_of(big).map_sizes.tolist() == [[100, MAX_CELLS]]
-    assert sizes_px(big).tolist() == [900.0]
+    cells, points = cells_and_points(big)
+    assert cells.map_sizes.tolist() == [[100, MAX_CELLS]]
+    assert (cells.size_px == 900).all() and (points.size_px == 900).all()
 
 
 def test_nobody_has_no_cells():
-    nobody = people(boxes=())
-    cells = cells_of(nobody)
-    assert len(cells.person) == len(points_of(nobody, cells.map_sizes).part) == 0
+    cells, points = cells_and_points(people(boxes=()))
+    assert len(cells.person) == len(points.part) == 0

@@ -7,9 +7,8 @@ from PIL import Image
 
 from densepose.data.coco import load_densepose_coco
 from densepose.data.inpainted import InpaintedImage
-from densepose.inpainting.methods import BASELINES
 from densepose.inpainting.preview import draw_preview, to_iuv_image, write_previews
-from densepose.inpainting.run import has_annotated_people, inpaint_dataset
+from densepose.inpainting.run import BASELINES, has_annotated_people, inpaint_dataset
 
 
 def person(box, shape=(2, 4), part: int = 5) -> InpaintedImage:

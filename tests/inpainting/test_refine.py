@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from densepose.inpainting.cells import Guess, parts_of_region, sizes_px
-from densepose.inpainting.refine import RefineSettings, Scores, keep_points, refine
+from densepose.inpainting.cells import Guess, keep_points, parts_of_region
+from densepose.inpainting.methods import Scores, network_alone, refine_in_charts
 from densepose.structures.body_parts import COARSE_OF_PART
 from tests.support.inpainting_scenes import scene, truth
 
@@ -28,9 +28,9 @@ def everything(**options):
     return someone, cells, points, at_cells, at_points
 
 
-def test_the_networks_word_is_kept_without_settings():
+def test_the_networks_word_is_kept_of_the_network_alone():
     someone, cells, points, at_cells, at_points = everything(shift=0.05)
-    guess = refine(cells, points, sizes_px(someone), at_cells, at_points, None)
+    guess = network_alone(cells, at_cells)
     part, uv = truth(cells.place_px, np.array(BOX))
     assert np.array_equal(guess.part, part)
     np.testing.assert_allclose(guess.uv, uv + [0.05, 0])
@@ -38,7 +38,7 @@ def test_the_networks_word_is_kept_without_settings():
 
 def test_a_network_that_is_right_at_the_points_is_not_changed():
     someone, cells, points, at_cells, at_points = everything()
-    guess = refine(cells, points, sizes_px(someone), at_cells, at_points, RefineSettings())
+    guess = refine_in_charts(cells, points, at_cells, at_points)
     part, uv = truth(cells.place_px, np.array(BOX))
     assert np.array_equal(guess.part, part)
     np.testing.assert_allclose(guess.uv, uv, atol=1e-6)
@@ -46,10 +46,10 @@ def test_a_network_that_is_right_at_the_points_is_not_changed():
 
 def test_an_error_that_is_the_same_everywhere_is_taken_off():
     someone, cells, points, at_cells, at_points = everything(shift=0.05)
-    far = RefineSettings(uv_reach=1e-6)  # never trusts the spline, which is right here
     _, uv = truth(cells.place_px, np.array(BOX))
-    for settings, most in ((far, 0.03), (RefineSettings(uv_reach=1e6), 1e-4)):
-        guess = refine(cells, points, sizes_px(someone), at_cells, at_points, settings)
+    # A reach of 1e-6 never trusts the spline, which is right here.
+    for reach, most in ((1e-6, 0.03), (1e6, 1e-4)):
+        guess = refine_in_charts(cells, points, at_cells, at_points, reach)
         error = np.abs(guess.uv - uv)
         assert error[:, 0].mean() < most
         assert error[:, 1].max() < 1e-4
@@ -59,12 +59,12 @@ def test_points_decide_where_the_network_is_not_sure():
     someone, cells, points, at_cells, at_points = everything(sure=-1.0)
     part, _ = truth(cells.place_px, np.array(BOX))
     torso = cells.region == 1
-    alone = refine(cells, points, sizes_px(someone), at_cells, at_points, None)
+    alone = network_alone(cells, at_cells)
     assert not (alone.part == part)[torso].any()
-    guess = refine(cells, points, sizes_px(someone), at_cells, at_points, RefineSettings())
+    guess = refine_in_charts(cells, points, at_cells, at_points)
     assert (guess.part == part)[torso].mean() > 0.8
     sure = [replace(s, log_ratio=20 * s.log_ratio) for s in (at_cells, at_points)]
-    stubborn = refine(cells, points, sizes_px(someone), *sure, RefineSettings())
+    stubborn = refine_in_charts(cells, points, *sure)
     assert np.array_equal(stubborn.part, alone.part)
 
 
@@ -73,7 +73,7 @@ def test_a_part_without_points_is_the_networks():
     kept = np.flatnonzero(points.part != 4)
     fewer = type(points)(**{name: value[kept] for name, value in vars(points).items()})
     there = Scores(**{name: value[kept] for name, value in vars(at_points).items()})
-    guess = refine(cells, fewer, sizes_px(someone), at_cells, there, RefineSettings())
+    guess = refine_in_charts(cells, fewer, at_cells, there)
     hand = cells.region == 3
     assert (guess.part[hand] == 4).all()
     np.testing.assert_allclose(guess.uv[hand], at_cells.uv[hand, 0])
@@ -86,7 +86,7 @@ def test_cells_stay_in_their_region_and_charts():
         replace(s, log_ratio=rng.normal(size=len(s.log_ratio)) * 9, uv=rng.normal(size=s.uv.shape))
         for s in (at_cells, at_points)
     ]
-    guess = refine(cells, points, sizes_px(someone), *wild, RefineSettings())
+    guess = refine_in_charts(cells, points, *wild)
     assert np.array_equal(COARSE_OF_PART[guess.part], cells.region)
     assert ((guess.uv >= 0) & (guess.uv <= 1)).all()
     assert ((guess.confidence > 0) & (guess.confidence <= 1)).all()
@@ -95,9 +95,7 @@ def test_cells_stay_in_their_region_and_charts():
 def test_confidence_by_hand():
     someone, cells, points, at_cells, at_points = everything(sure=2.0)
     spread = np.full_like(at_cells.spread, 0.1)
-    guess = refine(
-        cells, points, sizes_px(someone), replace(at_cells, spread=spread), at_points, None
-    )
+    guess = network_alone(cells, replace(at_cells, spread=spread))
     two_parts = cells.region == 1
     assert guess.confidence[two_parts] == pytest.approx(np.exp(-1) / (1 + np.exp(-2.0)))
     assert guess.confidence[~two_parts] == pytest.approx(np.exp(-1))
@@ -130,5 +128,5 @@ def test_annotated_points_are_reproduced_where_they_lie():
 def test_nobody():
     someone, cells, points = scene(boxes=())
     empty = scores_at(cells.place_px, cells.region)
-    guess = refine(cells, points, sizes_px(someone), empty, empty, RefineSettings())
+    guess = refine_in_charts(cells, points, empty, empty)
     assert len(keep_points(cells, points, guess).part) == 0

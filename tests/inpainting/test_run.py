@@ -8,13 +8,12 @@ import pytest
 
 from densepose.data.coco import load_densepose_coco
 from densepose.data.inpainted import image_path, read_inpainted, write_inpainted
-from densepose.inpainting.cells import Guess
-from densepose.inpainting.methods import BASELINES
+from densepose.inpainting.cells import Guess, to_maps
 from densepose.inpainting.run import (
+    BASELINES,
     has_annotated_people,
     inpaint_dataset,
     inpaint_image,
-    to_maps,
 )
 from densepose.structures.body_parts import COARSE_OF_PART
 from tests.support.inpainting_scenes import scene
@@ -50,14 +49,14 @@ def test_points_are_exact_and_pixels_stay_in_their_masks(records, name: str):
 def test_a_stopped_run_goes_on_and_a_finished_one_does_nothing(records, tmp_path: Path):
     calls = []
 
-    def counting(picture, people, cells, points):
+    def counting(picture):
         calls.append(picture.pixels.shape)
-        return BASELINES["nearest"](picture, people, cells, points)
+        return BASELINES["nearest"](picture)
 
-    def stopping(picture, people, cells, points):
+    def stopping(picture):
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return counting(picture, people, cells, points)
+        return counting(picture)
 
     options = {"settings": {"method": "counting"}, "image_format": "RGB"}
     with pytest.raises(KeyboardInterrupt):
@@ -78,13 +77,13 @@ def test_an_image_that_another_process_did_meanwhile_is_left_to_it(records, tmp_
     others = iter(records)
     done_here = []
 
-    def method(picture, people, cells, points):
+    def method(picture):
         done_here.append(picture.image_id)
         for record in others:  # the other process does one image for each of this one's
             if record["image_id"] not in done_here and has_annotated_people(record):
                 write_inpainted(tmp_path, inpaint_image(record, BASELINES["nearest"], "RGB"))
                 break
-        return BASELINES["nearest"](picture, people, cells, points)
+        return BASELINES["nearest"](picture)
 
     done = inpaint_dataset(records, tmp_path, method, {}, image_format="RGB")
     annotated = sum(map(has_annotated_people, records))
@@ -125,7 +124,8 @@ def test_maps_by_hand():
     count = len(cells.person)
     guess = Guess(np.full(count, 4), np.tile([0.2, 1.0], (count, 1)), np.full(count, 0.6))
     unknown = replace(guess, part=np.where(cells.index == 50, 0, 4))
-    (part,), (uv,), (confidence,) = to_maps(cells, unknown)
+    (maps,) = to_maps(cells, unknown)
+    part, uv, confidence = maps[0], maps[1:3], maps[3]
     assert part.shape == (64, 48)
     assert not part[0].any()
     assert (part[1, 2], uv[:, 1, 2].tolist(), confidence[1, 2]) == (0, [0, 0], 0)
@@ -135,4 +135,4 @@ def test_maps_by_hand():
 def test_nobody_has_no_maps():
     _, cells, _ = scene(boxes=())
     nothing = Guess(np.zeros(0, int), np.zeros((0, 2)), np.zeros(0))
-    assert to_maps(cells, nothing) == ((), (), ())
+    assert to_maps(cells, nothing) == []

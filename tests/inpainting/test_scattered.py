@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.interpolate import RBFInterpolator
 
-from densepose.inpainting import scattered
 from densepose.inpainting.scattered import (
     cubic,
     exponential,
@@ -26,9 +25,7 @@ def random_groups(sizes=(12, 5, 30), seed: int = 0):
     return known, values, group, rng.uniform(0, 1, (80, 2)), place_group
 
 
-@pytest.mark.parametrize("block", [17, 65_536])
-def test_equals_scipys_thin_plate_spline_of_each_group(monkeypatch, block):
-    monkeypatch.setattr(scattered, "BLOCK", block)
+def test_equals_scipys_thin_plate_spline_of_each_group():
     known, values, group, places, place_group = random_groups()
     got = interpolate(known, values, group, places, place_group, kernel=thin_plate, linear=True)
     for number in np.unique(group):

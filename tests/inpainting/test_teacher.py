@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from densepose.inpainting.teacher import Averaging, ask, read_candidates, scaled_sizes
+from densepose.inpainting.teacher import Teacher, read_candidates, scaled_sizes
 from densepose.modeling.person_crops import CropSettings
 from densepose.structures.chart_output import ChartOutput
 from densepose.surface.symmetry import template_symmetry
@@ -42,11 +42,8 @@ def ramps() -> torch.Tensor:
 @pytest.mark.parametrize("sizes", [(128,), (96, 160)])
 def test_the_image_is_read_where_the_places_are(sizes):
     someone, cells, _ = scene()
-    averaging = Averaging(sizes, mirror=False)
-    region = np.full(len(cells.person), 3)
-    scores = ask(
-        painted_teacher(), ramps(), someone, cells.person, cells.place_px, region, averaging, None
-    )
+    teacher, region = Teacher(painted_teacher(), sizes, None), np.full(len(cells.person), 3)
+    scores = teacher.ask(ramps(), someone, cells.person, cells.place_px, region)
     want = cells.place_px / [WIDTH, HEIGHT]
     assert np.abs(scores.uv[:, 0] - want).max() < 0.01
     assert (scores.log_ratio < -10).all()  # the left hand is its region's only part
@@ -56,16 +53,8 @@ def test_the_image_is_read_where_the_places_are(sizes):
 def test_a_mirror_image_answers_in_the_charts_of_the_other_side():
     """A network that paints what it sees is not symmetric, so the two answers can be told apart."""
     someone, cells, _ = scene()
-    both = ask(
-        painted_teacher(),
-        ramps(),
-        someone,
-        cells.person,
-        cells.place_px,
-        np.full(len(cells.person), 3),
-        Averaging((128,), mirror=True),
-        SYMMETRY,
-    )
+    teacher, region = Teacher(painted_teacher(), (128,), SYMMETRY), np.full(len(cells.person), 3)
+    both = teacher.ask(ramps(), someone, cells.person, cells.place_px, region)
     direct = cells.place_px / [WIDTH, HEIGHT]
     # The mirror image shows the same colours at the mirrored place, said of the right hand (3).
     there = SYMMETRY.flip_uv(np.full(len(direct), 3), direct)

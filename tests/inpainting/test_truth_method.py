@@ -8,7 +8,8 @@ import numpy as np
 
 from densepose.cli.__main__ import run_verb
 from densepose.data.inpainted import read_inpainted
-from densepose.inpainting.methods import Picture, TruthMethod
+from densepose.inpainting.accuracy import truth_of
+from densepose.inpainting.run import Picture
 from tests.support.inpainting_scenes import BOX, painted, scene, truth, write_truth
 from tests.support.training import options
 
@@ -22,7 +23,7 @@ def test_cells_are_what_the_truth_shows_of_their_person(tmp_path: Path):
     iuv[60:64, 20:30] = 0
     write_truth(tmp_path, 7, iuv, instance)
     pixels = np.zeros((3, 100, 80), np.uint8)
-    guess = TruthMethod(tmp_path)(Picture(7, pixels), someone, cells, points)
+    guess = truth_of(tmp_path, Picture(7, pixels, someone, cells, points))
     part, uv = truth(cells.place_px, np.array(BOX))
     x, y = np.floor(cells.place_px).astype(int).T
     hidden = ((y >= 40) & (y < 50) | (y >= 60) & (y < 64)) & (x >= 20) & (x < 30)
@@ -37,7 +38,7 @@ def test_the_verb_writes_a_folder_to_train_on(tiny_coco, tmp_path: Path, capsys)
     register = options(tiny_coco, tmp_path)[:4]
     words = ["--method", "truth", "--out", str(tmp_path / "out"), *register]
     assert run_verb("inpaint", words) == 1
-    assert "give --truth DIR and --out DIR" in capsys.readouterr().err
+    assert "give --truth DIR and --output DIR" in capsys.readouterr().err
     for image_id in range(1, 7):
         iuv = np.zeros((120, 160, 3), np.uint8)
         iuv[..., 0] = 23

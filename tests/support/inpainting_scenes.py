@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import torch
 
-from densepose.inpainting.cells import Cells, Points, cells_of, points_of
+from densepose.inpainting.cells import Cells, Points, cells_and_points
 from densepose.structures.annotations import DensePoseAnnotations
 
 # Columns of the annotation grid: torso (parts 1, 2) on the left, left hand (part 4) on the right.
@@ -57,8 +57,7 @@ def people(
 
 def scene(**options) -> tuple[DensePoseAnnotations, Cells, Points]:
     someone = people(**options)
-    cells = cells_of(someone)
-    return someone, cells, points_of(someone, cells.map_sizes)
+    return someone, *cells_and_points(someone)
 
 
 def write_truth(folder: Path, image_id: int, iuv: np.ndarray, instance: np.ndarray) -> None:

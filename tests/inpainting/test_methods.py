@@ -5,24 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from densepose.inpainting.baselines import smooth_in_part
-from densepose.inpainting.cells import Cells, Points, parts_of_region, sizes_px
-from densepose.inpainting.methods import TeacherMethod
-from densepose.inpainting.on_surface import (
+from densepose.inpainting.cells import Cells, Points, parts_of_region
+from densepose.inpainting.methods import (
     SMOOTHINGS,
     BodyPlaces,
-    SurfaceSettings,
+    Scores,
     choose_smoothing,
+    on_surface,
     refine_on_surface,
-    surface_interpolation,
+    smooth_in_part,
 )
-from densepose.inpainting.refine import Scores
 from densepose.structures.body_parts import COARSE_OF_PART
 from densepose.surface.charts import load_template_atlas
 from densepose.synthetic.annotator_noise import SurfaceNoise
 from tests.support.inpainting_scenes import scene
-
-SIZES = np.array([100.0])
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +42,13 @@ def leg_seen_from_the_side(body: BodyPlaces, num_points: int = 25, seed: int = 0
     place_px = 200 * place_m[:, [2, 1]]
     chosen = rng.permutation(len(part))
     known, asked = chosen[:num_points], chosen[num_points : num_points + 400]
-    zeros = np.zeros(len(part), np.int64)
-    points = Points(
-        zeros[known], zeros[known], place_px[known], part[known], uv[known], np.zeros(num_points)
-    )
-    cells = Cells(
-        np.array([[1, 1]]), zeros[asked], zeros[asked], place_px[asked], zeros[asked] + region
-    )
+    zeros, size_px = np.zeros(len(part), np.int64), np.full(len(part), 100.0)
+
+    def places(chosen):
+        return zeros[chosen], zeros[chosen], place_px[chosen], size_px[chosen]
+
+    points = Points(*places(known), part[known], uv[known], np.zeros(num_points))
+    cells = Cells(*places(asked), zeros[asked] + region, np.array([[1, 1]]))
     return cells, points, part[asked], uv[asked], place_m[asked]
 
 
@@ -69,8 +65,8 @@ def error_m(body: BodyPlaces, guess, place_m: np.ndarray) -> np.ndarray:
 
 def test_it_goes_on_where_splines_in_parts_stop(body):
     cells, points, part, _, place_m = leg_seen_from_the_side(body)
-    on_body = surface_interpolation(cells, points, SIZES, body)
-    in_parts = smooth_in_part(cells, points, SIZES)
+    on_body = on_surface(cells, points, body)
+    in_parts = smooth_in_part(cells, points)
     assert (on_body.part == part).mean() > (in_parts.part == part).mean()
     assert error_m(body, on_body, place_m).mean() < 0.8 * error_m(body, in_parts, place_m).mean()
     assert np.median(error_m(body, on_body, place_m)) < 0.01
@@ -78,23 +74,23 @@ def test_it_goes_on_where_splines_in_parts_stop(body):
 
 def test_points_are_what_they_are_where_they_lie(body):
     _, points, *_ = leg_seen_from_the_side(body)
-    at = Cells(np.array([[1, 1]]), points.person, points.index, points.place_px, points.region)
-    guess = surface_interpolation(at, points, SIZES, body)
+    places = points.person, points.index, points.place_px, points.size_px
+    at = Cells(*places, points.region, np.array([[1, 1]]))
+    guess = on_surface(at, points, body)
     known_m = body.points_m(points.part, points.uv)
     assert error_m(body, guess, known_m).max() < 1e-3
     network = scores(points.part, points.uv * 0.5, points.region)
-    taught = refine_on_surface(at, points, SIZES, network, network, SurfaceSettings(), body)
+    taught = refine_on_surface(at, points, network, network, body)
     assert error_m(body, taught, known_m).max() < 1e-3
 
 
 def test_far_from_points_the_network_counts(body):
     cells, points, part, uv, place_m = leg_seen_from_the_side(body, num_points=6, seed=2)
     right = scores(part, uv, cells.region), scores(points.part, points.uv, points.region)
-    alone = error_m(body, surface_interpolation(cells, points, SIZES, body), place_m)
+    alone = error_m(body, on_surface(cells, points, body), place_m)
     before = np.inf
     for reach in (10.0, 0.1, 1e-6):
-        settings = SurfaceSettings(reach=reach)
-        guess = refine_on_surface(cells, points, SIZES, *right, settings, body)
+        guess = refine_on_surface(cells, points, *right, body, reach=reach)
         here = error_m(body, guess, place_m).mean()
         assert here < before
         before = here
@@ -107,8 +103,7 @@ def test_an_error_of_the_network_at_points_is_taken_off_around_them(body):
         scores(p, (q + [0.0, 0.06]).clip(0, 1), r)
         for p, q, r in ((part, uv, cells.region), (points.part, points.uv, points.region))
     ]
-    never = SurfaceSettings(reach=1e-9)
-    guess = refine_on_surface(cells, points, SIZES, *shifted, never, body)
+    guess = refine_on_surface(cells, points, *shifted, body, reach=1e-9)
     untaught = np.linalg.norm(body.points_m(part, shifted[0].uv[:, 0]) - place_m, axis=1)
     assert error_m(body, guess, place_m).mean() < 0.5 * untaught.mean()
 
@@ -118,9 +113,9 @@ def test_a_region_without_points_is_the_networks(body):
     elsewhere = replace(points, part=np.full_like(points.part, 3), uv=points.uv)
     there = scores(elsewhere.part, elsewhere.uv, elsewhere.region)
     says = scores(part, uv, cells.region)
-    guess = refine_on_surface(cells, elsewhere, SIZES, says, there, SurfaceSettings(), body)
+    guess = refine_on_surface(cells, elsewhere, says, there, body)
     assert error_m(body, guess, place_m).max() < 1e-3
-    nothing = surface_interpolation(cells, elsewhere, SIZES, body)
+    nothing = on_surface(cells, elsewhere, body)
     assert not nothing.part.any()
     assert not nothing.confidence.any()
 
@@ -131,7 +126,7 @@ def test_confidence_is_lower_where_network_and_points_disagree(body):
     agreed = scores(part, uv, cells.region)
     other = scores(part, (uv + 0.4) % 1, cells.region)
     sure, doubtful = (
-        refine_on_surface(cells, points, SIZES, said, at_points, SurfaceSettings(), body).confidence
+        refine_on_surface(cells, points, said, at_points, body).confidence
         for said in (agreed, other)
     )
     for confidence in (sure, doubtful):
@@ -146,7 +141,7 @@ def test_cells_stay_in_their_region_whatever_the_network_says(body):
         Scores(rng.normal(size=k) * 9, rng.normal(size=(k, 2, 2)), rng.random((k, 2)))
         for k in (len(cells.person), len(points.person))
     ]
-    guess = refine_on_surface(cells, points, sizes_px(someone), *wild, SurfaceSettings(), body)
+    guess = refine_on_surface(cells, points, *wild, body)
     assert np.array_equal(COARSE_OF_PART[guess.part], cells.region)
     assert ((guess.uv >= 0) & (guess.uv <= 1)).all()
 
@@ -161,14 +156,14 @@ def test_the_worse_the_annotators_the_more_is_smoothed(body):
             if noise:
                 part, uv = noise(points.part, points.uv, np.random.default_rng(seed))
                 points = replace(points, part=part, uv=uv)
-            known.append((points, SIZES))
+            known.append(points)
         smoothing = choose_smoothing(known, body)
         chosen.append(smoothing)
         mean_m = {
             s: np.mean(
                 [
-                    error_m(body, surface_interpolation(cells, p, SIZES, body, s), place_m).mean()
-                    for (cells, *_, place_m), (p, _) in zip(scenes, known, strict=True)
+                    error_m(body, on_surface(cells, p, body, s), place_m).mean()
+                    for (cells, *_, place_m), p in zip(scenes, known, strict=True)
                 ]
             )
             for s in SMOOTHINGS
@@ -181,7 +176,7 @@ def test_the_worse_the_annotators_the_more_is_smoothed(body):
 
 def test_smoothing_without_anything_to_choose_by(body):
     _, _, points = scene(boxes=())
-    assert choose_smoothing([(points, np.zeros(0))], body) == 0
+    assert choose_smoothing([points], body) == 0
     assert choose_smoothing([], body) == 0
 
 
@@ -189,12 +184,7 @@ def test_nobody(body):
     someone, cells, points = scene(boxes=())
     none = Scores(np.zeros(0), np.zeros((0, 2, 2)), np.zeros((0, 2)))
     for guess in (
-        surface_interpolation(cells, points, sizes_px(someone), body),
-        refine_on_surface(cells, points, sizes_px(someone), none, none, SurfaceSettings(), body),
+        on_surface(cells, points, body),
+        refine_on_surface(cells, points, none, none, body),
     ):
         assert len(guess.part) == 0
-
-
-def test_a_teacher_on_the_surface_needs_a_body():
-    with pytest.raises(ValueError, match="need the body"):
-        TeacherMethod(None, None, None, SurfaceSettings())
