@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from densepose.files import atomic
-from densepose.structures.body_parts import NUM_PARTS, UV_STEPS
+from densepose.structures.body_parts import NUM_PARTS
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.seams import points_beyond_seams
 
@@ -32,8 +32,6 @@ TILE_PX = 200
 SAMPLING = ("bilinear", "nearest")
 # Light and shade of the photo change the texture by no more than these factors.
 _LEAST_GAIN, _LARGEST_GAIN = 0.25, 2.5
-# cv2.remap takes no picture with more rows or columns than 32,766.
-_ROW = 1024
 
 
 def take_texture(
@@ -75,9 +73,8 @@ def take_texture(
     texture_kernels.add_photo(
         np.ascontiguousarray(image), np.ascontiguousarray(iuv), longest, total
     )
-    number = total[..., 3:]
-    tiles = (total / np.maximum(number, 1) + 0.5).astype(np.uint8)
-    tiles[..., 3:] = 255 * (number > 0)
+    tiles = np.zeros(total.shape, np.uint8)
+    texture_kernels.mean_colors(total, tiles)
     return spread_colors(tiles, reach * tile_px) if reach > 0 else tiles
 
 
@@ -138,22 +135,14 @@ def put_texture(
     if sampling not in SAMPLING:
         raise ValueError(f"sampling must be one of {SAMPLING}, got {sampling!r}")
     _check_fractions(opacity=opacity, shading=shading)
-    body = iuv[..., 0] > 0
-    part, uv = iuv[body][:, 0], iuv[body][:, 1:] / np.float32(UV_STEPS)
-    if sampling == "nearest":
-        texel = (uv * [1, -1] + [0, 1]).astype(np.float32) * np.float32(tiles.shape[1] - 1)
-        color = tiles[part - 1, texel[:, 1].astype(int), texel[:, 0].astype(int)].astype(np.float32)
-    else:
-        color = sample_texture(tiles, part, uv)
-    if shading > 0 and len(part):
-        light = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[body]
-        gain = np.arange(256) / max(float(light.mean()), 1.0)
-        gain = gain.clip(_LEAST_GAIN, _LARGEST_GAIN) ** shading
-        color[:, :3] = np.minimum(color[:, :3] * gain.astype(np.float32)[light][:, None], 255)
-    alpha = color[:, 3:] * np.float32(opacity / 255)
-    mixed = image[body] * (1 - alpha) + color[:, :3] * alpha
-    out = image.copy()
-    out[body] = mixed if sampling == "nearest" else mixed + 0.5  # detectron2 cuts off
+    out, iuv = np.array(image, order="C"), np.ascontiguousarray(iuv)
+    light, gain = np.zeros(out.shape[:2], np.uint8), np.ones(256, np.float32)
+    if shading > 0 and iuv[..., 0].any():
+        light = cv2.cvtColor(out, cv2.COLOR_RGB2GRAY)
+        mean = max(float(light[iuv[..., 0] > 0].mean()), 1.0)
+        gain = ((np.arange(256) / mean).clip(_LEAST_GAIN, _LARGEST_GAIN) ** shading).astype("f4")
+    texels = np.ascontiguousarray(tiles)
+    texture_kernels.paint(iuv, texels, sampling == "bilinear", opacity, gain, light, out)
     return out
 
 
@@ -173,16 +162,9 @@ def sample_texture(tiles: np.ndarray, part: np.ndarray, uv: np.ndarray) -> np.nd
         raise ValueError(f"parts must be 1 to {NUM_PARTS}, got {part.min()} to {part.max()}")
     if uv.shape != (len(part), 2) or (uv.size and not (uv.min() >= 0 and uv.max() <= 1)):
         raise ValueError(f"uv must be ({len(part)}, 2) in [0, 1], got shape {uv.shape}")
-    side = tiles.shape[1]
-    picture = join_tiles(tiles).astype(np.float32)
-    picture[..., :3] *= picture[..., 3:] / 255
-    place = np.zeros((2, -(-max(len(part), 1) // _ROW) * _ROW), np.float32)
-    place[0, : len(part)] = (part - 1) // TILE_ROWS * side + uv[:, 0] * (side - 1)
-    place[1, : len(part)] = (part - 1) % TILE_ROWS * side + (1 - uv[:, 1]) * (side - 1)
-    color = cv2.remap(picture, *place.reshape(2, -1, _ROW), cv2.INTER_LINEAR)
-    color = color.reshape(-1, 4)[: len(part)]
-    color[:, :3] *= 255 / np.maximum(color[:, 3:], 1e-6)
-    return color
+    colors = np.empty((len(part), 4), np.float32)
+    texture_kernels.sample_tiles(np.ascontiguousarray(tiles), part, uv, colors)
+    return colors
 
 
 class SeamFiller:

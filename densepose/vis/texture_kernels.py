@@ -1,4 +1,4 @@
-"""Compiled loops that add the colours of a photo to the texels of a texture.
+"""Compiled loops that carry colours between photos and textures.
 
 Shapes: photos (H, W, 3) uint8 and IUV images (H, W, 3) uint8, textures (24, N, N, 4) as in
 ``texture``. Positions in a tile are in texels: x = u (N - 1), y = (1 - v) (N - 1).
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import njit
 
 _OPTIONS = {"nogil": True, "cache": True, "boundscheck": False}
@@ -105,3 +106,90 @@ def add_photo(image, iuv, longest, total):
             for tip in (first, second):
                 if iuv[tip[0], tip[1], 0] == iuv[start[0], start[1], 0]:
                     _add_triangle(image, iuv, start, end, tip, longest, total)
+
+
+@njit(**_OPTIONS)
+def mean_colors(total, tiles):
+    """Sums and numbers (24, N, N, 4) float32 -> RGBA, opaque where there is a colour, in place."""
+    flat, out = total.reshape(-1, 4), tiles.reshape(-1, 4)
+    for n in range(len(flat)):
+        if flat[n, 3] > 0:
+            for k in range(3):
+                out[n, k] = np.uint8(flat[n, k] / flat[n, 3] + np.float32(0.5))
+        out[n, 3] = 255 * (flat[n, 3] > 0)
+
+
+@njit(**_OPTIONS)
+def _sample(tiles, part, x, y):
+    """Bilinear red, green, blue at (x, y) of a tile, weighted by alpha, and alpha, 0 to 255.
+
+    cv2.remap gives the same colours but needs all tiles in float32, which takes longer than the
+    sampling itself.
+    """
+    last = tiles.shape[1] - 1
+    x0, y0 = min(int(x), last - 1), min(int(y), last - 1)
+    fx, fy = np.float32(x - x0), np.float32(y - y0)
+    red = green = blue = alpha = np.float32(0)
+    for dy in range(2):
+        for dx in range(2):
+            texel = tiles[part - 1, y0 + dy, x0 + dx]
+            weight = (fx if dx else 1 - fx) * (fy if dy else 1 - fy) * texel[3]
+            alpha += weight
+            red += weight * texel[0]
+            green += weight * texel[1]
+            blue += weight * texel[2]
+    if alpha > 0:
+        return red / alpha, green / alpha, blue / alpha, alpha
+    return red, green, blue, alpha
+
+
+@njit(**_OPTIONS)
+def sample_tiles(tiles, part, uv, colors):
+    """RGBA of (P,) parts from 1 and (P, 2) uv in [0, 1] -> (P, 4) float32, in place."""
+    last = tiles.shape[1] - 1
+    for n in range(len(part)):
+        color = _sample(tiles, part[n], uv[n, 0] * last, (1 - uv[n, 1]) * last)
+        for k in range(4):
+            colors[n, k] = color[k]
+
+
+@njit(**_OPTIONS)
+def paint(iuv, tiles, bilinear, opacity, gain, light, out):
+    """Lay a texture over a photo.
+
+    Args:
+        iuv: (H, W, 3) uint8.
+        tiles: (24, N, N, 4) uint8.
+        bilinear: interpolate between texels, else take the one that detectron2 takes: texel and
+            mixed colour are cut off to whole numbers.
+        opacity: float32, 0 to 1.
+        gain: (256,) float32 factor of the texture's colour for each lightness of the photo.
+        light: (H, W) uint8 lightness of the photo.
+        out: (H, W, 3) uint8, the photo, in place.
+    """
+    last, steps, one = np.float32(tiles.shape[1] - 1), np.float32(_STEPS), np.float32(1)
+    rounded = np.float32(0.5) if bilinear else np.float32(0)
+    for row in range(iuv.shape[0]):
+        for column in range(iuv.shape[1]):
+            part, u, v = iuv[row, column]
+            if part == 0:
+                continue
+            if bilinear:
+                x, y = np.float32(u) * (last / steps), np.float32(_STEPS - v) * (last / steps)
+                red, green, blue, alpha = _sample(tiles, part, x, y)
+            else:
+                x = np.float32(u) / steps * last
+                y = (one - np.float32(v) / steps) * last
+                texel = tiles[part - 1, int(y), int(x)]
+                red, green, blue, alpha = (
+                    np.float32(texel[0]),
+                    np.float32(texel[1]),
+                    np.float32(texel[2]),
+                    np.float32(texel[3]),
+                )
+            share, factor = alpha / 255.0 * opacity, gain[light[row, column]]
+            for k, color in enumerate((red, green, blue)):
+                shown = min(color * factor, np.float32(255))
+                out[row, column, k] = np.uint8(
+                    out[row, column, k] * (1 - share) + shown * share + rounded
+                )
