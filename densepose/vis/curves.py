@@ -68,6 +68,7 @@ def line_chart(series: Series) -> str:
         for k, (x, y) in enumerate(finite):
             _draw_series(axes, x, y, _SERIES[k % len(_SERIES)])
         if not len(values):
+            axes.set_axis_off()
             axes.text(0.5, 0.5, "no values", ha="center", transform=axes.transAxes)
         elif values.min() > 0 and values.max() / values.min() > _LOG_RATIO:
             axes.set_yscale("log")

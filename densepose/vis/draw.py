@@ -76,14 +76,14 @@ def draw(
     if style == "contour":
         shown, pixels = _contours(iuv)
         drawn = drawn if plain else (_CONTOUR_BACKGROUND * drawn).astype(np.uint8)
-    at = np.nonzero(shown)
-    confidence = np.zeros((len(at[0]), 1), np.uint8)
+    at = np.flatnonzero(shown)
+    body = pixels.reshape(-1, 3)[at]
     if style == "confidence":
-        confidence = confidence_map(people, min_score)[at][:, None]
-    colors = look.colors(np.concatenate([pixels[at], confidence], axis=1))
-    # In double precision and cut off, as detectron2 mixes colours.
-    mixed = drawn[at] * (1.0 - opacity) + colors * opacity if opacity < 1 else colors
-    drawn[at] = mixed.astype(np.uint8)
+        body = np.column_stack([body, confidence_map(people, min_score).ravel()[at]])
+    colors, flat = look.colors(body), drawn.reshape(-1, 3)
+    if opacity < 1:  # in double precision and cut off, as detectron2 mixes colours
+        colors = (flat[at] * (1.0 - opacity) + colors * opacity).astype(np.uint8)
+    flat[at] = colors
     if boxes and isinstance(people, ImagePrediction):
         kept = people.scores >= min_score
         titles = [f"{score:.2f}" for score in people.scores[kept]]

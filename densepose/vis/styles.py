@@ -1,7 +1,8 @@
 """The table of styles: which colour a body pixel gets, and what lies behind the people.
 
-A style sees P body pixels as (P, 4) uint8: part 1..24, U and V in steps of 1 / 255, confidence
-in steps of 1 / 255. It returns (P, 3) uint8 RGB. ``STYLES`` at the end is the table.
+A style sees P body pixels as (P, 3) uint8: part 1..24, U and V in steps of 1 / 255. The style
+"confidence" sees a fourth channel, the confidence in steps of 1 / 255. A style returns (P, 3) uint8
+RGB. ``STYLES`` at the end is the table.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Style:
     """How people are drawn."""
 
     about: str
-    colors: Callable[[np.ndarray], np.ndarray]  # (P, 4) uint8 body pixels -> (P, 3) uint8
+    colors: Callable[[np.ndarray], np.ndarray]  # (P, 3 or 4) uint8 body pixels -> (P, 3) uint8
     background: str = "photo"  # see ``draw``
     opacity: float | None = None  # of the colours; None: 0.75 on the photo, 1 on a plain colour
 

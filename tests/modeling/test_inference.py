@@ -129,7 +129,22 @@ def test_prediction_is_sorted_by_score_and_quantised():
         assert np.abs(prediction.uv[place].astype(int) - steps).max() <= 1
 
 
+def test_confidence_is_the_probability_of_the_part_that_won():
+    found = detections(2)
+    plain, sure = (instances_to_prediction(found, 1, confidence=asked) for asked in (False, True))
+    assert plain.confidence is None
+    for place, person in enumerate((1, 0)):
+        np.testing.assert_array_equal(sure.labels[place], plain.labels[place])
+        np.testing.assert_array_equal(sure.uv[place], plain.uv[place])
+        logits = found.pred_densepose[person : person + 1].upsampled().part_logits
+        size = sure.labels[place].shape
+        logits = F.interpolate(logits, size, mode="bilinear", align_corners=False)[0]
+        expected = 255 * logits.softmax(0).amax(0).numpy() * (sure.labels[place] > 0)
+        np.testing.assert_allclose(sure.confidence[place], expected, atol=0.51)
+
+
 def test_nobody_in_the_image():
+    assert instances_to_prediction(detections(0), image_id=1, confidence=True).confidence == ()
     prediction = instances_to_prediction(detections(0), image_id=1)
     assert len(prediction) == 0 and prediction.labels == ()
     assert prediction.boxes_xyxy_px.shape == (0, 4)
