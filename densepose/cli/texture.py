@@ -6,6 +6,8 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from densepose.errors import InputError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -82,13 +84,13 @@ def run(args: Namespace) -> int:
     photo = read_photo(args.photo)
     iuv = _read_iuv(args)
     if iuv.shape != photo.shape:
-        raise ValueError(
+        raise InputError(
             f"{args.iuv}: made for a photo of {iuv.shape[1]} x {iuv.shape[0]} px, but {args.photo}"
             f" has {photo.shape[1]} x {photo.shape[0]} px; scale neither, use the photo it was"
             " predicted on"
         )
     if not iuv[..., 0].any():
-        raise ValueError(f"{args.iuv}: shows nobody, no pixel belongs to a part")
+        raise InputError(f"{args.iuv}: shows nobody, no pixel belongs to a part")
     return _take(args, photo, iuv) if args.action == TAKE else _put(args, photo, iuv)
 
 
@@ -96,7 +98,7 @@ def _take(args: Namespace, photo: np.ndarray, iuv: np.ndarray) -> int:
     from densepose.vis.texture import SeamFiller, take_texture, write_texture
 
     if args.texture:
-        raise ValueError("--texture is for put; take writes a texture, to --output")
+        raise InputError("--texture is for put; take writes a texture, to --output")
     atlas = _read_atlas(args.surface)
     tiles = take_texture(photo, iuv, tile_px=args.tile, **({"reach": 1.0} if args.fill else {}))
     if atlas is not None:
@@ -115,7 +117,7 @@ def _put(args: Namespace, photo: np.ndarray, iuv: np.ndarray) -> int:
     from densepose.vis.texture import put_texture, read_texture
 
     if args.texture is None:
-        raise ValueError("put needs --texture PNG, a picture of 6 x 4 tiles")
+        raise InputError("put needs --texture PNG, a picture of 6 x 4 tiles")
     tiles = read_texture(args.texture)
     dressed = put_texture(
         photo, iuv, tiles, opacity=args.opacity, shading=args.shading, sampling=args.sampling
@@ -133,7 +135,7 @@ def _read_iuv(args: Namespace) -> np.ndarray:
 
     if args.iuv.suffix.lower() != ".npz":
         if args.person is not None:
-            raise ValueError(
+            raise InputError(
                 f"{args.iuv}: --person chooses from a prediction file (.npz); an IUV picture does"
                 " not say which pixel is whose"
             )
@@ -154,7 +156,7 @@ def _only(prediction: ImagePrediction, person: int, source: Path) -> ImagePredic
     import numpy as np
 
     if not 1 <= person <= len(prediction):
-        raise ValueError(f"{source}: no person {person}; there are {len(prediction)}")
+        raise InputError(f"{source}: no person {person}; there are {len(prediction)}")
     index = int(np.argsort(-prediction.scores, kind="stable")[person - 1])
     return replace(
         prediction,
@@ -176,6 +178,6 @@ def _read_atlas(surface: str | None) -> ChartAtlas | None:
         return load_template_atlas()
     if is_own_surface(surface):
         return read_own_surface(surface).atlas
-    raise ValueError(
+    raise InputError(
         f"--surface must be template or a file of densepose build-surface (.npz), got {surface!r}"
     )

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from densepose.data.inpainted import InpaintedImage
+from densepose.errors import InputError
 from densepose.files import markdown_table, to_json, write_text
 from densepose.progress import track
 from densepose.structures.body_parts import PART_NAMES, UV_STEPS
@@ -100,7 +101,7 @@ def compare(
         surface: of the annotations.
 
     Raises:
-        FileNotFoundError: an image has no truth.
+        InputError: an image has no truth.
     """
     errors = {name: Errors() for name in methods}
     for record in track(records, total=len(records), label="compare"):
@@ -152,14 +153,14 @@ def read_truth(truth_dir: str | Path, image_id: int) -> tuple[np.ndarray, np.nda
     """(H, W, 3) uint8 part, U, V and (H, W) uint8 person of every pixel.
 
     Raises:
-        FileNotFoundError: a file is missing.
+        InputError: a file is missing.
     """
     found = []
     for kind, flag in (("iuv", cv2.IMREAD_COLOR), ("instance", cv2.IMREAD_GRAYSCALE)):
         path = Path(truth_dir) / f"{image_id:012d}_{kind}.png"
         image = cv2.imread(str(path), flag)
         if image is None:
-            raise FileNotFoundError(
+            raise InputError(
                 f"{path}: no truth of this image; name the folder truth/SPLIT of a set that"
                 " `densepose make-data` wrote, of the split that is inpainted"
             )

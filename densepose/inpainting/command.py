@@ -28,6 +28,7 @@ from densepose.engine.checkpoint import load_for_inference
 from densepose.engine.logs import setup_logging
 from densepose.engine.model import build_run_model
 from densepose.engine.prepare import choose_device
+from densepose.errors import InputError
 from densepose.files import sha256
 from densepose.model_zoo.files import resolve_weights
 from densepose.surface.charts import ChartAtlas
@@ -91,7 +92,7 @@ def inpaint(
         limit: only the first images with annotated people.
 
     Raises:
-        ValueError: arguments, config or data set do not fit together.
+        InputError: arguments, config or data set do not fit together.
         FileNotFoundError: a file is missing.
     """
     setup_logging(None)
@@ -168,14 +169,14 @@ def _methods(
         methods["surface"] = lambda p: on_surface(p.cells, p.points, body, smoothing)
     if method == "surface":
         if body is None:
-            raise ValueError(
+            raise InputError(
                 f"--method surface: the charts of {surface!r} come without a body in three"
                 " dimensions; take --method smooth"
             )
         return methods, {"smoothing": smoothing}
     check_config(cfg)
     if not (is_dp_fcn(cfg) and cfg.MODEL.DP_FCN.CROPS):
-        raise ValueError(
+        raise InputError(
             "a teacher is a DensePoseFCN with MODEL.DP_FCN.CROPS; give --config-file, one of"
             " configs/teacher, or take --method nearest or smooth"
         )
@@ -219,30 +220,30 @@ def _check_arguments(
     method: str, weights: str, names: list[str], output: str | None, truth: str | None
 ) -> None:
     if method not in METHODS:
-        raise ValueError(f"no method {method!r}; there are {', '.join(METHODS)}")
+        raise InputError(f"no method {method!r}; there are {', '.join(METHODS)}")
     if not output and not truth:
-        raise ValueError("nothing to do: give --output DIR, --truth DIR, or both")
+        raise InputError("nothing to do: give --output DIR, --truth DIR, or both")
     if not names:
-        raise ValueError("no data set: give --dataset NAME, or a config with DATASETS.TRAIN")
+        raise InputError("no data set: give --dataset NAME, or a config with DATASETS.TRAIN")
     require_registered(names)
     if method == "truth" and not (output and truth):
-        raise ValueError(
+        raise InputError(
             "--method truth copies the complete truth: give --truth DIR and --output DIR"
         )
     if method in ("teacher", "network") and not weights:
-        raise ValueError("a teacher needs weights: give --weights FILE; configs/teacher trains one")
+        raise InputError("a teacher needs weights: give --weights FILE; configs/teacher trains one")
 
 
 def _annotated_records(names: list[str]) -> tuple[Records, str]:
     """Records with annotated people of all data sets, and the surface these are annotated on."""
     surfaces = {name: MetadataCatalog.get(name).get("surface") for name in names}
     if len(set(surfaces.values())) > 1:
-        raise ValueError(f"--dataset: annotated on different surfaces: {surfaces}")
+        raise InputError(f"--dataset: annotated on different surfaces: {surfaces}")
     records = [r for name in names for r in DatasetCatalog.get(name) if has_annotated_people(r)]
     if not records:
-        raise ValueError(f"{', '.join(names)}: nobody has annotated points and part masks")
+        raise InputError(f"{', '.join(names)}: nobody has annotated points and part masks")
     if len({r["image_id"] for r in records}) < len(records):
-        raise ValueError(
+        raise InputError(
             f"{', '.join(names)}: the same image id stands for several images; inpaint the data"
             " sets into separate folders"
         )

@@ -75,7 +75,7 @@ def inpaint_dataset(
 
     Raises:
         FileExistsError: the folder holds other things.
-        ValueError: the folder was made with other settings, or a record is damaged.
+        InputError: the folder was made with other settings, or a record is damaged.
     """
     folder = open_folder(folder, settings)
     annotated = {r["image_id"]: r for r in records if has_annotated_people(r)}

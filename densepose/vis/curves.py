@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
+from densepose.errors import InputError
 from densepose.files import atomic
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def line_chart(series: Series) -> str:
         and ``--line``.
 
     Raises:
-        ValueError: x and y of a series differ in length.
+        InputError: x and y of a series differ in length.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -82,7 +83,7 @@ def line_chart(series: Series) -> str:
 def _finite(name: str, x: Sequence[float], y: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.shape != y.shape or x.ndim != 1:
-        raise ValueError(f"series {name!r}: x has shape {x.shape}, y has shape {y.shape}")
+        raise InputError(f"series {name!r}: x has shape {x.shape}, y has shape {y.shape}")
     known = np.isfinite(x) & np.isfinite(y)
     return x[known], y[known]
 
@@ -104,13 +105,13 @@ def draw_rcp(path: str | os.PathLike[str], thresholds_m: np.ndarray, curves: Map
         curves: name -> (K,) fraction of points with a smaller error, in [0, 1].
 
     Raises:
-        ValueError: a curve has not as many values as there are thresholds.
+        InputError: a curve has not as many values as there are thresholds.
     """
     from matplotlib.figure import Figure
 
     for name, ratio in curves.items():
         if np.shape(ratio) != np.shape(thresholds_m):
-            raise ValueError(
+            raise InputError(
                 f"curve {name!r}: {np.shape(ratio)} values for {np.shape(thresholds_m)} thresholds"
             )
     axes = Figure(figsize=(8, 5), layout="constrained").add_subplot()

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import ANNOTATION_GRID
 from densepose.structures.prediction import ImagePrediction
 
@@ -57,7 +58,7 @@ def draw(
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: unknown style or background, another size, an opacity outside 0 to 1, no photo
+        InputError: unknown style or background, another size, an opacity outside 0 to 1, no photo
             where one is needed, or a prediction without confidence for the style "confidence".
     """
     look = find_style(style)
@@ -66,7 +67,7 @@ def draw(
     if opacity is None:
         opacity = (1.0 if plain else _OPACITY_ON_PHOTO) if look.opacity is None else look.opacity
     if not 0 <= opacity <= 1:
-        raise ValueError(f"opacity must be from 0 to 1, got {opacity}")
+        raise InputError(f"opacity must be from 0 to 1, got {opacity}")
     iuv = people
     if isinstance(people, ImagePrediction):
         iuv = prediction_to_iuv(people, min_score)
@@ -94,7 +95,7 @@ def draw(
 def _background(photo: np.ndarray | None, name: str, shape: tuple[int, ...]) -> np.ndarray:
     """(H, W, 3) uint8, a new array."""
     if photo is not None and photo.shape != shape:
-        raise ValueError(
+        raise InputError(
             f"photo and people must have the same size, got {photo.shape} and {shape};"
             " draw on the photo that was predicted on"
         )
@@ -102,13 +103,13 @@ def _background(photo: np.ndarray | None, name: str, shape: tuple[int, ...]) -> 
         try:
             color = ImageColor.getrgb(name)[:3]
         except ValueError as error:
-            raise ValueError(
+            raise InputError(
                 f"background {name!r} is neither photo, grey nor a colour; colours are CSS names"
                 " (black, white) or #rrggbb"
             ) from error
         return np.full(shape, color, np.uint8)
     if photo is None:
-        raise ValueError(f"background {name!r} needs the photo; give it, or a plain colour")
+        raise InputError(f"background {name!r} needs the photo; give it, or a plain colour")
     if name == GREY:
         return cv2.cvtColor(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     return photo.copy()

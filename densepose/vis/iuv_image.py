@@ -6,12 +6,14 @@ An IUV image is (H, W, 3) uint8 in the order I, U, V: the part (0 background, 1.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from densepose.errors import InputError
 from densepose.files import atomic
 from densepose.structures.body_parts import NUM_PARTS
 from densepose.structures.prediction import ImagePrediction
@@ -40,10 +42,10 @@ def confidence_map(prediction: ImagePrediction | np.ndarray, min_score: float = 
     """(H, W) uint8 probability of the part that each pixel shows, in steps of 1 / 255.
 
     Raises:
-        ValueError: the prediction was made without confidence.
+        InputError: the prediction was made without confidence.
     """
     if not isinstance(prediction, ImagePrediction) or prediction.confidence is None:
-        raise ValueError(
+        raise InputError(
             "style 'confidence' needs a prediction with confidence; predict with confidence=True"
         )
     return _full_frame(prediction, [c[None] for c in prediction.confidence], min_score)[..., 0]
@@ -88,20 +90,35 @@ def read_iuv_png(path: str | Path, order: str = "iuv") -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is not an IUV image, or "auto" is ambiguous.
+        InputError: it is not an IUV image, or "auto" is ambiguous.
     """
     if order not in CHANNEL_ORDERS:
-        raise ValueError(f"order must be one of {CHANNEL_ORDERS}, got {order!r}")
-    try:
-        with Image.open(path) as opened:
-            iuv = np.asarray(opened)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: not a readable picture; expected an IUV PNG") from error
+        raise InputError(f"order must be one of {CHANNEL_ORDERS}, got {order!r}")
+    iuv = np.asarray(open_picture(path, "an IUV PNG"))
     if order == "auto" and iuv.ndim == 3 and iuv.shape[2] == 3:
         order = _channel_order(iuv, str(path))
     iuv = np.ascontiguousarray(iuv[..., ::-1]) if order == "vui" else iuv
     check_iuv(iuv, str(path))
     return iuv
+
+
+def open_picture(path: str | os.PathLike[str], expected: str) -> Image.Image:
+    """A picture, read to its end.
+
+    Raises:
+        FileNotFoundError: no such file.
+        InputError: not a picture, or damaged.
+    """
+    try:
+        with Image.open(path) as opened:
+            opened.load()
+            return opened
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path}: not a readable picture ({error}); expected {expected}"
+        ) from error
 
 
 def _channel_order(channels: np.ndarray, source: str) -> str:
@@ -115,7 +132,7 @@ def _channel_order(channels: np.ndarray, source: str) -> str:
         if part.max(initial=0) <= NUM_PARTS and not uv[part == 0].any()
     ]
     if len(fits) == 2 and channels.any():
-        raise ValueError(
+        raise InputError(
             f"{source}: both the first and the last channel may be the part; say which order it"
             f" has, one of {CHANNEL_ORDERS[:2]}"
         )
@@ -125,13 +142,13 @@ def _channel_order(channels: np.ndarray, source: str) -> str:
 
 
 def check_iuv(iuv: np.ndarray, source: str) -> None:
-    """Raise ValueError unless ``iuv`` is (H, W, 3) uint8 with parts up to 24."""
+    """Raise InputError unless ``iuv`` is (H, W, 3) uint8 with parts up to 24."""
     if iuv.ndim != 3 or iuv.shape[2] != 3 or iuv.dtype != np.uint8:
-        raise ValueError(
+        raise InputError(
             f"{source}: an IUV image must be (H, W, 3) uint8, got {iuv.shape} {iuv.dtype}"
         )
     if iuv[..., 0].max(initial=0) > NUM_PARTS:
-        raise ValueError(
+        raise InputError(
             f"{source}: channel 0 of an IUV image is the part, 0..24, got {iuv[..., 0].max()}; the"
             " channels may be in the order V, U, I"
         )

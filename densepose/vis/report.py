@@ -16,6 +16,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from densepose.errors import InputError
 from densepose.files import atomic
 
 from .curves import Series, line_chart
@@ -60,7 +61,7 @@ def write_report(
         The path.
 
     Raises:
-        ValueError: a row is not as long as its header, a series has unequal lengths, or an image is
+        InputError: a row is not as long as its header, a series has unequal lengths, or an image is
             not (H, W, 3) uint8.
         FileNotFoundError: no picture at a path.
     """
@@ -108,7 +109,7 @@ class _Pictures:
     def _write(self, title: str, image: np.ndarray) -> str:
         image = np.asarray(image)
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ValueError(
+            raise InputError(
                 f"picture {title!r}: expected (H, W, 3) uint8, got {image.shape} {image.dtype}"
             )
         canvas, buffer = Image.fromarray(image), io.BytesIO()
@@ -143,7 +144,7 @@ def _table(table: Table) -> dict[str, Any]:
     title, header, rows, note = table
     for number, row in enumerate(rows):
         if len(row) != len(header):
-            raise ValueError(
+            raise InputError(
                 f"table {title!r}, row {number + 1}: expected {len(header)} cells as in the header,"
                 f" got {len(row)}"
             )

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from densepose.errors import InputError
 from densepose.structures.prediction import ImagePrediction
 
 from .draw import draw, draw_annotations, draw_boxes, font
@@ -32,12 +33,12 @@ def contact_sheet(
         columns: images in a row.
 
     Raises:
-        ValueError: no image, ``columns`` below 1, or titles that are not one per image.
+        InputError: no image, ``columns`` below 1, or titles that are not one per image.
     """
     if not images or columns < 1:
-        raise ValueError(f"expected images and columns >= 1, got {len(images)} and {columns}")
+        raise InputError(f"expected images and columns >= 1, got {len(images)} and {columns}")
     if len(titles) != len(images):
-        raise ValueError(f"expected a title for each of {len(images)} images, got {len(titles)}")
+        raise InputError(f"expected a title for each of {len(images)} images, got {len(titles)}")
     height = max(image.shape[0] for image in images)
     scaled = [_to_height(image, height) for image in images]
     cell_height = _TITLE_PX + height + _GAP_PX
@@ -118,7 +119,7 @@ def people_sheet(people: Sequence[PersonPicture], *, columns: int = 5) -> np.nda
     """Annotated points on the left, predicted parts on the right, person by person.
 
     Raises:
-        ValueError: nobody is given.
+        InputError: nobody is given.
     """
     pairs = [_truth_and_prediction(person) for person in people]
     return contact_sheet(pairs, [person.title for person in people], columns=columns)

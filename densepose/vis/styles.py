@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from densepose.errors import InputError
 from densepose.files import did_you_mean
 from densepose.structures.body_parts import NUM_PARTS
 
@@ -135,9 +136,9 @@ def find_style(name: str) -> Style:
     """The style of this name.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is none.
     """
     if name not in STYLES:
         known = ", ".join(STYLES)
-        raise ValueError(f"no style {name!r}{did_you_mean(name, STYLES)}; there are {known}")
+        raise InputError(f"no style {name!r}{did_you_mean(name, STYLES)}; there are {known}")
     return STYLES[name]

@@ -17,15 +17,16 @@ import os
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from densepose.errors import InputError
 from densepose.files import atomic
 from densepose.structures.body_parts import NUM_PARTS
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.seams import points_beyond_seams
 
 from . import texture_kernels
-from .iuv_image import check_iuv
+from .iuv_image import check_iuv, open_picture
 
 TILE_ROWS, TILE_COLUMNS = 6, 4
 TILE_PX = 200
@@ -62,11 +63,11 @@ def take_texture(
         (24, N, N, 4) uint8 RGBA; transparent black where nothing is known.
 
     Raises:
-        ValueError: sizes that differ, no IUV image, a side below 2, or fractions outside 0 to 1.
+        InputError: sizes that differ, no IUV image, a side below 2, or fractions outside 0 to 1.
     """
     _check_images(image, iuv)
     if tile_px < 2:
-        raise ValueError(f"tile_px must be at least 2, got {tile_px}")
+        raise InputError(f"tile_px must be at least 2, got {tile_px}")
     _check_fractions(max_jump=max_jump, reach=reach)
     total = np.zeros((NUM_PARTS, tile_px, tile_px, 4), np.float32)
     longest = max_jump * (tile_px - 1)
@@ -126,14 +127,14 @@ def put_texture(
         (H, W, 3) uint8.
 
     Raises:
-        ValueError: sizes that differ, no IUV image, no texture, or a value out of range.
+        InputError: sizes that differ, no IUV image, no texture, or a value out of range.
     """
     _check_images(image, iuv)
     check_tiles(tiles)
     if tiles.shape[3] != 4 or tiles.dtype != np.uint8:
-        raise ValueError(f"tiles must be RGBA uint8, got {tiles.shape} {tiles.dtype}")
+        raise InputError(f"tiles must be RGBA uint8, got {tiles.shape} {tiles.dtype}")
     if sampling not in SAMPLING:
-        raise ValueError(f"sampling must be one of {SAMPLING}, got {sampling!r}")
+        raise InputError(f"sampling must be one of {SAMPLING}, got {sampling!r}")
     _check_fractions(opacity=opacity, shading=shading)
     out, iuv = np.array(image, order="C"), np.ascontiguousarray(iuv)
     light, gain = np.zeros(out.shape[:2], np.uint8), np.ones(256, np.float32)
@@ -159,9 +160,9 @@ def sample_texture(tiles: np.ndarray, part: np.ndarray, uv: np.ndarray) -> np.nd
     """
     part, uv = np.asarray(part, np.int64), np.asarray(uv, np.float32)
     if part.size and (part.min() < 1 or part.max() > NUM_PARTS):
-        raise ValueError(f"parts must be 1 to {NUM_PARTS}, got {part.min()} to {part.max()}")
+        raise InputError(f"parts must be 1 to {NUM_PARTS}, got {part.min()} to {part.max()}")
     if uv.shape != (len(part), 2) or (uv.size and not (uv.min() >= 0 and uv.max() <= 1)):
-        raise ValueError(f"uv must be ({len(part)}, 2) in [0, 1], got shape {uv.shape}")
+        raise InputError(f"uv must be ({len(part)}, 2) in [0, 1], got shape {uv.shape}")
     colors = np.empty((len(part), 4), np.float32)
     texture_kernels.sample_tiles(np.ascontiguousarray(tiles), part, uv, colors)
     return colors
@@ -191,11 +192,11 @@ class SeamFiller:
         """A copy with the rim filled where the neighbour is known.
 
         Raises:
-            ValueError: tiles of another size.
+            InputError: tiles of another size.
         """
         check_tiles(tiles)
         if tiles.shape[1] != self.tile_px:
-            raise ValueError(
+            raise InputError(
                 f"made for tiles of {self.tile_px} px, got {tiles.shape[1]} px; make another"
             )
         color = sample_texture(tiles, self._points.other_part, self._points.other_uv)
@@ -223,17 +224,17 @@ def split_picture(picture: np.ndarray, source: str = "texture") -> np.ndarray:
     Without an alpha channel, black becomes transparent.
 
     Raises:
-        ValueError: another shape or type.
+        InputError: another shape or type.
     """
     side = picture.shape[0] // TILE_ROWS if picture.ndim == 3 else 0
     expected = (TILE_ROWS * side, TILE_COLUMNS * side)
     if side < 2 or picture.shape[:2] != expected or picture.shape[2] not in (3, 4):
-        raise ValueError(
+        raise InputError(
             f"{source}: a texture holds {TILE_ROWS} x {TILE_COLUMNS} square tiles, 1200 x 800 px"
             f" for example, with 3 or 4 channels; got shape {picture.shape} (height first)"
         )
     if picture.dtype != np.uint8:
-        raise ValueError(f"{source}: a texture must be uint8, got {picture.dtype}")
+        raise InputError(f"{source}: a texture must be uint8, got {picture.dtype}")
     if picture.shape[2] == 3:
         alpha = np.where(picture.any(axis=2, keepdims=True), 255, 0).astype(np.uint8)
         picture = np.concatenate([picture, alpha], axis=2)
@@ -246,15 +247,11 @@ def read_texture(path: str | os.PathLike[str]) -> np.ndarray:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a picture, or not in the layout described above.
+        InputError: not a picture, or not in the layout described above.
     """
-    try:
-        with Image.open(path) as opened:
-            wanted = "RGBA" if opened.has_transparency_data else "RGB"
-            picture = np.asarray(opened.convert(wanted))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path}: not a readable picture; expected a texture, PNG") from error
-    return split_picture(picture, str(path))
+    opened = open_picture(path, "a texture, PNG")
+    wanted = "RGBA" if opened.has_transparency_data else "RGB"
+    return split_picture(np.asarray(opened.convert(wanted)), str(path))
 
 
 def write_texture(path: str | os.PathLike[str], tiles: np.ndarray) -> None:
@@ -264,24 +261,24 @@ def write_texture(path: str | os.PathLike[str], tiles: np.ndarray) -> None:
 
 
 def check_tiles(tiles: np.ndarray) -> None:
-    """Raise ValueError unless ``tiles`` is (24, N, N, C) with N at least 2."""
+    """Raise InputError unless ``tiles`` is (24, N, N, C) with N at least 2."""
     wrong = tiles.ndim != 4 or tiles.shape[0] != NUM_PARTS or tiles.shape[1] != tiles.shape[2]
     if wrong or tiles.shape[1] < 2:
-        raise ValueError(f"tiles must be (24, N, N, C) with N >= 2, got {tiles.shape}")
+        raise InputError(f"tiles must be (24, N, N, C) with N >= 2, got {tiles.shape}")
 
 
 def _check_fractions(**fractions: float) -> None:
     for name, value in fractions.items():
         if not 0 <= value <= 1:
-            raise ValueError(f"{name} must be from 0 to 1, got {value}")
+            raise InputError(f"{name} must be from 0 to 1, got {value}")
 
 
 def _check_images(image: np.ndarray, iuv: np.ndarray) -> None:
     check_iuv(iuv, "iuv")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"the photo must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
+        raise InputError(f"the photo must be (H, W, 3) uint8, got {image.shape} {image.dtype}")
     if image.shape != iuv.shape:
-        raise ValueError(
+        raise InputError(
             f"photo and IUV must have the same size, got {image.shape[1]} x {image.shape[0]} px and"
             f" {iuv.shape[1]} x {iuv.shape[0]} px"
         )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from densepose.data.inpainted import InpaintedImage
+from densepose.errors import InputError
 from densepose.inpainting.accuracy import (
     Errors,
     compare,
@@ -145,5 +146,5 @@ def test_differences_of_people_equal_their_definition():
 
 
 def test_missing_truth_is_named(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="000000000005_iuv.png: no truth of this image"):
+    with pytest.raises(InputError, match="000000000005_iuv.png: no truth of this image"):
         read_truth(tmp_path, 5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from densepose.errors import InputError
 from densepose.vis.texture import (
     join_tiles,
     put_texture,
@@ -235,5 +236,8 @@ def test_wrong_input_is_rejected(tmp_path):
     with pytest.raises(ValueError, match=r"photo.png: a texture holds 6 x 4 .* got shape \(9, 11"):
         read_texture(tmp_path / "photo.png")
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ValueError, match="text.png: not a readable picture"):
-        read_texture(tmp_path / "text.png")
+    cut = (tmp_path / "photo.png").read_bytes()[:-30]
+    (tmp_path / "cut.png").write_bytes(cut)
+    for name in ("text.png", "cut.png"):
+        with pytest.raises(InputError, match=f"{name}: not a readable picture .* expected a text"):
+            read_texture(tmp_path / name)
