@@ -38,6 +38,7 @@ def get_densepose_cfg() -> CfgNode:
 def add_densepose_config(cfg: CfgNode) -> None:
     """Add all DensePose keys to a detectron2 config, in place."""
     _add_head_keys(cfg)
+    _add_own_head_keys(cfg)
     _add_model_keys(cfg)
     _add_cascade_keys(cfg)
     _add_dp_fcn_keys(cfg)
@@ -86,7 +87,11 @@ def _add_head_keys(cfg: CfgNode) -> None:
     # configs load; a config that asks for embeddings is refused.
     head.CSE = CfgNode(new_allowed=True)
     head.CSE.EMBEDDERS = CfgNode(new_allowed=True)
-    # --- not in detectron2 ---
+
+
+def _add_own_head_keys(cfg: CfgNode) -> None:
+    """Losses of the DensePose branch that detectron2 does not have."""
+    head = cfg.MODEL.ROI_DENSEPOSE_HEAD
     # sum: as in detectron2's DensePose, grows with the number of points | mean: per annotated point
     head.UV_LOSS_REDUCTION = "sum"
     # Weight of loss_densepose_R: annotated part masks train the part maps, mean per annotated pixel

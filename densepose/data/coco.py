@@ -249,45 +249,52 @@ def training_records(
     """
     require_registered(names)
     records = _load(names, rules or {}, num_classes)
-    filters = use_densepose or use_masks or min_keypoints > 0
-
-    def serves(record: dict[str, Any]) -> bool:
-        people = [p for p in record.get("annotations", ()) if not p.get("iscrowd", 0)]
-        if not filters:
-            return bool(people)
-        if use_densepose and any(all(key in p for key in POINT_KEYS) for p in people):
-            return True
-        if use_masks and any("segmentation" in p for p in people):
-            return True
-        return 0 < min_keypoints <= sum(_num_visible(p) for p in people)
-
     # People in frames without labels (PoseTrack) would be learned as background.
     labelled = [r for r in records if r.get("is_labeled", True)]
     if len(labelled) < len(records):
         logger.info("%d images are not labelled and are skipped", len(records) - len(labelled))
-    kept = [r for r in labelled if serves(r)] if filter_empty else labelled
-    people = [p for record in kept for p in record.get("annotations", ())]
-    if not kept or (needs_points and not any("dp_I" in person for person in people)):
-        on_meshes = sum("dp_vertex" in p for r in labelled for p in r.get("annotations", ()))
-        wanted = (
-            "for a branch that is trained (points, masks or keypoints)"
-            if not kept
-            else (
-                "of points (dp_I), so that the DensePose branch would learn nothing: set"
-                " MODEL.DENSEPOSE_ON False, or add a data set with points"
-            )
+    kept = labelled
+    if filter_empty:
+        kept = [r for r in labelled if _serves(r, use_densepose, use_masks, min_keypoints)]
+    lacking = ""
+    if not kept:
+        lacking = "for a branch that is trained (points, masks or keypoints)"
+    elif needs_points and not _count_people(kept, "dp_I"):
+        lacking = (
+            "of points (dp_I), so that the DensePose branch would learn nothing: set"
+            " MODEL.DENSEPOSE_ON False, or add a data set with points"
         )
-        raise InputError(
-            f"{', '.join(names)}: none of {len(records)} images has annotations {wanted}"
-            + (
+    if lacking:
+        on_meshes = _count_people(labelled, "dp_vertex")
+        if on_meshes:
+            lacking += (
                 f"; {on_meshes} people have points on vertices of a mesh, which chart models"
                 " cannot learn from"
-                if on_meshes
-                else ""
             )
+        raise InputError(
+            f"{', '.join(names)}: none of {len(records)} images has annotations {lacking}"
         )
     logger.info("%d of %d images serve training", len(kept), len(records))
     return kept
+
+
+def _serves(
+    record: dict[str, Any], use_densepose: bool, use_masks: bool, min_keypoints: int
+) -> bool:
+    people = [p for p in record.get("annotations", ()) if not p.get("iscrowd", 0)]
+    if not (use_densepose or use_masks or min_keypoints > 0):
+        return bool(people)
+    if use_densepose and any(all(key in p for key in POINT_KEYS) for p in people):
+        return True
+    if use_masks and any("segmentation" in p for p in people):
+        return True
+    visible = (v > 0 for p in people for v in p.get("keypoints", ())[2::3])
+    return 0 < min_keypoints <= sum(visible)
+
+
+def _count_people(records: Iterable[dict[str, Any]], key: str) -> int:
+    """How many annotations have ``key``."""
+    return sum(key in person for r in records for person in r.get("annotations", ()))
 
 
 def require_registered(names: Iterable[str]) -> None:
@@ -339,7 +346,3 @@ def _check_count(names: Sequence[str], classes: Sequence[str], num_classes: int 
             " DATASETS.WHITELISTED_CATEGORIES, count them as others by DATASETS.CATEGORY_MAPS, or"
             f" set NUM_CLASSES to {len(classes)}"
         )
-
-
-def _num_visible(person: dict[str, Any]) -> int:
-    return sum(visibility > 0 for visibility in person.get("keypoints", ())[2::3])

@@ -44,7 +44,7 @@ from densepose.files import atomic, to_json, write_text
 from densepose.structures.body_parts import UV_STEPS
 from densepose.structures.dense_labels import DENSE_GRID, DenseLabels
 
-from .person_annotations import box_xywh_px, inverse_of, is_mirrored, sample_masks
+from .person_annotations import box_xywh_px, is_mirrored, move_maps
 
 if TYPE_CHECKING:
     from densepose.surface.symmetry import ChartSymmetry
@@ -356,19 +356,7 @@ def move_labels(
     Raises:
         ValueError: the map mirrors and there is no ``symmetry``.
     """
-    (a, b), (c, d) = affine[:, :2]
-    if abs(b) < 1e-9 and abs(c) < 1e-9:
-        flipped = [dim for dim, scale in ((-1, a), (-2, d)) if scale < 0]
-        moved = labels.map(lambda values: values.flip(flipped)) if flipped else labels
-    else:
-        back = inverse_of(affine)
-
-        def read(values: Tensor) -> Tensor:
-            size = values.shape[-2:]
-            return sample_masks(values, boxes_xyxy_px, moved_xyxy_px, size, back)
-
-        planes = [read(labels.uv[:, axis]) for axis in (0, 1)]
-        moved = DenseLabels(read(labels.part), torch.stack(planes, 1), read(labels.confidence))
+    moved = labels.map(lambda maps: move_maps(maps, boxes_xyxy_px, moved_xyxy_px, affine))
     return _swap_sides(moved, symmetry) if is_mirrored(affine) else moved
 
 

@@ -140,16 +140,12 @@ class DensePoseMapper:
         pixels = np.ascontiguousarray(augmented.image.transpose(2, 0, 1))
         mapped["image"] = torch.from_numpy(pixels)
         if self.is_train or self.people_at_test:
+            where = f"{record['file_name']}: image {record.get('image_id')}"
             if "annotations" not in record:
                 raise InputError(
-                    f"{record['file_name']}: image {record.get('image_id')} has no annotations; a"
-                    " data set without truth cannot be in DATASETS.TRAIN"
-                    + (
-                        ""
-                        if self.is_train
-                        else ", nor be tested with MODEL.DP_FCN.PEOPLE"
-                        " 'ground_truth' or a MODEL.DP_FCN.FIGURE_GROUND"
-                    )
+                    f"{where} has no annotations; a data set without truth can neither be in"
+                    " DATASETS.TRAIN, nor be tested with MODEL.DP_FCN.PEOPLE 'ground_truth' or a"
+                    " MODEL.DP_FCN.FIGURE_GROUND"
                 )
             people = [person for person in record["annotations"] if not person.get("iscrowd", 0)]
             affine = affine_of(transforms, height, width)
@@ -159,7 +155,6 @@ class DensePoseMapper:
                     people, affine, size, (height, width), record.get("image_id")
                 )
             except InputError as error:
-                where = f"{record['file_name']}: image {record.get('image_id')}"
                 raise InputError(f"{where}: {error}") from error
         return mapped
 
@@ -288,8 +283,6 @@ def augmentations_from_config(cfg: CfgNode, is_train: bool) -> list[T.Augmentati
     jitter = cfg.INPUT.get("COLOR_JITTER", 0.0)
     if jitter:
         low, high = 1 - jitter, 1 + jitter
-        augmentations += [kind(low, high) for kind in COLOR_CHANGES]
+        kinds = (T.RandomBrightness, T.RandomContrast, T.RandomSaturation)
+        augmentations += [kind(low, high) for kind in kinds]
     return augmentations
-
-
-COLOR_CHANGES = (T.RandomBrightness, T.RandomContrast, T.RandomSaturation)

@@ -18,7 +18,7 @@ from densepose.errors import InputError
 from densepose.ops.run_lengths import paint_masks, runs_fill
 from densepose.structures.annotations import DensePoseAnnotations
 
-from .person_annotations import inverse_of, sample_masks
+from .person_annotations import inverse_of, sample_maps
 
 
 def image_masks(
@@ -55,14 +55,14 @@ def image_masks(
         stored = _decode([(people[n], segmentations[n]) for n in coded], stored_size)
         frame = torch.tensor([[0.0, 0.0, stored.shape[2], stored.shape[1]]]).expand(len(coded), 4)
         window = whole.expand(len(coded), 4)
-        masks[coded] = sample_masks(stored, frame, window, image_size, inverse_of(affine)) > 0
+        masks[coded] = sample_maps(stored, frame, window, image_size, inverse_of(affine)) > 0
 
     if annotations is not None:
         lacking = torch.tensor([not s for s in segmentations], dtype=torch.bool)
         chosen = lacking & annotations.has_masks
         boxes = annotations.boxes_xyxy_px[chosen]
         window = whole.expand(len(boxes), 4)
-        masks[chosen] = sample_masks(annotations.coarse[chosen], boxes, window, image_size) > 0
+        masks[chosen] = sample_maps(annotations.coarse[chosen], boxes, window, image_size) > 0
     return masks
 
 

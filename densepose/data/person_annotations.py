@@ -153,7 +153,7 @@ def move_annotations(
     points = grid_to_image(annotations.points_grid, annotations.boxes_xyxy_px[owner])
     points = move_points(points, affine)
     part, uv = annotations.part, annotations.uv
-    coarse = _move_masks(annotations.coarse, annotations.boxes_xyxy_px, boxes, affine)
+    coarse = move_maps(annotations.coarse, annotations.boxes_xyxy_px, boxes, affine)
     if is_mirrored(affine) and (len(part) or annotations.has_masks.any()):
         if symmetry is None:
             raise InputError(
@@ -189,38 +189,38 @@ def _swap_sides(
     )
 
 
-def _move_masks(coarse: Tensor, boxes: Tensor, moved: Tensor, affine: np.ndarray) -> Tensor:
-    """(N, M, M) label maps over ``boxes`` -> label maps over the ``moved`` boxes, both (N, 4)."""
+def move_maps(maps: Tensor, boxes: Tensor, moved: Tensor, affine: np.ndarray) -> Tensor:
+    """(N, ..., M, M) maps over ``boxes`` (N, 4) -> maps over the ``moved`` boxes (N, 4)."""
     (a, b), (c, d) = affine[:, :2]
     # Without rotation the box moves with its grid, and the map stays what it is but for flips.
     if abs(b) < 1e-9 and abs(c) < 1e-9:
-        flipped = [dim for dim, scale in ((2, a), (1, d)) if scale < 0]
-        return coarse.flip(flipped) if flipped else coarse
-    return sample_masks(coarse, boxes, moved, coarse.shape[-2:], inverse_of(affine))
+        flipped = [dim for dim, scale in ((-1, a), (-2, d)) if scale < 0]
+        return maps.flip(flipped) if flipped else maps
+    return sample_maps(maps, boxes, moved, maps.shape[-2:], inverse_of(affine))
 
 
-def sample_masks(
-    coarse: Tensor,
+def sample_maps(
+    maps: Tensor,
     boxes_xyxy_px: Tensor,
     windows_xyxy_px: Tensor,
     size: Sequence[int],
     affine: np.ndarray | None = None,
 ) -> Tensor:
-    """Read label maps at the pixels of other windows, nearest neighbour; 0 outside the maps.
+    """Read maps at the pixels of other windows, nearest neighbour; 0 outside the maps.
 
     Args:
-        coarse: (N, M, M) uint8 label maps over ``boxes_xyxy_px``.
+        maps: (N, ..., M, M) uint8 over ``boxes_xyxy_px``.
         boxes_xyxy_px: (N, 4).
         windows_xyxy_px: (N, 4) where to read.
         size: height and width of the result over a window.
         affine: (2, 3) map from px of the windows to px of the boxes; None is the identity.
 
     Returns:
-        (N, *size) uint8.
+        (N, ..., *size) uint8.
     """
-    count = len(coarse)
+    count, shape = len(maps), (*maps.shape[:-2], *size)
     if count == 0:
-        return coarse.new_zeros(0, *size)
+        return maps.new_zeros(shape)
     matrix = torch.from_numpy(np.eye(2, 3) if affine is None else affine).float()
     half_box, half_window = (
         (b[:, 2:] - b[:, :2]).clamp(min=1e-6) / 2 for b in (boxes_xyxy_px, windows_xyxy_px)
@@ -233,5 +233,6 @@ def sample_masks(
     theta = torch.cat([linear, shift[:, :, None]], dim=2)
     # align_corners=False: -1 and 1 are the outer edges, as boxes are.
     where = F.affine_grid(theta, [count, 1, *size], align_corners=False)
-    read = F.grid_sample(coarse[:, None].float(), where, mode="nearest", align_corners=False)
-    return read[:, 0].to(torch.uint8)
+    planes = maps.reshape(count, -1, *maps.shape[-2:]).float()
+    read = F.grid_sample(planes, where, mode="nearest", align_corners=False)
+    return read.reshape(shape).to(torch.uint8)

@@ -141,7 +141,7 @@ def build_source(entry: CfgNode, image_format: str) -> ImageSource:
             image_format,
             loader.SELECT.STRATEGY,
             loader.SELECT.NUM_IMAGES,
-            read_key_frame_table(expand_path(helper)) if helper else None,
+            read_key_frame_table(expand_path(helper)) if helper else {},
         )
     sizes = loader.TRANSFORM
     return ImageSource(paths, read, min_size=sizes.MIN_SIZE, max_size=sizes.MAX_SIZE)

@@ -6,6 +6,7 @@ Shapes: n images of one source, 3 x H x W each.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,11 +73,11 @@ class ImageSource(Dataset):
         return SourceImages(str(path), list(resized), "")
 
 
+@dataclass(frozen=True)
 class ReadImage:
     """Reads an image file, turned as its EXIF entry says."""
 
-    def __init__(self, image_format: str) -> None:
-        self.image_format = image_format
+    image_format: str  # order of the channels
 
     def __call__(self, index: int, path: Path) -> list[np.ndarray]:
         """One image (H, W, 3) uint8 in channel order ``image_format``."""
@@ -84,27 +85,15 @@ class ReadImage:
         return [np.ascontiguousarray(image)]
 
 
+@dataclass(frozen=True)
 class ReadKeyFrames:
     """Reads some key frames of a video."""
 
-    def __init__(
-        self,
-        image_format: str,
-        strategy: str,
-        count: int,
-        known: Mapping[int, Sequence[int]] | None = None,
-    ) -> None:
-        """Keep the choice.
-
-        Args:
-            image_format: order of the channels.
-            strategy: see ``select_frames``, as for ``count``.
-            count: frames of a video at most.
-            known: time stamps of key frames by the video's number; others are listed.
-        """
-        self.image_format = image_format
-        self.strategy, self.count = strategy, count
-        self.known = known or {}
+    image_format: str  # order of the channels
+    strategy: str  # see ``select_frames``
+    count: int  # frames of a video at most
+    # time stamps of key frames by the video's number; others are listed
+    known: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
     def __call__(self, index: int, path: Path) -> list[np.ndarray]:
         """Frames (H, W, 3) uint8 in channel order ``image_format``."""

@@ -37,7 +37,7 @@ def sample_points(
     Raises:
         ValueError: a fraction is given and the pixels have no ``certainty``.
     """
-    group = _group(pixels)
+    group = pixels.owner * 256 + pixels.part
     candidate = torch.arange(len(group))
     if best_fraction is not None:
         if pixels.certainty is None:
@@ -61,8 +61,3 @@ def rank_in_group(group: Tensor, value: Tensor) -> Tensor:
     rank = torch.empty_like(order)
     rank[order] = torch.arange(len(order)) - torch.searchsorted(ordered, ordered)
     return rank
-
-
-def _group(pixels: BodyPixels) -> Tensor:
-    """(P,) number of the person and part of each pixel."""
-    return pixels.owner * 256 + pixels.part

@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -156,12 +156,9 @@ def read_key_frame_table(path: str | Path) -> dict[int, list[int]]:
             video, stamps = int(row["video_id"]), row["keyframes"].strip("[] ")
             table[video] = [int(value) for value in stamps.split(",") if value.strip()]
         except (KeyError, TypeError, ValueError, AttributeError):
+            got = ", ".join(f"{key}={value}" for key, value in row.items())
             raise InputError(
                 f"{path}: line {number}: expected the columns video_id, a number, and keyframes,"
-                f" as in [1, 11, 21]; got {_plain(row)}"
+                f" as in [1, 11, 21]; got {got}"
             ) from None
     return table
-
-
-def _plain(row: dict[Any, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in row.items())
