@@ -28,8 +28,8 @@ setup: python  ## make the environment (done by itself before demo and test)
 install-dev: python  ## setup, plus what baking the body again needs
 	@$(PYTHON) tools/setup_env.py --venv "$(VENV)" --bake
 
-demo: setup  ## teach the shipped weights a night camera on synthetic people; a page with before and after
-	@$(BIN)/densepose demo $(ARGS)
+demo: setup  ## people in pictures with their maps, then a training with before and after
+	@DENSEPOSE=$(BIN)/densepose $(ARGS) tools/demo.sh
 
 # Models of the tests are tiny: several threads would wait for one another, processes do not.
 test: setup lint  ## style, import directions and all tests; warnings are errors

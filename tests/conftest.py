@@ -30,6 +30,18 @@ def tiny_inpainted(tiny_coco: tuple[Path, Path], tmp_path_factory: pytest.TempPa
     return out
 
 
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of the config synthetic_cpu, which the file does not carry."""
+    import torch
+
+    from tests.support.models import quick_model
+
+    path = tmp_path_factory.mktemp("weights") / "random.pth"
+    torch.save({"model": quick_model("synthetic_cpu", "MODEL.DEVICE", "cpu").state_dict()}, path)
+    return path
+
+
 @pytest.fixture
 def catalog_as_before() -> Iterator[None]:
     """Forgets the data sets that a test registers."""
@@ -47,7 +59,7 @@ def catalog_as_before() -> Iterator[None]:
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
     """A server of files on this machine, for downloads."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(download, "FIRST_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(download, "PAUSES_SECONDS", (0.0, 0.0, 0.0))
     with range_server() as running:
         yield running
 

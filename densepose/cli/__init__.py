@@ -1,23 +1,24 @@
-"""The command line: one file a verb, ``densepose VERB``.
+"""The command line: one file a command, ``densepose COMMAND``.
 
-A verb's module has HELP (one line), EXAMPLE (lines of a shell), ``add_arguments(parser)`` and
-``run(args)``, which returns the exit status. It must be quick to import: torch, detectron2 and
-whatever else takes time belong into ``run``.
+The module of a command has HELP (one line), EXAMPLE (lines of a shell), ``add_arguments(parser)``
+and ``run(args)``, which returns the exit status. It must be quick to import: torch, detectron2 and
+whatever else takes time belong into ``run``. What a command does is a function of the package;
+``densepose.api`` has the most used ones.
 """
 
 from __future__ import annotations
 
 # In the order in which a newcomer needs them.
 VERBS = {
-    "demo": "demo",
+    "predict": "predict",
     "doctor": "doctor",
+    "download": "download",
     "make-data": "make_data",
     "check-data": "check_data",
-    "prepare-evaluation": "prepare_evaluation",
-    "fetch": "fetch",
     "train": "train",
     "evaluate": "evaluate",
-    "predict": "predict",
+    "score": "score",
+    "report": "report",
     "inpaint": "inpaint",
     "texture": "texture",
     "build-surface": "build_surface",

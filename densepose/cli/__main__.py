@@ -1,7 +1,7 @@
-"""``densepose VERB ...`` and ``python -m densepose.cli VERB ...``.
+"""``densepose COMMAND ...`` and ``python -m densepose.cli COMMAND ...``.
 
-Exit status: 0 done, 1 a mistake in the input that is told in one message, 2 a wrong command line,
-130 interrupted.
+Exit status: 0 done, 1 a mistake in the input that is reported in one message, 2 a wrong command
+line, 3 some of the files failed (predict), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,23 +16,28 @@ from typing import Any
 
 import densepose
 from densepose.cli import VERBS
-from densepose.engine.logs import quiet_libraries
-from densepose.files import did_you_mean
 
 from .parser import USAGE, VerbParser
 
 DONE, MISTAKE, INTERRUPTED = 0, 1, 130
 # What the library raises when a file, a value or a config of the user is at fault.
 USER_ERRORS = (ValueError, KeyError, OSError)
-# Missing ones are the environment's fault, not the program's.
-NEEDED_PACKAGES = ("torch", "torchvision", "detectron2")
+# Former names, understood for one release, and the words that stand for them now.
+RENAMED = {
+    ("fetch",): ["download"],
+    ("prepare-evaluation", "--list"): ["download", "--list"],
+    ("prepare-evaluation", "--export-template"): ["build-surface", "template", "--output"],
+    ("prepare-evaluation",): ["download", "evaluation"],
+}
+_SCORED = ("--predictions", "--annotations", "--gt")
+_DEMO = "the demo is now `make demo`, or the commands of tools/demo.sh"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``densepose`` with these words of the command line; returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = words[:1] == ["--debug"]
-    words = words[debug:]
+    words = with_new_names(words[debug:])
     if not words or words[0] in ("-h", "--help", "help"):
         print(overview())
         return DONE if words else USAGE
@@ -40,16 +45,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"densepose {densepose.__version__}")
         return DONE
     if words[0] not in VERBS:
-        hint = did_you_mean(words[0], VERBS)
-        print(f"densepose: there is no {words[0]!r}{hint}; see densepose --help", file=sys.stderr)
+        from densepose.files import did_you_mean
+
+        hint = _DEMO if words[0] == "demo" else did_you_mean(words[0], VERBS).removeprefix(", ")
+        text = "; ".join(filter(None, [f"there is no {words[0]!r}", hint, "see densepose --help"]))
+        print(f"densepose: {text}", file=sys.stderr)
         return USAGE
     return run_verb(words[0], words[1:], debug=debug)
 
 
+def with_new_names(words: list[str]) -> list[str]:
+    """The words with a former command replaced, and a note about it."""
+    for old, new in RENAMED.items():
+        if tuple(words[: len(old)]) == old:
+            print(f"note: densepose {' '.join(old)} is now densepose {new[0]}", file=sys.stderr)
+            return [*new, *words[len(old) :]]
+    if words[:1] == ["evaluate"] and any(word.split("=")[0] in _SCORED for word in words):
+        return ["score", *words[1:]]  # which reports the new form
+    return words
+
+
 def run_verb(verb: str, words: Sequence[str], *, debug: bool = False) -> int:
-    """Parse the words after the verb and run it; user errors become one message."""
-    quiet_libraries()
+    """Parse the words after the command and run it; mistakes become one line."""
     try:
+        if verb != "doctor":  # which has to answer whatever is missing
+            from densepose.engine.logs import quiet_libraries
+
+            # Before they are imported, here and in processes started from here.
+            quiet_libraries()
         module = load_verb(verb)
         args = VerbParser(verb, module).parse_args(words)
         debug = debug or args.debug
@@ -65,14 +88,14 @@ def run_verb(verb: str, words: Sequence[str], *, debug: bool = False) -> int:
         return mistake(verb, message_of(error), debug=debug)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
-        if package not in NEEDED_PACKAGES:
+        if package in ("", "densepose"):
             raise
-        advice = "densepose doctor tells how to get it"
-        return mistake(verb, f"{package} is not installed; {advice}", debug=debug)
+        advice = "`densepose doctor` lists what is missing"
+        return mistake(verb, f"the package {package} is not installed; {advice}", debug=debug)
 
 
 def mistake(verb: str, message: str, *, debug: bool) -> int:
-    """Tell what is wrong, with ``debug`` after the traceback of the current exception."""
+    """Report what is wrong, with ``debug`` after the traceback of the current exception."""
     if debug:
         traceback.print_exc()
     print(f"densepose {verb}: {message}", file=sys.stderr)
@@ -80,22 +103,23 @@ def mistake(verb: str, message: str, *, debug: bool) -> int:
 
 
 def load_verb(verb: str) -> ModuleType:
-    """Import the module of a verb."""
+    """Import the module of a command."""
     return importlib.import_module(f"densepose.cli.{VERBS[verb]}")
 
 
 def overview() -> str:
     """What ``densepose --help`` prints."""
-    lines = [f"  densepose {verb:<11} {load_verb(verb).HELP}" for verb in VERBS]
+    width = max(map(len, VERBS))
+    lines = [f"  densepose {verb:{width}}  {load_verb(verb).HELP}" for verb in VERBS]
     return "\n".join(
         [
-            "Dense human pose estimation: data, training, evaluation.",
+            "Dense human pose estimation: photos to body surface, data, training, evaluation.",
             "",
             *lines,
             "",
-            "densepose VERB --help   options and examples of one of them",
+            "densepose COMMAND --help   options and examples of one of them",
             "densepose --version",
-            "densepose --debug VERB  with the traceback of an error",
+            "densepose --debug COMMAND  with the traceback of an error",
         ]
     )
 

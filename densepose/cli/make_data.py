@@ -6,12 +6,14 @@ import os
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
+from .parser import add_output
+
 HELP = "make a synthetic DensePose-COCO set of rendered people, no download needed"
 EXAMPLE = """\
-densepose make-data --out datasets/densepose_synthetic
-densepose make-data --out crowd --num-train 500 --num-val 50 --people 2-4 --backgrounds photos/
-densepose make-data --out night --camera night --num-train 500   # another domain to fine-tune to
-densepose make-data --out sloppy --noise-m 0.04   # annotators 4 cm off, as in the paper"""
+densepose make-data --output datasets/densepose_synthetic
+densepose make-data --output crowd --num-train 500 --num-val 50 --people 2-4 --backgrounds photos/
+densepose make-data --output night --camera night --num-train 500   # another domain to fine-tune to
+densepose make-data --output sloppy --noise-m 0.04   # annotators 4 cm off, as in the paper"""
 
 
 def people_range(text: str) -> tuple[int, int]:
@@ -25,30 +27,28 @@ def people_range(text: str) -> tuple[int, int]:
 def add_arguments(parser: ArgumentParser) -> None:
     """Where to, how much, and what the scenes are like."""
     add = parser.add_argument
-    add(
-        "--out",
-        "--output",
-        required=True,
-        metavar="DIR",
-        help="folder of the set; an interrupted run is resumed",
+    add_output(
+        parser,
+        "folder of the set; repeat the command to resume",
+        default="datasets/densepose_synthetic",
     )
-    add("--seed", type=int, default=0, help="same seed and settings, same bytes (default 0)")
-    add("--num-train", type=int, default=2000, metavar="N", help="training images (default 2000)")
-    add("--num-val", type=int, default=200, metavar="N", help="held-out images (default 200)")
-    add("--image-size", type=int, default=320, metavar="PX", help="side of an image (default 320)")
+    add("--seed", type=int, default=0, help="same seed and settings, same bytes")
+    add("--num-train", type=int, default=2000, metavar="N", help="training images")
+    add("--num-val", type=int, default=200, metavar="N", help="held-out images")
+    add("--image-size", type=int, default=320, metavar="PX", help="side of an image")
     add(
         "--workers",
         type=int,
         default=min(os.cpu_count() or 1, 16),
         metavar="N",
-        help="processes; the result does not depend on it (default: all cores, at most 16)",
+        help="processes; the result does not depend on it",
     )
     add(
         "--people",
         type=people_range,
-        default=(1, 3),
+        default="1-3",
         metavar="A-B",
-        help="fewest and most people in a scene (default 1-3)",
+        help="fewest and most people in a scene",
     )
     add("--backgrounds", metavar="DIR", help="folder of photos; left out: generated backgrounds")
     add(
@@ -56,21 +56,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=float,
         default=1.0,
         metavar="S",
-        help="fraction of the images with a photo of --backgrounds, the others get generated ones"
-        " (default 1)",
+        help="fraction of the images with a photo of --backgrounds, the others get generated ones",
     )
     add(
         "--camera",
         choices=("photo", "night"),
         default="photo",
-        help="night: grey, grainy pictures in the light of an infrared lamp (default photo)",
+        help="night: grey, grainy pictures in the light of an infrared lamp",
     )
     add(
         "--noise-m",
         type=float,
         default=0.0,
         metavar="M",
-        help="how far annotators are off along the surface, metres (default 0; paper 0.02 to 0.07)",
+        help="how far annotators are off along the surface, metres; in the paper 0.02 to 0.07",
     )
 
 
@@ -88,7 +87,7 @@ def run(args: Namespace) -> int:
             show(done, total)
 
         made = make_synthetic_dataset(
-            args.out,
+            args.output,
             seed=args.seed,
             num_train=args.num_train,
             num_val=args.num_val,

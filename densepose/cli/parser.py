@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import re
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+import sys
+from argparse import (
+    SUPPRESS,
+    Action,
+    ArgumentParser,
+    ArgumentTypeError,
+    Namespace,
+    RawDescriptionHelpFormatter,
+)
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn
-
-from densepose.files import did_you_mean
+from typing import Any, NoReturn
 
 USAGE = 2
 _LIKE_A_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)*")
+
+
+class _HelpFormatter(RawDescriptionHelpFormatter):
+    """Shows defaults in brackets."""
+
+    def _get_help_string(self, action: Action) -> str | None:
+        value = action.default
+        if not action.help or not action.option_strings or value in (None, "", False, SUPPRESS):
+            return action.help
+        shown = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else f"{value}"
+        return f"{action.help} [{shown.replace('%', '%%')}]" if shown else action.help
 
 
 class VerbParser(ArgumentParser):
@@ -22,7 +39,7 @@ class VerbParser(ArgumentParser):
             prog=f"densepose {verb}",
             description=module.HELP[0].upper() + module.HELP[1:] + ".",
             epilog="examples:\n" + "".join(f"  {s}\n" for s in module.EXAMPLE.splitlines()),
-            formatter_class=RawDescriptionHelpFormatter,
+            formatter_class=_HelpFormatter,
             allow_abbrev=False,
         )
         self.add_argument(
@@ -75,6 +92,9 @@ class VerbParser(ArgumentParser):
 
     def _hint(self, unknown: Sequence[str]) -> str:
         """``, did you mean ...?`` for the first word that is like an option or a config key."""
+        # Not at the top: it needs packages that may be missing where the doctor is asked.
+        from densepose.files import did_you_mean
+
         for word in unknown:
             near = did_you_mean(word, self._option_string_actions)
             if not near and self.takes_pairs and not word.startswith("-"):
@@ -93,3 +113,75 @@ def add_config_pairs(
     """Let a verb take ``KEY VALUE`` pairs anywhere between its other words, as ``opts``."""
     parser.add_argument_group("KEY VALUE ...", text)
     parser.set_defaults(opts=[])
+
+
+# One name for one thing in all commands. Where a config key means the same, the option sets it.
+KEYS = {
+    "weights": "MODEL.WEIGHTS",
+    "device": "MODEL.DEVICE",
+    "batch_size": "SOLVER.IMS_PER_BATCH",
+    "output": "OUTPUT_DIR",
+}
+
+
+def add_output(parser: ArgumentParser, text: str, *, metavar: str = "DIR", **options: Any) -> None:
+    """Add ``--output``, ``-o`` and its former name ``--out``."""
+    parser.add_argument("--output", "-o", metavar=metavar, help=text, **options)
+    renamed(parser, "--out", "--output", dest="output", type=options.get("type"))
+
+
+def add_model(parser: ArgumentParser, weights: str = "file, or name of a released model") -> None:
+    """Add which model, and where it runs."""
+    add = parser.add_argument
+    add("--config-file", default="", metavar="FILE", help="YAML file, or name of a shipped config")
+    add("--weights", default="", metavar="FILE", help=weights)
+    add("--device", default="", metavar="D", help="cpu, cuda or cuda:1; a GPU if there is one")
+
+
+def pairs_of(args: Namespace) -> list[str]:
+    """The config pairs of the options of ``KEYS`` that were given, then those of ``opts``."""
+    given = {key: getattr(args, name, None) for name, key in KEYS.items()}
+    words = [word for key, value in given.items() if value for word in (key, str(value))]
+    return [*words, *args.opts]
+
+
+def renamed(
+    parser: ArgumentParser, old: str, new: str, *, dest: str, type: Any = None, const: Any = None
+) -> None:
+    """Accept the former name of an option for one release, with a note of one line.
+
+    With ``const`` the old option took no value and sets ``dest`` to it.
+    """
+
+    class Renamed(Action):
+        def __call__(self, _: Any, args: Namespace, values: Any, option: str | None = None) -> None:
+            print(f"note: {old} is now {new}", file=sys.stderr)
+            setattr(args, dest, values if const is None else const)
+
+    parser.add_argument(
+        old,
+        dest=dest,
+        action=Renamed,
+        nargs=None if const is None else 0,
+        type=type,
+        default=SUPPRESS,
+        help=SUPPRESS,
+    )
+
+
+def fraction(text: str) -> float:
+    """A number between 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
+    return value
+
+
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdigit() or int(text) < 1:
+        raise ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)

@@ -2,81 +2,105 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
+from pathlib import Path
 
-from .parser import add_config_pairs
+from .parser import (
+    add_config_pairs,
+    add_model,
+    add_output,
+    fraction,
+    positive,
+    renamed,
+)
 
 HELP = "find people and their body surface in photos and videos"
 EXAMPLE = """\
-densepose predict photo.jpg --output found                      # with the weights of the package
-densepose predict 'holiday/*.jpg' --output found --save-iuv --save-predictions
-densepose predict --config-file F --weights W photos/ clip.mp4 --output found --largest 1
-densepose predict --weights zoo://R_50_FPN_s1x photos/ --output found MODEL.DEVICE cpu"""
+densepose predict photo.jpg
+densepose predict 'holiday/*.jpg' clip.mp4 --save iuv,npz --output found
+densepose predict photos/ @list.txt --save overlay --style hr-viton --largest 1
+densepose predict photo.jpg --weights R_50_FPN_s1x --device cpu     # fetches a released model"""
+ROOT = "output/predict"
+SOME_FAILED = 3
+# The table itself is in densepose.vis.styles, which takes longer to import than a help should.
+STYLES = (
+    "parts, u, v, charts, contour, iuv, confidence; or as other programs expect it: dp_segm,"
+    " hr-viton, magicanimate, vid2densepose, controlnet-parula, controlnet-viridis"
+)
 
 
-def share(text: str) -> float:
-    """A score between 0 and 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise ArgumentTypeError(f"expected a number between 0 and 1, got {text!r}")
-    return value
-
-
-def positive(text: str) -> int:
-    """A whole number from 1."""
-    if not text.isdigit() or int(text) < 1:
-        raise ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
-    return int(text)
+def words(text: str) -> tuple[str, ...]:
+    """``iuv,npz`` -> the words."""
+    return tuple(dict.fromkeys(word for word in text.split(",") if word))
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """What is looked at, by which model, and what is written."""
+    """Which photos, by which model, and what is written."""
     add = parser.add_argument
-    add(
-        "inputs",
-        nargs="+",
-        metavar="PHOTO",
-        help="photos, videos, folders or quoted patterns",
-    )
-    add("--output", "--out", required=True, metavar="DIR", help="folder to write; goes on in it")
-    add("--config-file", default="", metavar="FILE", help="YAML file of the model")
-    add(
-        "--weights",
-        metavar="FILE",
-        help="weights, or zoo://NAME; default: shipped://, the package's",
+    add("inputs", nargs="+", metavar="PHOTO", help="photo, video, folder, 'pattern' or @list.txt")
+    add_output(
+        parser,
+        f"folder of the results; repeat the command to resume [new: {ROOT}/1, {ROOT}/2 ...]",
     )
     add(
-        "--min-score",
-        type=share,
-        default=0.5,
-        metavar="S",
-        help="people with a lower score are left out everywhere (default 0.5)",
+        "--save",
+        type=words,
+        default=("page", "iuv", "video"),
+        metavar="WHAT,WHAT",
+        help="page, iuv (PNG: part, U x 255, V x 255), parts (PNG of part numbers), mask, overlay,"
+        " npz (for Python), json (COCO challenge), video (of a video)",
     )
-    add("--largest", type=positive, metavar="N", help="only the N largest people of a photo")
-    add("--save-predictions", action="store_true", help="write prediction files (.npz) too")
-    add("--save-iuv", action="store_true", help="write IUV images (.png) too")
-    add(
-        "--picture-size",
-        type=positive,
-        default=800,
-        metavar="PX",
-        help="longest side of each of the four pictures of a photo at most (default 800)",
-    )
-    add("--frame-step", type=positive, default=1, metavar="N", help="every N-th frame of a video")
+    add("--style", default="parts", metavar="S", help=f"of overlay and video: {STYLES}")
+    add("--background", metavar="B", help="photo, grey, black or #rrggbb [that of the style]")
+    add("--min-score", type=fraction, default=0.5, metavar="S", help="skip people below")
+    add("--largest", type=positive, metavar="N", help="keep the N largest people of a photo")
+    add("--frame-step", type=positive, default=1, metavar="N", help="take every N-th frame")
     add("--overwrite", action="store_true", help="delete earlier results in the folder")
+    add_model(parser, "file, or name of a released model [those of the package]")
+    add("--batch-size", type=positive, metavar="N", help="photos at once [8 on a GPU, else 1]")
+    add("--half", action="store_true", help="half precision, on a GPU")
+    renamed(parser, "--save-predictions", "--save npz", dest="also_npz", const="npz")
+    renamed(parser, "--save-iuv", "--save iuv", dest="also_iuv", const="iuv")
+    parser.add_argument("--picture-size", help=SUPPRESS)  # has no effect any more
     add_config_pairs(parser, "config keys that replace those of the model")
 
 
 def run(args: Namespace) -> int:
     """Predict with a progress bar; the last line says where the results are."""
-    from densepose.engine.logs import quiet_libraries
+    from densepose.engine.logs import quiet_libraries, setup_logging
 
     quiet_libraries()
-    from densepose.prediction.run import predict_command
+    from densepose.prediction.model import load
+    from densepose.prediction.photos import find_inputs
+    from densepose.prediction.predict import Wanted, predict
 
-    text, status = predict_command(args)
-    print(text)
-    return status
+    save = (*args.save, getattr(args, "also_npz", ""), getattr(args, "also_iuv", ""))
+    wanted = Wanted(
+        save=tuple(dict.fromkeys(filter(None, save))),
+        style=args.style,
+        background=args.background,
+        frame_step=args.frame_step,
+    )
+    paths = find_inputs(args.inputs, Path(args.output) if args.output else None)
+    setup_logging(None)
+    model = load(
+        args.weights,
+        args.config_file,
+        dict(zip(args.opts[::2], args.opts[1::2], strict=True)),
+        device=args.device,
+        min_score=args.min_score,
+        largest=args.largest,
+        half=args.half,
+        confidence=args.style == "confidence",
+        batch_size=args.batch_size or 0,
+    )
+    output = args.output or new_folder(Path(ROOT))
+    summary = predict(model, paths, output, wanted, overwrite=args.overwrite)
+    print(summary.text())
+    return SOME_FAILED if summary.failed else 0
+
+
+def new_folder(root: Path) -> Path:
+    """``root/1``, or the number after the highest that is there."""
+    numbers = [int(path.name) for path in root.glob("*") if path.name.isdigit()]
+    return root / str(max(numbers, default=0) + 1)

@@ -1,9 +1,9 @@
 """Checkpoints: detectron2's checkpointer, which here runs no code from files.
 
 A checkpoint is one ``.pth`` file of tensors and plain values: ``model`` (the weights to use),
-``iteration``, ``trainer`` (optimiser, schedule and hooks, as detectron2's DefaultTrainer saves
-them; among the hooks, where ``model`` is a moving average, the weights that training continues
-with). ``last_checkpoint`` names the newest file of a folder.
+``config`` (its YAML), ``iteration``, ``trainer`` (optimiser, schedule and hooks, as detectron2's
+DefaultTrainer saves them; among the hooks, where ``model`` is a moving average, the weights that
+training continues with). ``last_checkpoint`` names the newest file of a folder.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         exclude: Sequence[str] = (),
         backbone_weights: str = "",
         report_dir: str | os.PathLike[str] | None = None,
+        config: str = "",
         **checkpointables: Any,
     ) -> None:
         """Prepare to save and load.
@@ -66,6 +67,7 @@ class SafeCheckpointer(DetectionCheckpointer):
             exclude: prefixes of parameters that keep their initial values (not when resuming).
             backbone_weights: file from which the backbone is loaded instead (not when resuming).
             report_dir: folder of ``load_report.txt``; by default ``save_dir``. Empty: not written.
+            config: YAML text, saved as ``config`` so that the file is enough to use the model.
             checkpointables: objects with ``state_dict`` and ``load_state_dict``.
 
         Raises:
@@ -76,6 +78,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         self.zoo_dir, self.exclude, self.backbone_weights = zoo_dir, exclude, backbone_weights
         self.report_dir = os.fspath(self.save_dir if report_dir is None else report_dir)
         self.report: LoadReport | None = None  # of the last load
+        self.config = config
 
     @classmethod
     def from_config(
@@ -89,6 +92,7 @@ class SafeCheckpointer(DetectionCheckpointer):
             zoo_dir=cfg.MODEL.ZOO_DIR,
             exclude=tune.EXCLUDE,
             backbone_weights=tune.BACKBONE_WEIGHTS,
+            config=cfg.dump(),
             **checkpointables,
         )
 
@@ -98,7 +102,9 @@ class SafeCheckpointer(DetectionCheckpointer):
             return
         states = {key: value.state_dict() for key, value in self.checkpointables.items()}
         path = Path(self.save_dir, f"{name}.pth")
-        save_checkpoint(path, {"model": self.model.state_dict(), **states, **kwargs})
+        config = {"config": self.config} if self.config else {}
+        content = {"model": self.model.state_dict(), **config, **states, **kwargs}
+        save_checkpoint(path, content)
         self.tag_last_checkpoint(path.name)
         logger.info("Saved %s", path)
 

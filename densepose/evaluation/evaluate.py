@@ -150,7 +150,7 @@ def opened_truth(
 def opened_predictions(
     predictions: Predictions, truth: GroundTruth, skipped: Counter[str] | None = None
 ) -> Iterable[ImagePrediction]:
-    """The predictions of a folder, a result file or a dump, image by image; others unchanged.
+    """The predictions of a folder, a result file or a dump, image by image, under their ids.
 
     Args:
         predictions: see ``evaluate_densepose``.
@@ -161,14 +161,14 @@ def opened_predictions(
         InputError: there is no such file or folder; a file is damaged.
     """
     if not isinstance(predictions, (str, os.PathLike)):
-        return predictions
+        return map(truth.identify, predictions)
     path = Path(predictions)
     skipped = Counter() if skipped is None else skipped
     if path.suffix == ".json":
         return read_challenge_results(path, truth, skipped)
     if path.suffix in SUFFIXES:
         return read_upstream_dump(path, truth, skipped)
-    return map(read_prediction, prediction_paths(path))
+    return (truth.identify(read_prediction(one)) for one in prediction_paths(path))
 
 
 @dataclass

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from densepose.errors import InputError
+from densepose.structures.prediction import ImagePrediction
 from densepose.structures.records import POINT_KEYS, check_records, read_annotation_file, top_level
 
 from .ragged import ranges, starts
@@ -214,6 +215,28 @@ class GroundTruth:
         name = self._images[image_id]["file_name"]
         choices = [Path(folder, name), Path(folder, Path(name).name)]
         return next((path for path in choices if path.is_file()), None)
+
+    def identify(self, prediction: ImagePrediction) -> ImagePrediction:
+        """The prediction under the id of its image, where it knows the photo by its name only.
+
+        Raises:
+            ValueError: no image has that name, or several have.
+        """
+        if not prediction.file_name:
+            return prediction
+        name = Path(prediction.file_name).name
+        found = self._ids_by_name.get(name, ())
+        if len(found) != 1:
+            count = f"{len(found)} images have" if found else "no image has"
+            raise InputError(f"{self.source}: {count} the name of the predicted photo {name!r}")
+        return replace(prediction, image_id=found[0], file_name="")
+
+    @cached_property
+    def _ids_by_name(self) -> Mapping[str, list[int]]:
+        ids: dict[str, list[int]] = defaultdict(list)
+        for image_id, image in self._images.items():
+            ids[Path(image["file_name"]).name].append(image_id)
+        return ids
 
     def people(self, image_ids: Sequence[int]) -> PackedPeople:
         """The people of some evaluated images, in the order of the file within each image."""

@@ -17,9 +17,13 @@ uv              (2 L,) uint8         of each person all U, then all V, in steps 
 mask_counts     (M,) uint8           COCO run lengths of the image-sized masks of all people
 mask_lengths    (N,) int64           bytes of each person's mask
 keypoints_px    (N, K, 3) float32    x, y, score; pixel centres at half numbers
+part_names      (25,) string         of the numbers in the label maps, 0 is the background
+file_name       () string            of the photo
 ==============  ===================  =========================================================
 
-The last three are there only where a mask or a keypoint branch has made them.
+Masks and keypoints are there only where a branch of the model has made them. ``file_name`` is there
+where the photo is known by its name, as ``densepose predict`` writes it; its ``image_id`` is then
+a running number.
 
 Results of the challenge are a JSON list of objects with the keys image_id, category_id, bbox
 [x, y, w, h], score, uv_shape [3, h, w] and uv_data: a base64 PNG whose red, green and blue are the
@@ -45,6 +49,7 @@ from PIL import Image, UnidentifiedImageError
 
 from densepose.errors import InputError
 from densepose.files import atomic, to_json, write_text
+from densepose.structures.body_parts import PART_NAMES
 from densepose.structures.prediction import ImagePrediction
 from densepose.structures.records import read_json
 
@@ -86,8 +91,7 @@ class PredictionWriter:
     def write(self, prediction: ImagePrediction) -> Path:
         """Write the file of one image, whole or not at all; its path."""
         path = self.folder / f"{prediction.image_id:012d}.npz"
-        with atomic(path) as temporary:
-            np.savez_compressed(temporary, **_arrays(prediction))
+        write_prediction(path, prediction)
         return path
 
     def clear(self) -> int:
@@ -96,6 +100,16 @@ class PredictionWriter:
         for path in files:
             path.unlink(missing_ok=True)
         return len(files)
+
+
+def write_prediction(path: str | os.PathLike[str], prediction: ImagePrediction) -> None:
+    """Write the file of one image, whole or not at all.
+
+    Raises:
+        ValueError: its arrays are of other shapes or types.
+    """
+    with atomic(path) as temporary:
+        np.savez_compressed(temporary, **_arrays(prediction))
 
 
 def prediction_paths(folder: str | Path) -> list[Path]:
@@ -165,7 +179,10 @@ def _arrays(prediction: ImagePrediction) -> dict[str, np.ndarray]:
         "map_sizes": np.array([m.shape for m in prediction.labels], np.int64).reshape(count, 2),
         "labels": np.concatenate([label.ravel() for label in prediction.labels] or empty),
         "uv": np.concatenate([uv.ravel() for uv in prediction.uv] or empty),
+        "part_names": np.array(PART_NAMES),
     }
+    if prediction.file_name:
+        arrays["file_name"] = np.array(prediction.file_name)
     if prediction.masks is not None:
         size = list(prediction.image_size)
         wrong = [mask["size"] for mask in prediction.masks if list(mask["size"]) != size]
@@ -211,6 +228,7 @@ def _prediction(arrays: Mapping[str, np.ndarray], source: str) -> ImagePredictio
         uv=tuple(flat.reshape(2, *size) for flat, size in zip(flat_uv, sizes, strict=True)),
         masks=_masks(arrays, source) if "mask_lengths" in arrays else None,
         keypoints_px=arrays.get("keypoints_px"),
+        file_name=str(arrays.get("file_name", "")),
     )
 
 

@@ -1,10 +1,10 @@
-"""Released models by name, ready to run."""
+"""Released models by name, as detectron2's modules; ``densepose.load`` gives one for photos."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .table import SCHEME, find
+from .table import find
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,17 +22,12 @@ def get_config(name: str, opts: Sequence[str] = ()) -> CfgNode:
         opts: KEY, VALUE, KEY, VALUE ... that replace those of the file.
 
     Raises:
-        KeyError: no such model or no such key.
+        InputError: no such model or no such key.
     """
     # Not at the top: looking at the table needs no torch.
-    from densepose.config import check_config, find_config, load_config
-    from densepose.engine.prepare import choose_device
+    from densepose.engine.predictor import model_config
 
-    model = find(name)
-    weights = ["MODEL.WEIGHTS", SCHEME + model.name]
-    cfg = choose_device(load_config(find_config(model.config), [*weights, *opts]))
-    check_config(cfg)
-    return cfg
+    return model_config(find(name).name, opts=opts)[1]
 
 
 def get(name: str, opts: Sequence[str] = ()) -> nn.Module:
@@ -44,9 +39,7 @@ def get(name: str, opts: Sequence[str] = ()) -> nn.Module:
             ``["MODEL.DEVICE", "cpu"]``.
 
     Raises:
-        KeyError: no such model or no such key.
-        OSError: the weights cannot be had.
-        ValueError: they do not fill the model.
+        InputError: no such model or no such key; the weights cannot be had, or do not fill it.
     """
     from densepose.engine.checkpoint import load_for_inference
     from densepose.engine.model import build_run_model

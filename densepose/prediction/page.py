@@ -1,21 +1,19 @@
-"""The page of all photos, from the files that were written."""
+"""The page of all photos; it links the pictures that were written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-
 from densepose.vis.report import ImageRow, write_report
 
 from .results_folder import PAGE, Entry, ResultsFolder
 
-_MOST_FRAMES = 6
+_MOST_FRAMES = 6  # of a video
 
 
 def write_page(folder: ResultsFolder, facts: Mapping[str, str]) -> Path:
-    """Write ``index.html``, which links the pictures.
+    """Write ``index.html``.
 
     Args:
         folder: of the results.
@@ -45,15 +43,15 @@ def _rows(folder: ResultsFolder) -> Iterator[ImageRow]:
         if "error" in entry:
             continue
         pictures = entry["pictures"]
-        if len(pictures) > _MOST_FRAMES:
-            index = np.linspace(0, len(pictures) - 1, _MOST_FRAMES).round().astype(int)
-            pictures = [pictures[i] for i in index]
-        yield _caption(entry), [(Path(p).stem if "video" in entry else "", p) for p in pictures]
+        step = -(-len(pictures) // _MOST_FRAMES) or 1
+        is_video = "frames" in entry
+        yield _caption(entry), [(Path(p).stem if is_video else "", p) for p in pictures[::step]]
 
 
 def _caption(entry: Entry) -> str:
     people = "1 person" if entry["people"] == 1 else f"{entry['people']} people"
     if "frames" in entry:
-        return f"{entry['file']}: {people} in {entry['frames']} frames, see {entry['video']}"
+        see = f", see {entry['video']}" if entry["video"] else ""
+        return f"{entry['file']}: {people} in {entry['frames']} frames{see}"
     scores = ", ".join(f"{score:.2f}" for score in entry["scores"])
     return f"{entry['file']}: {people}" + (f" ({scores})" if scores else "")

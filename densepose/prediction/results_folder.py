@@ -1,13 +1,18 @@
 """The folder of results: what is in it, what is finished, and under which name.
 
-Layout:
-    index.html            the page
-    pictures/NAME.jpg     four pictures beside each other; NAME/000030.jpg of a video's frames
-    videos/NAME.mp4       parts over the frames of a video
-    predictions/          prediction files of photos by id; NAME/ those of a video by frame
-    iuv/NAME.png          IUV images; NAME/000000.png of a video's frames
-    photos.jsonl          one line a photo or video, in the order they were finished
-    settings.json         what the results depend on
+Layout; every photo and video has a NAME, and NAME/000030 stands for a frame of a video:
+    index.html               the page
+    pictures/NAME.jpg        four pictures beside each other, for the page
+    iuv/NAME.png             IUV images: red is the part, green U x 255, blue V x 255
+    parts/NAME.png           index images: pixels are the numbers of the parts
+    mask/NAME.png            1 bit: where a body part was found
+    overlay/NAME.png         people in the chosen style
+    videos/NAME.mp4          the same of all frames of a video
+    predictions/NAME.npz     prediction files, see ``densepose.evaluation.predictions``
+    json/NAME.json           results in the form of the COCO challenge
+    part_names.json          names of the numbers of the parts
+    photos.jsonl             one line a photo or video, in the order they were finished
+    settings.json            what the results depend on
 """
 
 from __future__ import annotations
@@ -15,19 +20,31 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
+from densepose.errors import InputError
+from densepose.evaluation.predictions import PredictionWriter
+from densepose.files import to_json, write_text
+from densepose.structures.body_parts import PART_NAMES
 
-from densepose.files import write_text
-
-PAGE, LOG, SETTINGS = "index.html", "photos.jsonl", "settings.json"
-FOLDERS = ("pictures", "videos", "predictions", "iuv")
-_JPEG_QUALITY = 90
+PAGE, LOG, SETTINGS, NAMES = "index.html", "photos.jsonl", "settings.json", "part_names.json"
+# What can be saved, and the folder of its files.
+FOLDERS = {
+    "page": "pictures",
+    "iuv": "iuv",
+    "parts": "parts",
+    "mask": "mask",
+    "overlay": "overlay",
+    "npz": "predictions",
+    "json": "json",
+    "video": "videos",
+}
+_COCO_NAME = re.compile(r"(?:.*_)?(\d{12})")
 
 Entry = dict[str, Any]
 
@@ -46,21 +63,24 @@ class ResultsFolder:
             overwrite: delete results that are there, whatever their settings.
 
         Raises:
-            FileExistsError: it holds something else, or results of other settings.
+            InputError: it holds something else, or results of other settings.
         """
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         if overwrite:
             self._delete_results()
         self._check(dict(settings))
-        write_text(self.folder / SETTINGS, json.dumps(settings, indent=1) + "\n")
+        self._write_json(SETTINGS, dict(settings))
+        self._write_json(NAMES, {str(number): name for number, name in enumerate(PART_NAMES)})
+        if "npz" in settings.get("save", ()):
+            PredictionWriter(self.folder / FOLDERS["npz"])  # marks the folder for those who read it
         self._end_last_line()
         self._state: dict[str, Entry] = {}  # size and time of finished files
         self._known: dict[str, tuple[int, str]] = {}  # id and name by file
         self._owner: dict[str, str] = {}  # file by name in small letters
-        self._last_id = 0
+        self._ids: set[int] = set()
         for entry in self.entries():
-            self._last_id = max(self._last_id, entry["id"])
+            self._ids.add(entry["id"])
             self._known[entry["file"]] = entry["id"], entry["name"]
             self._owner[entry["name"].lower()] = entry["file"]
             if "error" not in entry:
@@ -71,7 +91,7 @@ class ResultsFolder:
         if not path.is_file():
             strange = next(self.folder.iterdir(), None)
             if strange is not None:
-                raise FileExistsError(
+                raise InputError(
                     f"{self.folder}: holds {strange.name!r} and no results of densepose predict;"
                     " name a new folder"
                 )
@@ -80,17 +100,20 @@ class ResultsFolder:
         other = [name for name in settings if before.get(name) != settings[name]]
         if other and (self.folder / LOG).is_file():
             changes = ", ".join(f"{n} {before.get(n)} then, {settings[n]} now" for n in other)
-            raise FileExistsError(
+            raise InputError(
                 f"{self.folder}: holds results of other settings ({changes}); name another folder,"
                 " or add --overwrite"
             )
 
+    def _write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        write_text(self.folder / name, to_json(content) + "\n")
+
     def _delete_results(self) -> None:
         if not (self.folder / SETTINGS).is_file():
             return
-        for name in FOLDERS:
+        for name in FOLDERS.values():
             shutil.rmtree(self.folder / name, ignore_errors=True)
-        for name in (PAGE, LOG, SETTINGS):
+        for name in (PAGE, LOG, SETTINGS, NAMES):
             (self.folder / name).unlink(missing_ok=True)
 
     def _end_last_line(self) -> None:
@@ -112,13 +135,16 @@ class ResultsFolder:
         """Id and name of a file, the same whenever it is asked for; nothing is written."""
         file = str(path)
         if file not in self._known:
-            self._last_id += 1
+            coco = _COCO_NAME.fullmatch(path.stem)  # images of COCO are named after their id
+            wanted = count(int(coco[1]) if coco else 1)
+            image_id = next(number for number in wanted if number not in self._ids)
+            self._ids.add(image_id)
             name, number = path.stem, 1
             # Names that differ in capital letters alone are one file on some systems.
             while self._owner.setdefault(name.lower(), file) != file:
                 number += 1
                 name = f"{path.stem}_{number}"
-            self._known[file] = self._last_id, name
+            self._known[file] = image_id, name
         number, name = self._known[file]
         return {"id": number, "file": file, "name": name, **_state(path)}
 
@@ -136,16 +162,6 @@ class ResultsFolder:
         for number, entry in _lines(path):
             if last[entry["file"]] == number:
                 yield entry
-
-    def write_picture(self, name: str, picture: np.ndarray) -> str:
-        """Write (H, W, 3) RGB as ``pictures/NAME.jpg``; its path below the folder."""
-        place = f"pictures/{name}.jpg"
-        path = self.path(place)
-        part = path.with_name(path.name + ".part")
-        # 4:4:4: the edges of coloured parts bleed otherwise.
-        Image.fromarray(picture).save(part, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-        os.replace(part, path)
-        return place
 
     def path(self, place: str) -> Path:
         """A path below the folder, whose own folder is made."""

@@ -5,11 +5,14 @@ Needs NumPy alone. Shapes: N people; person i covers a box of h_i x w_i whole pi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
+
+_OF_PEOPLE = ("boxes_xyxy_px", "scores", "labels", "uv", "masks", "keypoints_px", "confidence")
+Prediction = TypeVar("Prediction", bound="ImagePrediction")
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class ImagePrediction:
     # N arrays (h_i, w_i) uint8: probability of the part of each pixel in steps of 1 / 255, 0 where
     # background; None unless it was asked for. Files of predictions do not hold it.
     confidence: tuple[np.ndarray, ...] | None = None
+    # Name of the photo, where ``image_id`` is only a number that was given to it; else empty
+    file_name: str = ""
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy_px)
@@ -57,3 +62,14 @@ class ImagePrediction:
                     f"image {self.image_id}: {count} boxes but {len(branch)} entries in {name};"
                     " every person needs one"
                 )
+
+    def select(self: Prediction, index: Sequence[int] | np.ndarray) -> Prediction:
+        """The people of some indices, in that order."""
+        index = np.asarray(index, np.int64)
+
+        def chosen(values: Any) -> Any:
+            if isinstance(values, tuple):
+                return tuple(values[i] for i in index)
+            return None if values is None else values[index]
+
+        return replace(self, **{name: chosen(getattr(self, name)) for name in _OF_PEOPLE})

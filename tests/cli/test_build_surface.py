@@ -52,7 +52,10 @@ def test_labels_and_warnings(ball, capsys):
     [
         (["absent.obj"], "absent.obj: no such file"),
         (["ball.obj", "--parts", "absent.txt"], "absent.txt: no such file of labels"),
-        (["ball.obj", "--out", "ball.txt"], "--out ball.txt: the file of a surface ends in .npz"),
+        (
+            ["ball.obj", "--output", "ball.txt"],
+            "--output ball.txt: the file of a surface ends in .npz",
+        ),
         (["ball.obj", "--num-parts", "0"], "a surface has 1 to 24 parts, got 0"),
     ],
 )

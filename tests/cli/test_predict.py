@@ -13,10 +13,8 @@ from PIL import Image
 from densepose.cli.__main__ import main
 from densepose.config import check_config, find_config, load_config
 from densepose.data.mapper import DensePoseMapper
-from densepose.engine.model import build_run_model
 from densepose.engine.predictor import load_predictor
 from densepose.evaluation.predictions import read_prediction
-from densepose.model_zoo.files import find_shipped_model
 from densepose.modeling.inference import instances_to_prediction
 from densepose.prediction.photos import read_photo
 from densepose.vis.iuv_image import prediction_to_iuv, read_iuv_png
@@ -24,17 +22,6 @@ from densepose.vis.iuv_image import prediction_to_iuv, read_iuv_png
 QUICK = str(Path(__file__).parents[1] / "configs" / "synthetic_cpu.yaml")
 # Plain operators: compiling the faster ones takes longer than these photos.
 SMALL = ("INPUT.MIN_SIZE_TEST", "64", "MODEL.DEVICE", "cpu", "MODEL.CPU_OPS", "off")
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    cfg = load_config(find_config(QUICK), ["MODEL.DEVICE", "cpu"])
-    check_config(cfg)
-    model = build_run_model(cfg)
-    path = tmp_path_factory.mktemp("weights") / "random.pth"
-    torch.save({"model": model.state_dict()}, path)
-    return path
 
 
 @pytest.fixture
@@ -47,8 +34,8 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def predict(weights: Path, *words: object) -> int:
-    given = ["--config-file", QUICK, "--weights", weights, *words, *SMALL]
+def predict(random_weights: Path, *words: object) -> int:
+    given = ["--config-file", QUICK, "--weights", random_weights, *words, *SMALL]
     return main(["predict", *map(str, given)])
 
 
@@ -56,14 +43,14 @@ def log(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "photos.jsonl").read_text().splitlines()]
 
 
-def test_pictures_predictions_and_a_page_of_every_photo(weights, photos, tmp_path, capsys):
+def test_pictures_predictions_and_a_page_of_every_photo(random_weights, photos, tmp_path, capsys):
     out = tmp_path / "out"
-    words = (photos, "--output", out, "--min-score", 0.0, "--save-iuv", "--save-predictions")
-    assert predict(weights, *words) == 0
+    words = (photos, "--output", out, "--min-score", 0.0, "--save", "page,iuv,npz")
+    assert predict(random_weights, *words) == 0
     assert f"{out / 'index.html'}: " in capsys.readouterr().out.splitlines()[-1]
     assert [Path(entry["file"]).name for entry in log(out)] == ["a.jpg", "b.png"]
     for entry, size in zip(log(out), [(48, 32), (48, 64)], strict=True):
-        prediction = read_prediction(out / "predictions" / f"{entry['id']:012d}.npz")
+        prediction = read_prediction(out / "predictions" / f"{entry['name']}.npz")
         assert prediction.image_size == size == (entry["height"], entry["width"])
         assert len(prediction) == entry["people"] > 0
         iuv = read_iuv_png(out / "iuv" / f"{entry['name']}.png")
@@ -73,8 +60,14 @@ def test_pictures_predictions_and_a_page_of_every_photo(weights, photos, tmp_pat
     assert page.count("<figure") == 2 and "a.jpg" in page and "b.png" in page
 
 
-def test_a_photo_goes_the_way_of_an_evaluation(weights, photos):
-    opts = [*SMALL, "MODEL.WEIGHTS", str(weights), "MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
+def test_a_photo_goes_the_way_of_an_evaluation(random_weights, photos):
+    opts = [
+        *SMALL,
+        "MODEL.WEIGHTS",
+        str(random_weights),
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST",
+        "0.0",
+    ]
     cfg = load_config(find_config(QUICK), opts)
     check_config(cfg)
     predictor = load_predictor(cfg, min_score=0.0)
@@ -90,24 +83,27 @@ def test_a_photo_goes_the_way_of_an_evaluation(weights, photos):
             np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_broken_photo_is_named_and_the_rest_goes_on(weights, photos, tmp_path, capsys):
+def test_a_broken_photo_is_named_and_the_rest_goes_on(random_weights, photos, tmp_path, capsys):
     (photos / "aa.jpg").write_bytes(b"no picture")
-    assert predict(weights, photos, "--output", tmp_path / "out") == 1
+    assert predict(random_weights, photos, "--output", tmp_path / "out") == 3
     printed = capsys.readouterr().out
     assert "not readable: 1" in printed and "aa.jpg: not a picture" in printed
     assert [entry["name"] for entry in log(tmp_path / "out") if "error" not in entry] == ["a", "b"]
     assert "aa.jpg" in (tmp_path / "out" / "index.html").read_text()
     # Mended, it is the only one that is predicted again.
     (photos / "b.png").rename(photos / "aa.jpg")
-    assert predict(weights, photos, "--output", tmp_path / "out") == 0
+    assert predict(random_weights, photos, "--output", tmp_path / "out") == 0
     assert "1 were finished before" in capsys.readouterr().out
 
 
-def test_the_largest_people_above_one_score(weights, photos, tmp_path):
+def test_the_largest_people_above_one_score(random_weights, photos, tmp_path):
     def boxes(name: str, *words: object) -> tuple[np.ndarray, np.ndarray]:
         out = tmp_path / name
-        assert predict(weights, photos / "b.png", "--out", out, "--save-predictions", *words) == 0
-        found = read_prediction(out / "predictions" / f"{1:012d}.npz")
+        assert (
+            predict(random_weights, photos / "b.png", "--out", out, "--save-predictions", *words)
+            == 0
+        )
+        found = read_prediction(out / "predictions" / "b.npz")
         return found.boxes_xyxy_px, found.scores
 
     everybody, scores = boxes("all", "--min-score", 0)
@@ -123,7 +119,7 @@ def test_the_largest_people_above_one_score(weights, photos, tmp_path):
     np.testing.assert_allclose(kept, everybody[: len(kept)], rtol=1e-5)
 
 
-def test_a_video_becomes_a_video(weights, tmp_path, capsys):
+def test_a_video_becomes_a_video(random_weights, tmp_path, capsys):
     av = pytest.importorskip("av")
     path = tmp_path / "clip.mp4"
     with av.open(str(path), "w") as container:
@@ -134,7 +130,7 @@ def test_a_video_becomes_a_video(weights, tmp_path, capsys):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
     out = tmp_path / "out"
-    assert predict(weights, path, "--output", out, "--save-predictions", "--save-iuv") == 0
+    assert predict(random_weights, path, "--output", out, "--save", "page,npz,iuv,video") == 0
     with av.open(str(out / "videos" / "clip.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 5
         assert container.streams.video[0].average_rate == 2
@@ -144,7 +140,7 @@ def test_a_video_becomes_a_video(weights, tmp_path, capsys):
     assert len(list((out / "predictions" / "clip").glob("*.npz"))) == 5
     assert len(list((out / "iuv" / "clip").glob("*.png"))) == 5
     path.write_bytes(path.read_bytes()[:400])
-    assert predict(weights, path, "--output", tmp_path / "cut") == 1
+    assert predict(random_weights, path, "--output", tmp_path / "cut") == 3
     assert not list((tmp_path / "cut").rglob("*.mp4*"))
     assert "clip.mp4: no video in this file" in capsys.readouterr().out
 
@@ -152,8 +148,8 @@ def test_a_video_becomes_a_video(weights, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "give --config-file FILE and"),
-        (("--weights", "some.pth"), "weights need their config"),
+        ((), "give --weights FILE, or the"),
+        (("--weights", "some.pth"), "some.pth: no such file of weights"),
         (("--config-file", QUICK, "--weights", "none.pth"), "none.pth: no such file of weights"),
         (("--config-file", QUICK, *SMALL), "no weights: give --weights"),
         (("--config-file", "cpu/teacher.yaml", "--weights", "w.pth"), "needs the boxes of people"),
@@ -165,17 +161,3 @@ def test_what_is_missing_is_said(photos, tmp_path, capsys, words, message, monke
     assert main(["predict", str(photos), "--output", str(tmp_path / "out"), *words]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-def test_the_shipped_model_is_the_one_file_and_names_its_config(tmp_path):
-    from safetensors.numpy import save_file
-
-    path = tmp_path / "people.safetensors"
-    save_file({"w": np.zeros(1)}, path, metadata={"config": "synthetic/x.yaml"})
-    assert find_shipped_model(tmp_path) == ("synthetic/x.yaml", path)
-    save_file({"w": np.zeros(1)}, path)
-    with pytest.raises(ValueError, match="no 'config'"):
-        find_shipped_model(tmp_path)
-    save_file({"w": np.zeros(1)}, tmp_path / "more.safetensors")
-    with pytest.raises(ValueError, match="several models"):
-        find_shipped_model(tmp_path)

@@ -82,8 +82,8 @@ def test_predictions_on_disk_give_the_same_scores(
     trained: Path, data: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     folder = trained / "inference" / "tiny" / "predictions"
-    words = ["--predictions", str(folder), "--annotations", str(data[0])]
-    assert run_verb("evaluate", [*words, "--output", str(tmp_path / "scores.json")]) == 0
+    words = [str(folder), str(data[0]), "--output", str(tmp_path / "scores.json")]
+    assert run_verb("score", words) == 0
     tables = json.loads((tmp_path / "scores.json").read_text())["tables"]
     assert tables == {name: row for name, row in scores(trained).items() if name in tables}
     assert "GPSm" in capsys.readouterr().out

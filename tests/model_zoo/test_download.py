@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from densepose.model_zoo.download import DownloadError, download, sha256_of
+from densepose.errors import InputError
+from densepose.model_zoo.download import download, note_of
 from tests.support.range_server import RangeServer
 
 CONTENT = bytes(range(256)) * 40  # 10,240 bytes
@@ -25,15 +26,14 @@ def left_behind(path: Path) -> list[str]:
 
 
 def test_a_file_comes_whole_and_once(url: str, server: RangeServer, tmp_path: Path):
-    path, seen = tmp_path / "deep" / "model.pkl", []
-    made = download(url, path, on_progress=lambda *both: seen.append(both))
+    path = tmp_path / "deep" / "model.pkl"
+    assert download(url, path, licence="CC0") is True
     assert path.read_bytes() == CONTENT
-    assert made is not None and (made.size_bytes, made.sha256) == (len(CONTENT), SHA256)
-    assert seen[-1] == (len(CONTENT), len(CONTENT))
-    assert left_behind(path) == ["model.pkl"]
-    assert download(url, path) is None
+    noted = {"url": url, "size_bytes": len(CONTENT), "sha256": SHA256, "licence": "CC0"}
+    assert note_of(path) == noted
+    assert left_behind(path) == ["model.pkl", "model.pkl.json"]
+    assert download(url, path) is False
     assert len(server.requests) == 1
-    assert sha256_of(path) == SHA256
 
 
 def test_a_broken_connection_is_taken_up_where_it_ended(
@@ -50,7 +50,7 @@ def test_what_came_before_a_stop_is_kept_for_the_next_run(
 ):
     path = tmp_path / "model.pkl"
     server.stop_after = [1000, 0, 0, 0]
-    with pytest.raises(DownloadError, match="stopped after 1,000 bytes .*1,000 of 10,240 bytes"):
+    with pytest.raises(InputError, match="stopped after 1,000 bytes .*1,000 of 10,240 bytes"):
         download(url, path)
     assert left_behind(path) == [".model.part.pkl", ".model.part.pkl.tag"]
     server.requests.clear()
@@ -61,7 +61,7 @@ def test_what_came_before_a_stop_is_kept_for_the_next_run(
 
 def test_a_part_of_another_file_is_not_continued(url: str, server: RangeServer, tmp_path: Path):
     server.stop_after = [1000, 0, 0, 0]
-    with pytest.raises(DownloadError):
+    with pytest.raises(InputError):
         download(url, tmp_path / "model.pkl")
     server.files["a/model.pkl"] = CONTENT[::-1]
     download(url, tmp_path / "model.pkl")
@@ -89,7 +89,7 @@ def test_a_busy_server_is_asked_again_and_a_refusal_is_not(
     server.statuses = [503, 429]
     download(url, tmp_path / "model.pkl")
     assert len(server.requests) == 3
-    with pytest.raises(DownloadError, match="b.pkl: the server answers 404 Not Found"):
+    with pytest.raises(InputError, match="b.pkl: the server answers 404 Not Found"):
         download(f"{server.url}b.pkl", tmp_path / "b.pkl")
     assert len(server.requests) == 4
 
@@ -109,7 +109,7 @@ def refuse(path: Path) -> None:
     ("asked", "message"),
     [
         ({"size_bytes": 5}, "10,240 bytes came, 5 were expected"),
-        ({"sha256": "0" * 64}, f"has sha256 {SHA256}, expected 0000"),
+        ({"sha256_wanted": "0" * 64}, f"has sha256 {SHA256}, expected 0000"),
         ({"check": refuse}, r"model.pkl: this is not what was asked for"),
     ],
 )
@@ -117,12 +117,12 @@ def test_another_file_than_expected_is_removed(url: str, tmp_path: Path, asked: 
     with pytest.raises(ValueError, match=message):
         download(url, tmp_path / "model.pkl", **asked)
     assert left_behind(tmp_path / "model.pkl") == []
-    download(url, tmp_path / "model.pkl", size_bytes=len(CONTENT), sha256=SHA256)
+    download(url, tmp_path / "model.pkl", size_bytes=len(CONTENT), sha256_wanted=SHA256)
 
 
 def test_no_server_at_all(tmp_path: Path, server: RangeServer):
     nobody = "http://127.0.0.1:9/model.pkl"
-    with pytest.raises(DownloadError, match="stopped after 0 bytes .*refused"):
+    with pytest.raises(InputError, match="stopped after 0 bytes .*refused"):
         download(nobody, tmp_path / "model.pkl")
 
 
@@ -136,5 +136,5 @@ def test_one_of_several_fetches_and_the_others_wait(url: str, server: RangeServe
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(result is not None for result in made) == 1
+    assert sum(made) == 1
     assert len(server.requests) == 1

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save
 
 from densepose.model_zoo import fetch, find, local_file, verify
-from densepose.model_zoo.files import damage, fetch_address, unfinished
+from densepose.model_zoo.files import fetch_address, find_shipped_model, resolve_weights
 from tests.support.range_server import RangeServer
 
 NAME = "R_50_FPN_s1x"
@@ -24,26 +24,27 @@ def released(server: RangeServer, cache: Path, monkeypatch: pytest.MonkeyPatch) 
     return server
 
 
-def test_a_model_is_fetched_kept_and_its_licence_told_once(released: RangeServer, cache: Path):
-    told: list[str] = []
+def test_a_model_is_downloaded_once_and_its_licence_reported(
+    released: RangeServer, cache: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level("INFO")
     assert local_file(find(NAME)) is None
-    path = fetch(f"zoo://{NAME}", say=told.append)
+    path = fetch(f"zoo://{NAME}")
     assert path == cache / find(NAME).path and path.read_bytes() == WEIGHTS
-    assert "under CC BY-SA 3.0 (https://creativecommons.org/licenses/by-sa/3.0/)" in told[0]
-    assert len(told) == 2
-    assert fetch(NAME, say=told.append) == path == local_file(find(NAME))
-    assert len(told) == 2 and len(released.requests) == 1
+    assert "CC BY-SA 3.0 (https://creativecommons.org/licenses/by-sa/3.0/)" in caplog.text
+    assert fetch(NAME) == path == local_file(find(NAME)) == resolve_weights(NAME)
+    assert len(released.requests) == 1
     note = json.loads((path.parent / f"{path.name}.json").read_text())
-    assert note["sha256"] == verify(find(NAME)) and note["size_bytes"] == len(WEIGHTS)
-    assert note["url"] == find(NAME).url and note["licence"] == "CC BY-SA 3.0"
+    assert note["sha256"] == verify(path, NAME) and note["size_bytes"] == len(WEIGHTS)
+    assert note["url"] == find(NAME).url and note["licence"].startswith("CC BY-SA 3.0")
 
 
 def test_a_kept_file_that_changed_is_refused(released: RangeServer, cache: Path):
     path = fetch(NAME)
     path.write_bytes(WEIGHTS[:-9] + b"!" + WEIGHTS[-8:])
     fetch(NAME)  # of the same length: only verify reads it all
-    with pytest.raises(ValueError, match="has changed: its sha256 is .*densepose fetch R_50"):
-        verify(find(NAME))
+    with pytest.raises(ValueError, match="has changed: its sha256 is .*densepose download R_50"):
+        verify(path, NAME)
     path.write_bytes(WEIGHTS[:-10])
     with pytest.raises(ValueError, match=f"it has {len(WEIGHTS) - 10} bytes, it had"):
         fetch(NAME)
@@ -74,7 +75,7 @@ def test_what_is_no_weights_is_not_kept(
 
 
 def test_without_a_connection_the_answer_names_the_folder(cache: Path, server: RangeServer):
-    with pytest.raises(OSError, match="Without a connection: put the file into a folder"):
+    with pytest.raises(ValueError, match="Without a connection: put the file into a folder"):
         fetch_address("http://127.0.0.1:9/detectron2/R-50.pkl")
 
 
@@ -107,28 +108,23 @@ def test_a_damaged_file_put_there_by_hand_is_refused(
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = "" if in_cache else str(tmp_path)
     path.write_bytes(WEIGHTS)
-    assert damage(find(NAME), folder) == ""
+    assert fetch(NAME, folder) == path
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
         fetch(NAME, folder)
-    assert message in damage(find(NAME), folder) and str(path) in damage(find(NAME), folder)
-
-
-def test_what_is_not_there_is_not_damaged(cache: Path):
-    assert damage(find(NAME)) == "" and unfinished(find(NAME)) is None
 
 
 def test_with_a_folder_nothing_is_fetched(released: RangeServer, tmp_path: Path):
-    with pytest.raises(FileNotFoundError) as caught:
+    with pytest.raises(ValueError) as caught:
         fetch(NAME, str(tmp_path))
     message = str(caught.value)
     assert (
         f"{NAME}.safetensors" in message and "curl -L -o" in message and find(NAME).url in message
     )
-    with pytest.raises(FileNotFoundError, match=r"R-50.pkl: the folder of .* has none of"):
+    with pytest.raises(ValueError, match=r"R-50.pkl: the folder of .* has none of"):
         fetch_address("detectron2://ImageNetPretrained/MSRA/R-50.pkl", str(tmp_path))
     assert released.requests == []
-    with pytest.raises(FileNotFoundError, match="MODEL.ZOO_DIR /nowhere: there is no such folder"):
+    with pytest.raises(ValueError, match="MODEL.ZOO_DIR /nowhere: there is no such folder"):
         fetch(NAME, "/nowhere")
 
 
@@ -144,3 +140,11 @@ def test_addresses_are_kept_where_detectron2_keeps_them(
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "other.pkl").write_bytes(WEIGHTS)
     assert fetch_address("https://x.example/a/other.pkl", str(tmp_path / "own")).name == "other.pkl"
+
+
+def test_the_shipped_model_is_the_one_file_and_names_its_config(tmp_path: Path):
+    with pytest.raises(ValueError, match="no weights come with this package"):
+        find_shipped_model(tmp_path)
+    path = tmp_path / "people.safetensors"
+    path.write_bytes(save({"w": np.zeros(1)}, metadata={"config": "synthetic/x.yaml"}))
+    assert find_shipped_model(tmp_path) == ("synthetic/x.yaml", path)

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def tiny(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a small model in the table."""
-    model = ReleasedModel(name="tiny", config=QUICK, path="tiny/1/model_final.pkl", model_id="1")
+    model = ReleasedModel(name="tiny", config=QUICK, path="tiny/1/model_final.pkl")
     monkeypatch.setattr(table, "MODELS", (*table.MODELS, model))
     monkeypatch.setenv("DENSEPOSE_ZOO_DIR", str(folder))
     return "tiny"
@@ -55,5 +55,5 @@ def test_a_config_names_its_weights(monkeypatch: pytest.MonkeyPatch):
     assert cfg.MODEL.WEIGHTS == "zoo://R_101_FPN_s1x_legacy"
     assert cfg.MODEL.RESNETS.DEPTH == 101 and cfg.TEST.DETECTIONS_PER_IMAGE == 7
     assert cfg.MODEL.ROI_DENSEPOSE_HEAD.NUM_COARSE_SEGM_CHANNELS == 15
-    with pytest.raises(KeyError, match="did you mean R_50_FPN_DL_s1x"):
+    with pytest.raises(ValueError, match="did you mean 'R_50_FPN_DL_s1x'"):
         model_zoo.get_config("R_50_FPN_DL_s2x")

@@ -24,7 +24,7 @@ def test_there_is_every_released_chart_model():
 def test_paths_are_those_of_the_release():
     for model in MODELS:
         stem = model.config.removesuffix(".yaml")
-        assert re.fullmatch(rf"{stem}/{model.model_id}/model_final_[0-9a-f]{{6}}\.pkl", model.path)
+        assert re.fullmatch(rf"{stem}/\d{{9}}/model_final_[0-9a-f]{{6}}\.pkl", model.path)
     assert len({model.path for model in MODELS}) == len(MODELS)
     assert find("R_50_FPN_s1x").url == (
         "https://dl.fbaipublicfiles.com/densepose/densepose_rcnn_R_50_FPN_s1x/165712039/"
@@ -40,7 +40,7 @@ def test_figures_are_those_of_the_release():
     assert find("R_50_FPN_s1x_legacy").gps_ap == 52.1
     for model in MODELS:
         assert 58 <= model.box_ap <= 63 and 50 < model.mask_ap < 70 and model.gps_ap < model.gpsm_ap
-        assert model.licence == "CC BY-SA 3.0"
+        assert model.licence.startswith("CC BY-SA 3.0")
 
 
 def test_figures_of_different_tests_are_told_apart():
@@ -59,13 +59,13 @@ def test_figures_of_different_tests_are_told_apart():
     ],
 )
 def test_a_model_is_found_by_its_name_its_config_and_its_file(name: str):
-    assert find(name).model_id == "165712039"
+    assert "/165712039/" in find(name).path
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(KeyError, match="called 'zoo://R50_FPN_s1x'; did you mean R_50_FPN_s1x"):
+    with pytest.raises(ValueError, match="'zoo://R50_FPN_s1x', did you mean 'R_50_FPN_s1x'"):
         find("zoo://R50_FPN_s1x")
-    with pytest.raises(KeyError, match="known are: R_50_FPN_s1x_legacy, "):
+    with pytest.raises(ValueError, match="known are R_50_FPN_s1x_legacy, "):
         find("?")
 
 

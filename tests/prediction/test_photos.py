@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from densepose.errors import InputError
 from densepose.prediction.photos import find_inputs, read_photo
 
 SCENE = np.zeros((8, 12, 3), np.uint8)
@@ -79,7 +80,7 @@ def test_a_picture_without_a_white_is_refused(tmp_path: Path):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("b.jpg", "a.PNG", "sub/c.jpeg", "sub/clip.mp4", "notes.txt", "out/found.jpg"):
+    for name in ("b.jpg", "a.PNG", "sub/c.jpeg", "sub/clip.mp4", "notes.txt", "pictures/found.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
@@ -90,17 +91,17 @@ def names(paths: list[Path], folder: Path) -> list[str]:
 
 
 def test_a_folder_is_searched_and_sorted_without_the_results(folder: Path):
-    found = find_inputs([str(folder)], leave_out=folder / "out")
+    found = find_inputs([str(folder)], results=folder)
     assert names(found, folder) == ["a.PNG", "b.jpg", "sub/c.jpeg", "sub/clip.mp4"]
 
 
 def test_files_come_first_as_given_and_nothing_twice(folder: Path):
     found = find_inputs([str(folder / "sub/c.jpeg"), str(folder / "**/*.jp*g")])
-    assert names(found, folder) == ["sub/c.jpeg", "b.jpg", "out/found.jpg"]
+    assert names(found, folder) == ["sub/c.jpeg", "b.jpg", "pictures/found.jpg"]
 
 
 @pytest.mark.parametrize("word", ["none.jpg", "none*", "empty"])
 def test_nothing_there_is_said(folder: Path, word: str):
     (folder / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"(none|empty).*no (such )?photo"):
+    with pytest.raises(InputError, match=r"(none|empty).*no (such )?photo"):
         find_inputs([str(folder / word)])

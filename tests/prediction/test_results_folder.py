@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.prediction.results_folder import LOG, ResultsFolder
 
 SETTINGS = {"weights": "a.pth", "min_score": 0.5}
@@ -28,7 +28,7 @@ def test_ids_and_names_stay_and_names_are_never_shared(tmp_path: Path):
     again = ResultsFolder(tmp_path / "out", SETTINGS)
     assert again.start(paths[1]) == entries[1]
     assert [again.is_finished(path) for path in paths] == [False, True, False]
-    assert [again.start(paths[0])[key] for key in ("id", "name")] == [3, "a"]
+    assert [again.start(paths[0])[key] for key in ("id", "name")] == [1, "a"]
 
 
 def test_a_changed_photo_and_a_failed_one_are_not_finished(tmp_path: Path):
@@ -60,9 +60,9 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path):
     other = {**SETTINGS, "min_score": 0.3}
     ResultsFolder(tmp_path / "out", other)  # nothing was finished: nothing to mix with
     results.finish(results.start(photo(tmp_path, "a.jpg")))
-    with pytest.raises(FileExistsError, match=r"min_score 0\.3 then, 0\.5 now"):
+    with pytest.raises(InputError, match=r"min_score 0\.3 then, 0\.5 now"):
         ResultsFolder(tmp_path / "out", SETTINGS)
-    results.write_picture("a", np.zeros((4, 4, 3), np.uint8))
+    results.path("pictures/a.jpg").touch()
     emptied = ResultsFolder(tmp_path / "out", SETTINGS, overwrite=True)
     assert list(emptied.entries()) == [] and not (tmp_path / "out" / "pictures").exists()
 
@@ -70,6 +70,6 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path):
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path):
     photo(tmp_path, "out/thesis.doc")
     for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match=r"thesis\.doc"):
+        with pytest.raises(InputError, match=r"thesis\.doc"):
             ResultsFolder(tmp_path / "out", SETTINGS, overwrite=overwrite)
     assert (tmp_path / "out" / "thesis.doc").is_file()

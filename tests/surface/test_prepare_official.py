@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import pickle
@@ -12,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from densepose.cli import prepare_evaluation
+from densepose.errors import InputError
+from densepose.model_zoo import catalog
 from densepose.surface.geodesics import GeodesicDistances, packed_size
 from densepose.surface.official.export import export_surface
 from densepose.surface.official.prepare import (
     already_prepared,
-    fetch_commands,
     files_in,
     official_files,
     prepare_file,
@@ -41,21 +40,23 @@ def made(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(made, tmp_path / "official")
+    return shutil.copytree(made, tmp_path / catalog.EVALUATION_FOLDER)
 
 
-def run(folder: Path | None, **options) -> int:
-    given = {"folder": None if folder is None else str(folder), "list": False} | options
-    return prepare_evaluation.run(argparse.Namespace(**{"export_template": None} | given))
+def run(folder: Path) -> list[str]:
+    """What ``densepose download evaluation`` reports."""
+    lines: list[str] = []
+    catalog.get("evaluation", str(folder.parent), say=lines.append)
+    return lines
 
 
-def test_every_file_is_checked_converted_and_noted(folder, capsys):
-    assert run(folder) == 0
-    told = capsys.readouterr().out
-    assert "9 files checked, 0 cannot be used; ready for evaluation" in told
+def test_every_file_is_checked_converted_and_noted(folder):
+    licence, *files = run(folder)
+    assert "smpl.is.tue.mpg.de" in licence and len(files) == 9
+    text = "\n".join(files)
     assert (
         "23,220 distances of 216 vertices (another mesh than the official 27554:"
-        " evaluate with --surface smpl_216 --surface-dir DIR)" in told
+        " evaluate with --surface smpl_216 --surface-dir DIR)" in text
     )
     assert (folder / "Pdist_matrix.float32.npy").is_file()
     assert (folder / "meshes/geodists/geodists_patchwork_216.float32.npy").is_file()
@@ -67,22 +68,19 @@ def test_every_file_is_checked_converted_and_noted(folder, capsys):
     assert "instead of the known 287,942" in entry["note"]
 
 
-def test_a_second_run_looks_only_at_what_has_changed(folder, capsys, monkeypatch):
+def test_a_second_run_looks_only_at_what_has_changed(folder):
     run(folder)
-    capsys.readouterr()
     (folder / "UV_Processed.mat").touch()
     (folder / "meshes/geodists/geodists_patchwork_216.float32.npy").unlink()
-    assert run(folder) == 0
-    told = capsys.readouterr().out.splitlines()
-    again = [line.split(":")[1].strip() for line in told if line.startswith("ok:")]
-    assert again == ["UV_Processed.mat", "meshes/geodists/geodists_patchwork_216.pkl"]
+    again = [line.split(":")[0] for line in run(folder)[1:] if "as before" not in line]
+    names = ["UV_Processed.mat", "meshes/geodists/geodists_patchwork_216.pkl"]
+    assert again == [str(folder / name) for name in names]
     # A pickle that was converted is not needed any more.
     (folder / "Pdist_matrix.pkl").unlink()
-    assert run(folder) == 0
-    assert "ready for evaluation" in capsys.readouterr().out
+    assert sum("as before" in line for line in run(folder)) == 9
 
 
-def test_an_interrupted_run_goes_on_with_the_files_that_are_left(folder, capsys):
+def test_an_interrupted_run_resumes_with_the_remaining_files(folder):
     files = [file for file in files_in(folder) if (folder / file.path).is_file()]
     prepare_file(folder, files[0])
 
@@ -94,8 +92,7 @@ def test_an_interrupted_run_goes_on_with_the_files_that_are_left(folder, capsys)
     assert already_prepared(folder, files[0]) is not None
     assert already_prepared(folder, files[2]) is None
     assert not [p for p in folder.rglob("*") if p.name.endswith((".tmp", ".matrix"))]
-    assert run(folder) == 0
-    assert capsys.readouterr().out.count("as before: ") == 1
+    assert sum("as before" in line for line in run(folder)) == 1
 
 
 def test_progress_counts_the_bytes_of_a_file(folder):
@@ -106,18 +103,18 @@ def test_progress_counts_the_bytes_of_a_file(folder):
             assert sum(steps) == (folder / file.path).stat().st_size
 
 
-def test_what_cannot_be_used_is_told_and_the_rest_goes_on(folder, capsys):
+def test_what_cannot_be_used_is_reported_after_the_other_files(folder):
     (folder / "SMPL_subdiv.mat").write_bytes(b"<!DOCTYPE html>")
     whole = (folder / "Pdist_matrix.pkl").read_bytes()
     (folder / "Pdist_matrix.pkl").write_bytes(whole[: len(whole) // 2])
-    assert run(folder) == 1
-    told = capsys.readouterr().out
-    assert "SMPL_subdiv.mat: this is a web page" in told
-    assert "Pdist_matrix.pkl: not a complete pickle" in told
-    assert "6 files checked, 3 cannot be used; not ready for evaluation" in told
-    assert "curl -L -C - --create-dirs -o" in told
+    with pytest.raises(InputError, match="this is a web page") as caught:
+        run(folder)
+    problems = str(caught.value).splitlines()
+    assert len(problems) == 3
+    assert "Pdist_matrix.pkl: not a complete pickle" in problems[2]
+    assert len(json.loads((folder / "prepared.json").read_text())["files"]) == 6
     (folder / "prepared.json").write_text("{")
-    with pytest.raises(ValueError, match="prepared.json: damaged .*delete it"):
+    with pytest.raises(InputError, match="prepared.json: damaged .*delete it"):
         run(folder)
 
 
@@ -129,28 +126,11 @@ def test_a_number_of_distances_that_no_mesh_has_is_refused(folder):
         prepare_file(folder, file)
 
 
-def test_an_empty_folder_is_answered_with_the_commands(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    assert run(None) == 1
-    told = capsys.readouterr().out
-    assert f"-o {tmp_path}/densepose_smpl/Pdist_matrix.pkl https://" in told
-    assert "0 files checked" in told and "smpl.is.tue.mpg.de" in told
-
-
-def test_a_home_folder_in_the_environment_is_understood(tmp_path, capsys, monkeypatch):
+def test_a_home_folder_in_the_environment_is_understood(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DETECTRON2_DATASETS", "~/data")
-    run(None)
-    assert f"-o {tmp_path}/data/densepose_smpl/Pdist_matrix.pkl" in capsys.readouterr().out
-
-
-def test_the_list_names_every_file_its_licence_and_its_command(tmp_path, capsys):
-    assert run(tmp_path, list=True) == 0
-    told = capsys.readouterr().out
-    for file in official_files():
-        assert file.path in told and file.licence in told
-    assert len(fetch_commands(tmp_path, official_files())) == 5 + 13
-    assert all(line.count("https://") == 1 for line in fetch_commands(tmp_path, official_files()))
+    places = [entry.files[0] for entry in catalog.entries() if entry.name == "evaluation"]
+    assert places == [tmp_path / "data/densepose_smpl/SMPL_subdiv.mat"]
 
 
 def test_known_sizes_are_those_of_a_measured_file():

@@ -126,7 +126,7 @@ def load_cse_mesh(folder: str | os.PathLike[str], name: str) -> CseMesh:
     if not any(path.is_file() for path in (*paths.values(), converted)):
         raise InputError(
             f"{paths['geometry']}: missing, as are the other files of mesh {name!r};"
-            " `densepose prepare-evaluation --list` says where they are to be had"
+            " `densepose download --list` says where they are to be had"
         )
     present = {kind: path for kind, path in paths.items() if path.is_file()}
     return CseMesh(

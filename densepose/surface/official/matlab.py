@@ -13,7 +13,7 @@ from densepose.errors import InputError
 from densepose.files import refuse_wrong_kind
 
 BELONGS_HERE = (
-    "the official evaluation files belong into this folder (`densepose prepare-evaluation --list`"
+    "the official evaluation files belong into this folder (`densepose download --list`"
     " prints where to get them)"
 )
 

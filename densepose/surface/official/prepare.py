@@ -1,6 +1,6 @@
 """The official files: their purpose, source and licence; checking and converting those present.
 
-Nothing is fetched by this project. Each file is recognised (web page, archive), hashed, compared
+``densepose download`` gets the files. Each file is recognised (web page, archive), hashed, compared
 with what is known of it, read with all checks and, if it is large, converted to the form that is
 mapped into memory. ``prepared.json`` beside the files notes what was done, so that a second run, or
 one after an interruption, resumes with the remaining files.
@@ -62,31 +62,6 @@ class OfficialFile(NamedTuple):
     converted: str = ""  # path of what it is converted to, where it is
     size_bytes: int | None = None
     sha256: str | None = None
-
-    def command(self, folder: Path) -> str:
-        """A line of a shell that fetches the file; it continues where it was interrupted."""
-        if self.url.endswith(".tar.gz"):
-            return (
-                f"mkdir -p {folder} && curl -L {self.url} | tar xz -C {folder} --strip-components 1"
-                f" --wildcards '*/{self.path}'"
-            )
-        return f"curl -L -C - --create-dirs -o {folder / self.path} {self.url}"
-
-
-def fetch_commands(folder: Path, files: Iterable[OfficialFile]) -> list[str]:
-    """Lines of a shell that fetch the files: one for each, but one for all files of a mesh."""
-    lines: list[str] = []
-    meshes: dict[str, list[str]] = {}
-    for file in files:
-        if file.path.startswith(MESH_FOLDER):
-            meshes.setdefault(file.group, []).append(file.path)
-        else:
-            lines.append(file.command(folder))
-    return lines + [
-        f"for f in {' '.join(paths)}; do curl -L -C - --create-dirs -o {folder}/$f"
-        f" {_MESH_URL}/$f; done"
-        for paths in meshes.values()
-    ]
 
 
 def official_files() -> tuple[OfficialFile, ...]:

@@ -95,7 +95,7 @@ def load_official_surface(
     Args:
         data_dir: folder of the files.
         num_vertices: vertices of the mesh; another number for files of this form that describe
-            another mesh, such as ``prepare-evaluation --export-template`` writes.
+            another mesh, such as ``build-surface template`` writes.
         cache_dir: where to keep the result if not beside the files.
 
     Raises:

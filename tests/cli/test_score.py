@@ -1,4 +1,4 @@
-"""``densepose evaluate --predictions P --gt G``: needs no model, no torch, no detectron2."""
+"""``densepose score PREDICTIONS ANNOTATIONS``: needs no model, no torch, no detectron2."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import densepose
 from densepose.cli.__main__ import main
-from densepose.evaluation.predictions import PredictionWriter, write_challenge_results
+from densepose.errors import InputError
+from densepose.evaluation.predictions import (
+    PredictionWriter,
+    write_challenge_results,
+    write_prediction,
+)
 from densepose.surface import evaluation_surface
 from tests.support import ROOT
 from tools.upstream.generated import IMAGE_SIZE, generated_set, generated_surface
@@ -35,9 +42,9 @@ def files(tmp_path, monkeypatch) -> dict[str, str]:
     return {name.split(".")[0]: str(tmp_path / name) for name in names}
 
 
-def evaluate(files: dict[str, str], *words: str, predictions: str = "predictions") -> int:
-    paths = ["--predictions", files[predictions], "--gt", files["truth"]]
-    return main(["evaluate", *paths, "--no-detection-scores", *words])
+def score(files: dict[str, str], *words: str, predictions: str = "predictions") -> int:
+    paths = [files[predictions], files["truth"]]
+    return main(["score", *paths, "--no-detection-scores", *words])
 
 
 WITHOUT = """
@@ -62,7 +69,7 @@ sys.exit(status)
 
 
 def test_it_runs_where_torch_and_detectron2_are_not_installed(files):
-    words = ["evaluate", "--predictions", files["predictions"], "--gt", files["truth"]]
+    words = ["score", files["predictions"], files["truth"]]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT, *words, "--output", files["out"]],
@@ -76,7 +83,7 @@ def test_it_runs_where_torch_and_detectron2_are_not_installed(files):
 
 
 def test_a_folder_gets_scores_table_curve_and_pictures(files, capsys):
-    assert evaluate(files, "--output", files["out"]) == 0
+    assert score(files, "--output", files["out"]) == 0
     out = Path(files["out"])
     names = {"scores.json", "table.md", "rcp.png", "worst_people.jpg"}
     assert {path.name for path in out.iterdir()} == names
@@ -90,13 +97,13 @@ def test_a_folder_gets_scores_table_curve_and_pictures(files, capsys):
 
 def test_a_json_file_gets_the_scores_alone(files):
     target = Path(files["out"]) / "scores.json"
-    assert evaluate(files, "--output", str(target)) == 0
+    assert score(files, "--output", str(target)) == 0
     assert [path.name for path in target.parent.iterdir()] == ["scores.json"]
 
 
 def test_predictions_are_written_as_results_of_the_challenge(files, capsys):
     target = Path(files["out"]) / "results.json"
-    assert evaluate(files, "--results-json", str(target)) == 0
+    assert score(files, "--results-json", str(target)) == 0
     people = sum(len(prediction) for prediction in MADE.predictions)
     assert f"Result file: {target}, {people} people" in capsys.readouterr().out
     assert target.read_bytes() == Path(files["results"]).read_bytes()
@@ -106,7 +113,7 @@ def test_options_reach_the_evaluation(files):
     target = Path(files["out"]) / "scores.json"
     words = ["--quirks", "fixed", "--oracle", "part", "--protocol", "single", "--paper-kappa"]
     words += ["--min-threshold", "0.3", "--max-detections", "5", "--output", str(target)]
-    assert evaluate(files, *words, predictions="results") == 0
+    assert score(files, *words, predictions="results") == 0
     scores = json.loads(target.read_text())
     got = [scores[name] for name in ("quirks", "oracle", "protocol", "max_detections")]
     assert got == ["fixed", "part", "single", 5]
@@ -119,7 +126,7 @@ def test_worst_people_are_drawn_on_their_photos(files, capsys):
     red = np.zeros((*IMAGE_SIZE, 3), np.uint8) + np.uint8([250, 0, 0])
     for image in MADE.ground_truth["images"][1:]:
         Image.fromarray(red).save(photos / image["file_name"])
-    assert evaluate(files, "--images", str(photos), "--output", files["out"]) == 0
+    assert score(files, "--images", str(photos), "--output", files["out"]) == 0
     with Image.open(Path(files["out"]) / "worst_people.jpg") as sheet:
         pixels = np.asarray(sheet).astype(int)
     # Photos are lightened where people are annotated.
@@ -132,11 +139,37 @@ def test_photos_of_another_size_are_refused(files, capsys):
     photos.mkdir()
     for image in MADE.ground_truth["images"]:
         Image.new("RGB", (9, 9)).save(photos / image["file_name"])
-    assert evaluate(files, "--images", str(photos), "--output", files["out"]) == 1
+    assert score(files, "--images", str(photos), "--output", files["out"]) == 1
     assert "is 9 x 9 px, the annotation file says 480 x 360 px" in capsys.readouterr().err
 
 
 def test_both_files_have_to_be_named(files, capsys):
-    for words in (["--gt", files["truth"]], ["--oracle", "part"], ["--results-json", "x.json"]):
-        assert main(["evaluate", *words, "--config-file", "cpu/densepose_rcnn"]) == 1
-        assert "need both --predictions and --annotations" in capsys.readouterr().err
+    for words in ([], [files["predictions"]], ["--oracle", "part"]):
+        assert main(["score", *words]) == 1
+        assert "densepose score PREDICTIONS ANNOTATIONS" in capsys.readouterr().err
+
+
+def test_the_former_command_is_understood_for_one_release(files, capsys):
+    words = ["evaluate", "--predictions", files["predictions"], "--gt", files["truth"]]
+    assert main([*words, "--no-detection-scores", "--output", files["out"]]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.startswith("note: --predictions is now densepose score PREDICTIONS")
+    assert printed.out.rstrip().endswith(f"Scores: {files['out']}")
+
+
+def test_photos_predicted_by_name_are_scored(files, tmp_path):
+    named, scores = PredictionWriter(tmp_path / "named"), []
+    names = {image["id"]: image["file_name"] for image in MADE.ground_truth["images"]}
+    for number, prediction in enumerate(MADE.predictions, start=1):
+        name = names[prediction.image_id]
+        photo = replace(prediction, image_id=number + 5, file_name=name)
+        write_prediction(named.folder / f"{Path(name).stem}.npz", photo)
+    for folder in ("predictions", "named"):
+        files["named"] = str(named.folder)
+        target = tmp_path / f"{folder}.json"
+        assert score(files, "--output", str(target), predictions=folder) == 0
+        scores.append(json.loads(target.read_text()))
+    assert scores[0] == scores[1]
+    stranger = replace(MADE.predictions[0], file_name="stranger.jpg")
+    with pytest.raises(InputError, match="no image has the name .*stranger.jpg"):
+        densepose.evaluate(MADE.ground_truth, [stranger])

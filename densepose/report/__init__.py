@@ -1,0 +1,1 @@
+"""Pages and folders about runs and scores: ``densepose report``, ``densepose score --output``."""
