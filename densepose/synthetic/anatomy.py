@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix, diags
 
 from densepose.structures.body_parts import PART_NAMES
 from densepose.surface.body import BodyTemplate, load_template
+from densepose.surface.mesh import edges
 
 # (25,) bool: the parts with a word in their name.
 _IS = {
@@ -106,44 +107,35 @@ def measure(template: BodyTemplate) -> Anatomy:
     around = (left - axis)[:, ::2]
     around = around / np.maximum(np.linalg.norm(around, axis=1, keepdims=True), 1e-6)
     table = np.column_stack([rest, arm, leg, around]).astype(np.float32)
-    vertex_part = np.zeros(len(rest), np.uint8)
-    vertex_part[template.mesh.faces.T.reshape(-1)] = np.tile(template.face_part, 3)
     keypoints = template.keypoints(rest)
     names = ("nose", "l_eye", "r_eye", "l_ear", "r_ear")
     landmark = joint | {name: keypoints[i] for i, name in enumerate(names)}
     faces = template.mesh.faces
+    vertex_face, vertex_place = _a_corner_of_each_vertex(faces, len(rest))
     return Anatomy(
         template=template,
         table=table,
         corner_table=table[faces],
-        vertex_part=vertex_part,
+        vertex_part=template.face_part[vertex_face],
         landmark=landmark,
         smoothing=_neighbour_mean(faces, len(rest)),
-        vertex_corner=_a_corner_of_each_vertex(faces, len(rest)),
+        vertex_corner=(vertex_face, vertex_place),
     )
 
 
 def _neighbour_mean(faces: np.ndarray, count: int) -> csr_matrix:
-    start, end = (
-        faces[:, [0, 1, 2, 1, 2, 0]].T.reshape(-1),
-        faces[:, [1, 2, 0, 0, 1, 2]].T.reshape(-1),
-    )
-    every = np.arange(count)
-    rows, columns = np.concatenate([start, every]), np.concatenate([end, every])
-    adjacent = csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (count, count))
-    adjacent.data[:] = 1  # edges inside the surface were counted twice
-    weight = 1 / np.asarray(adjacent.sum(axis=1)).reshape(-1)
+    itself = np.tile(np.arange(count)[:, None], 2)
+    pairs = np.concatenate([edges(faces), edges(faces)[:, ::-1], itself])
+    adjacent = csr_matrix((np.ones(len(pairs), np.float32), pairs.T), (count, count))
+    weight = 1 / np.bincount(pairs[:, 0])
     return csr_matrix(diags(weight.astype(np.float32)) @ adjacent)
 
 
 def _a_corner_of_each_vertex(faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    face, place = np.zeros(count, np.int64), np.zeros((count, 3), np.float32)
-    corner = np.zeros(count, np.int64)
-    for k in range(3):
-        face[faces[:, k]] = np.arange(len(faces))
-        corner[faces[:, k]] = k
-    place[np.arange(count), corner] = 1
-    return face, place
+    last = np.zeros(count, np.int64)  # corner k of face f is number k F + f
+    last[faces.T.reshape(-1)] = np.arange(faces.size)
+    corner, face = np.divmod(last, len(faces))
+    return face, np.eye(3, dtype=np.float32)[corner]
 
 
 @lru_cache(maxsize=1)

@@ -90,9 +90,12 @@ def _squared_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a**2).sum(axis=1)[:, None] - 2 * (a @ b.T) + (b**2).sum(axis=1)
 
 
-def _encode(mask: np.ndarray) -> dict[str, Any]:
-    encoded = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"counts": encoded["counts"].decode("ascii"), "size": [int(s) for s in encoded["size"]]}
+def _encode(masks: np.ndarray) -> list[dict[str, Any]]:
+    """(H, W, N) masks -> N RLEs, ready for JSON."""
+    return [
+        {"counts": run["counts"].decode("ascii"), "size": [int(side) for side in run["size"]]}
+        for run in coco_mask.encode(np.asfortranarray(masks, np.uint8))
+    ]
 
 
 def _grid_regions(region: np.ndarray, box_xywh_px: np.ndarray) -> np.ndarray:
@@ -107,11 +110,10 @@ def _grid_regions(region: np.ndarray, box_xywh_px: np.ndarray) -> np.ndarray:
 def _encode_regions(grid: np.ndarray) -> list[Any]:
     """(256, 256) region numbers -> dp_masks: 14 RLEs, [] for a region that is not seen."""
     present = np.flatnonzero(np.bincount(grid.reshape(-1), minlength=NUM_REGIONS + 1)[1:]) + 1
-    stack = np.asfortranarray(grid[..., None] == present.astype(np.uint8), np.uint8)
     masks: list[Any] = [[] for _ in range(NUM_REGIONS)]
-    for number, encoded in zip(present, coco_mask.encode(stack), strict=True):
-        size = [int(side) for side in encoded["size"]]
-        masks[number - 1] = {"counts": encoded["counts"].decode("ascii"), "size": size}
+    encoded = _encode(grid[..., None] == present.astype(np.uint8))
+    for number, run in zip(present, encoded, strict=True):
+        masks[number - 1] = run
     return masks
 
 
@@ -141,7 +143,7 @@ def annotate_person(
     record: dict[str, Any] = {
         "bbox": [float(value) for value in box],
         "area": float(len(rows)),
-        "segmentation": _encode(mine),
+        "segmentation": _encode(mine[..., None])[0],
         "keypoints": [
             round(float(v), 2) if i % 3 < 2 else int(v) for i, v in enumerate(keypoints.flat)
         ],

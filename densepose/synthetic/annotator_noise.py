@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from densepose.errors import InputError
 from densepose.structures.body_parts import COARSE_OF_PART
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.mesh import face_normals, half_edges
@@ -33,8 +32,6 @@ class SurfaceNoise:
 
     def __init__(self, atlas: ChartAtlas, noise_m: float) -> None:
         """``noise_m``: standard deviation in metres on the resting mean body, at least 0."""
-        if noise_m < 0:
-            raise InputError(f"annotator noise must be at least 0 metres, got {noise_m}")
         self.atlas = atlas
         self.noise_m = noise_m
         self._walker = SurfaceWalker(atlas.mesh.vertices_m, atlas.mesh.faces)

@@ -107,26 +107,24 @@ def _room(rng: np.random.Generator, camera: Camera) -> Background:
     low = np.minimum([-size[0], 0.0, -size[1]], origin - [0.3, 0.0, 0.3])
     high = np.maximum([size[2], rng.uniform(2.3, 3.4), size[3]], origin + 0.3)
     # Distance at which each ray leaves the pair of planes of each axis.
-    leave = [_leave(rays[:, k], low[k] - origin[k], high[k] - origin[k]) for k in range(3)]
-    depth = np.minimum(np.minimum(leave[0], leave[1]), leave[2])
-    axis = np.where(depth == leave[0], 0, np.where(depth == leave[1], 1, 2)).astype(np.int8)
+    leave = _leave(rays, low - origin, high - origin)
+    axis, depth = leave.argmin(axis=1)[:, None], leave.min(axis=1)
     points = origin + rays * depth[:, None]
-    along = np.where(axis == 0, rays[:, 0], np.where(axis == 1, rays[:, 1], rays[:, 2]))
-    side = 2 * axis + (along > 0)
+    side = (2 * axis + (np.take_along_axis(rays, axis, 1) > 0))[:, 0]
     color = _paint_sides(rng, points, side)
-    gaps = [np.minimum(points[:, k] - low[k], high[k] - points[:, k]) for k in range(3)]
-    gaps = [np.where(axis == k, np.inf, gap) for k, gap in enumerate(gaps)]
     # Corners are darker: distance to the nearest other wall, in metres.
-    gap = np.minimum(np.minimum(gaps[0], gaps[1]), gaps[2]).astype(np.float32)
+    gaps = np.minimum(points - low, high - points)
+    np.put_along_axis(gaps, axis, np.inf, 1)
+    gap = gaps.min(axis=1).astype(np.float32)
     color *= (0.72 + 0.28 * np.clip(gap / 0.4, 0, 1))[:, None]
     shape = (camera.height, camera.width)
     image = np.clip(color, 0, 1).reshape(*shape, 3)
     return Background(image, np.where(side == 2, depth, np.float32(np.inf)).reshape(shape))
 
 
-def _leave(ray: np.ndarray, low: float, high: float) -> np.ndarray:
-    """(R,) components of rays -> how far until they have passed ``low`` < 0 or ``high`` > 0."""
-    bound = np.where(ray > 0, np.float32(high), np.float32(low))
+def _leave(ray: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """(R, 3) rays -> (R, 3) how far until they have passed ``low`` < 0 or ``high`` > 0, (3,)."""
+    bound = np.where(ray > 0, high.astype(np.float32), low.astype(np.float32))
     return bound / np.where(np.abs(ray) < 1e-6, np.copysign(np.float32(1e-6), ray), ray)
 
 

@@ -114,11 +114,7 @@ def make_synthetic_dataset(
         finished += count
         report(finished, total)
     if not manifest["complete"]:
-        # Again, because photos or the body may have been changed in the meantime.
-        manifest = _open_folder(root, _identity(picture, sizes))
-        counts = {split: _join_records(root, split, sizes[split]) for split in SPLITS}
-        manifest |= {"complete": True, "counts": counts}
-        _write_json(root / MANIFEST, manifest, indent=2)
+        manifest = _complete(root, picture, sizes)
     shutil.rmtree(root / "records", ignore_errors=True)
     return SyntheticDataset(root, manifest["counts"])
 
@@ -316,10 +312,20 @@ def _make_image(root: Path, settings: PictureSettings, split: str, index: int) -
         with atomic(root / paths[kind]) as temporary:
             temporary.write_bytes(data)
     image = {"id": index + 1, "file_name": Path(paths["image"]).name}
-    image |= {"width": picture.width, "height": picture.height}
+    image |= {"width": settings.image_size, "height": settings.image_size}
     annotations = [{**record, "image_id": index + 1} for record in picture.annotations]
     record = {"image": image, "annotations": annotations}
     _write_json(_record_path(root, split, index), record)
+
+
+def _complete(root: Path, picture: PictureSettings, sizes: dict[str, int]) -> dict[str, Any]:
+    """Write the annotation files of a set whose images are all there; its manifest."""
+    # Compared again, because photos or the body may have been changed in the meantime.
+    manifest = _open_folder(root, _identity(picture, sizes))
+    counts = {split: _join_records(root, split, sizes[split]) for split in SPLITS}
+    manifest |= {"complete": True, "counts": counts}
+    _write_json(root / MANIFEST, manifest, indent=2)
+    return manifest
 
 
 def _join_records(root: Path, split: str, count: int) -> dict[str, int]:

@@ -57,6 +57,7 @@ _SOCKET = ((0.030, 0.003), (0.023, 0.016), 0.75, 0.55)
 _NOSE_FLANK = ((0.0145, -0.028), (0.006, 0.03), 0.55, 0.6)
 _CHIN = ((0.0, -0.089), (0.018, 0.005), 0.5, 0.6)
 _CHEEK = ((0.042, -0.035), (0.02, 0.017))
+_DARK = to_linear(np.array([0.08, 0.05, 0.05]))  # lashes, pupils, glasses
 
 
 @dataclass(frozen=True)
@@ -263,10 +264,6 @@ def _paint_beard(layer: Paint, head: Head, face: _Face) -> None:
         layer.tint((upper & face.front) * head.moustache, head.hair * 0.8)
 
 
-def _dark() -> np.ndarray:
-    return to_linear(np.array([0.08, 0.05, 0.05]))
-
-
 def _paint_eyes(layer: Paint, head: Head, face: _Face) -> None:
     side, y, front = face.side, face.y, face.front
     centre = (face.eye_x, _EYE_Y)
@@ -276,10 +273,10 @@ def _paint_eyes(layer: Paint, head: Head, face: _Face) -> None:
     white = face.both_sides(centre, (0.0155, 0.0072 * head.eyes_open)) < 1
     rim = face.both_sides(centre, (0.0175, 0.0088 * head.eyes_open + 0.001)) < 1
     lid = rim & ~white & (y > _EYE_Y - 0.002)
-    layer.put(front & lid, _dark() * (0.4 if head.makeup else 1.0))
+    layer.put(front & lid, _DARK * (0.4 if head.makeup else 1.0))
     layer.put(front & white, to_linear(np.array([0.90, 0.89, 0.87])), gloss=0.5)
     layer.put(front & white & (face.both_sides(centre, (0.0068, 0.0068)) < 1), head.iris)
-    layer.put(front & white & (face.both_sides(centre, (0.0033, 0.0033)) < 1), _dark() * 0.3)
+    layer.put(front & white & (face.both_sides(centre, (0.0033, 0.0033)) < 1), _DARK * 0.3)
 
 
 def _paint_glasses(layer: Paint, head: Head, face: _Face) -> None:
@@ -288,5 +285,5 @@ def _paint_glasses(layer: Paint, head: Head, face: _Face) -> None:
     bridge = (face.side < 0.010) & (np.abs(face.y - 0.002) < 0.0025)
     temple = (face.side > 0.05) & (np.abs(face.y - 0.004) < 0.0028)
     if head.glasses == 2:
-        layer.put(face.front & (lens < 1), _dark() * 0.5, gloss=0.9)
-    layer.put((face.front & (frame | bridge)) | temple, _dark())
+        layer.put(face.front & (lens < 1), _DARK * 0.5, gloss=0.9)
+    layer.put((face.front & (frame | bridge)) | temple, _DARK)

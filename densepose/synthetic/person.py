@@ -12,9 +12,9 @@ import numpy as np
 from .anatomy import Anatomy
 from .appearance import Appearance, clothed_surface, sample_appearance
 from .materials import random_color, random_pattern
-from .objects import SceneObject, chair, cylinder, place, turn_about_y
+from .objects import Thing, chair, cylinder, place, turn_about_y
 from .poses import Pose, joint_rotations, sample_pose
-from .worn import PosedBody, WornThing, things_worn
+from .worn import PosedBody, things_worn
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Person:
     shell: np.ndarray  # (V, 3) the same with clothes, shoes and hair: what is seen
     keypoints: np.ndarray  # (17, 3)
     joints: np.ndarray  # (J, 3)
-    worn: tuple[WornThing, ...]  # skirts, tied hair, brims, backpacks
+    worn: tuple[Thing, ...]  # skirts, tied hair, brims, backpacks
 
 
 def sample_shape(rng: np.random.Generator, anatomy: Anatomy) -> np.ndarray:
@@ -72,9 +72,7 @@ def make_person(
     return moved(person, -np.array([hips[0], person.shell[:, 1].min(), hips[2]]))
 
 
-def sample_person(
-    rng: np.random.Generator, anatomy: Anatomy
-) -> tuple[Person, tuple[SceneObject, ...]]:
+def sample_person(rng: np.random.Generator, anatomy: Anatomy) -> tuple[Person, tuple[Thing, ...]]:
     """A person at the origin with a random heading, on the floor, and what they sit on."""
     shape = sample_shape(rng, anatomy)
     names = list(anatomy.template.shape_names)
@@ -94,7 +92,7 @@ def sample_person(
 
 def _seat(
     rng: np.random.Generator, person: Person, anatomy: Anatomy, heading: float
-) -> tuple[SceneObject, ...]:
+) -> tuple[Thing, ...]:
     """A chair, or a stool, under a person who sits."""
     height = max(float(person.shell[np.isin(anatomy.vertex_part, (1, 2)), 1].min()), 0.1)
     pattern = random_pattern(

@@ -85,18 +85,19 @@ def _motion_kernel(length_px: float, angle_rad: float) -> np.ndarray:
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
     """(H, W, 3) uint8 RGB -> JPEG file."""
-    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise RuntimeError(f"OpenCV could not encode an image of shape {image.shape} as JPEG")
-    return data.tobytes()
+    return _encode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def encode_png(image: np.ndarray) -> bytes:
     """(H, W) or (H, W, 3) uint8, RGB -> PNG file."""
+    return _encode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+
+
+def _encode(suffix: str, image: np.ndarray, options: list[int]) -> bytes:
     channels_reversed = image[..., ::-1] if image.ndim == 3 else image
-    done, data = cv2.imencode(".png", channels_reversed, [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    done, data = cv2.imencode(suffix, channels_reversed, options)
     if not done:
-        raise RuntimeError(f"OpenCV could not encode an image of shape {image.shape} as PNG")
+        raise RuntimeError(f"OpenCV could not encode an image of shape {image.shape} as {suffix}")
     return data.tobytes()
 
 

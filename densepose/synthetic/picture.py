@@ -58,19 +58,16 @@ class Picture:
     iuv_png: bytes
     instance_png: bytes
     annotations: list[dict[str, Any]]  # without ids
-    width: int
-    height: int
 
 
 def image_rng(seed: int, split: str, index: int) -> np.random.Generator:
     """Generator for image ``index`` (0-based) of ``split`` in a set made with ``seed`` (>= 0).
 
     It depends on nothing else, so an image has the same bytes whichever worker makes it.
+
+    Raises:
+        ValueError: an unknown split, or a number below 0.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
-    if seed < 0 or index < 0:
-        raise ValueError(f"seed and index must be at least 0, got {seed} and {index}")
     sequence = np.random.SeedSequence([seed, SPLITS.index(split), index])
     return np.random.Generator(np.random.PCG64(sequence))
 
@@ -149,12 +146,9 @@ def _annotations(
 def make_picture(settings: PictureSettings, split: str, index: int) -> Picture:
     """Image ``index`` (0-based) of ``split``; equal arguments give equal bytes."""
     image, truth, annotations, quality = draw_picture(settings, split, index)
-    height, width = image.shape[:2]
     return Picture(
         jpeg=encode_jpeg(image, quality),
         iuv_png=encode_png(truth.iuv_image()),
         instance_png=encode_png(truth.instance),
         annotations=annotations,
-        width=width,
-        height=height,
     )

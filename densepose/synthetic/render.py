@@ -115,15 +115,11 @@ def _thing_material(
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """Colour, gloss and normals where rays hit a worn thing or an object."""
     vertices, faces = geometry.meshes[number]
-    number -= geometry.num_people
-    worn = number < len(geometry.worn)
-    thing = (
-        geometry.worn[number][1] if worn else geometry.scene.objects[number - len(geometry.worn)]
-    )
+    thing = geometry.things[number - geometry.num_people]
     local = np.einsum("pck,pc->pk", thing.local[faces[hits.face]], hits.barycentric)
     normal = _surface_normal(vertices, faces, hits, smooth=thing.smooth)
     color = thing.pattern.paint(local)
-    if worn and thing.fold > 0:
+    if thing.fold > 0:
         normal, light = _wrinkled(normal, local, np.full(len(local), thing.fold, np.float32))
         color = color * light[:, None]
     return color, thing.gloss, normal

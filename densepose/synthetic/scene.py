@@ -11,7 +11,7 @@ import numpy as np
 
 from .anatomy import Anatomy
 from .camera import Camera, fit_camera
-from .objects import SceneObject, random_object
+from .objects import Thing, random_object
 from .person import Person, moved, sample_person
 
 _VOXEL_M = 0.07
@@ -36,7 +36,7 @@ class Scene:
     """Everything but the background."""
 
     people: tuple[Person, ...]
-    objects: tuple[SceneObject, ...]
+    objects: tuple[Thing, ...]
     camera: Camera
     light: Light
 
@@ -49,10 +49,10 @@ def _cells(points: np.ndarray) -> np.ndarray:
 
 def _place_people(
     rng: np.random.Generator, count: int, anatomy: Anatomy
-) -> tuple[list[Person], list[SceneObject]]:
+) -> tuple[list[Person], list[Thing]]:
     """``count`` people near one another who do not run into each other."""
     people: list[Person] = []
-    objects: list[SceneObject] = []
+    objects: list[Thing] = []
     occupied = np.zeros(0, np.int64)
     for _ in range(count):
         person, seat = sample_person(rng, anatomy)
@@ -71,9 +71,7 @@ def _place_people(
     return people, objects
 
 
-def _things_in_front(
-    rng: np.random.Generator, people: list[Person], camera: Camera
-) -> list[SceneObject]:
+def _things_in_front(rng: np.random.Generator, people: list[Person], camera: Camera) -> list[Thing]:
     """Up to three things between the camera and a person, and some clutter behind."""
     things = []
     for _ in range(rng.choice([0, 1, 2, 3], p=[0.5, 0.27, 0.15, 0.08])):

@@ -60,12 +60,12 @@ class SceneGeometry:
         self.scene = scene
         self.anatomy = anatomy
         faces = anatomy.template.mesh.faces
-        self.worn = [(i, thing) for i, person in enumerate(scene.people) for thing in person.worn]
+        worn = [(i, thing) for i, person in enumerate(scene.people) for thing in person.worn]
+        self.things = [thing for _, thing in worn] + list(scene.objects)
         self.meshes = [(person.shell, faces) for person in scene.people]
-        self.meshes += [(thing.vertices, thing.faces) for _, thing in self.worn]
-        self.meshes += [(thing.vertices, thing.faces) for thing in scene.objects]
+        self.meshes += [(thing.vertices, thing.faces) for thing in self.things]
         owner = list(range(self.num_people))
-        owner += [i if thing.is_person else NOBODY for i, thing in self.worn]
+        owner += [i if thing.is_person else NOBODY for i, thing in worn]
         # The person each mesh counts as; the last entry is for rays that hit nothing.
         self._owner = np.array(owner + [NOBODY] * (len(scene.objects) + 1))
         self.caster = RayCaster(self.meshes)

@@ -13,7 +13,7 @@ import numpy as np
 from .anatomy import Anatomy
 from .appearance import Appearance
 from .materials import Pattern
-from .objects import ball, box, join
+from .objects import Mesh, Thing, ball, box, join, quads
 
 _LEVELS = 9
 _AROUND = 28
@@ -27,20 +27,6 @@ _BACKPACK = [
 
 
 @dataclass(frozen=True)
-class WornThing:
-    """A mesh on a posed body."""
-
-    vertices: np.ndarray  # (V, 3)
-    faces: np.ndarray  # (F, 3)
-    local: np.ndarray  # (V, 3) on the resting body, where the pattern is painted
-    pattern: Pattern
-    gloss: float
-    fold: float
-    is_person: bool
-    smooth: bool = True
-
-
-@dataclass(frozen=True)
 class PosedBody:
     """What worn things are hung on; all in the frame of the body."""
 
@@ -51,7 +37,7 @@ class PosedBody:
     rest_joints: np.ndarray  # (J, 3) of this shape
 
 
-def things_worn(look: Appearance, body: PosedBody, anatomy: Anatomy) -> tuple[WornThing, ...]:
+def things_worn(look: Appearance, body: PosedBody, anatomy: Anatomy) -> tuple[Thing, ...]:
     """Everything ``look`` has that is not painted on the skin."""
     things = []
     garment = skirt_of(look)
@@ -82,20 +68,20 @@ def skirt_of(look: Appearance) -> tuple[Pattern, float, float] | None:
 def _rigid(
     body: PosedBody,
     joint: int,
-    mesh: tuple[np.ndarray, np.ndarray],
+    mesh: Mesh,
     pattern: Pattern,
     gloss: float,
     *,
     is_person: bool = True,
-) -> WornThing:
+) -> Thing:
     """A mesh given relative to a resting joint that follows the joint."""
     vertices, faces = mesh
     rest = vertices + body.rest_joints[joint]
     posed = rest @ body.linear[joint].T + body.offset[joint]
-    return WornThing(posed.astype(np.float32), faces, vertices, pattern, gloss, 0.0, is_person)
+    return Thing(posed.astype(np.float32), faces, vertices, pattern, gloss, is_person=is_person)
 
 
-def _tied_hair(look: Appearance, body: PosedBody, head: int) -> WornThing:
+def _tied_hair(look: Appearance, body: PosedBody, head: int) -> Thing:
     size = 0.028 + look.head.volume_m * 0.6
     parts = [ball(size, np.array([0.0, 0.07 + look.head.parting, -0.105]), 8)]
     if look.head.parting >= 0:
@@ -109,16 +95,14 @@ def _tied_hair(look: Appearance, body: PosedBody, head: int) -> WornThing:
     return _rigid(body, head, join(parts), pattern, 0.3)
 
 
-def _brim(eye: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _brim(eye: np.ndarray) -> Mesh:
     """A half disc in front of the forehead."""
     angle = np.linspace(-1.25, 1.25, 13)
     inner = np.stack([0.072 * np.sin(angle), np.zeros(13), 0.07 * np.cos(angle)], axis=1)
     outer = np.stack([0.082 * np.sin(angle), -0.02 * np.cos(angle), 0.145 * np.cos(angle)], axis=1)
     vertices = np.concatenate([inner, outer]) + [0.0, eye[1] + 0.048, eye[2] - 0.065]
     corner = np.arange(12)
-    first = np.stack([corner, corner + 13, corner + 14], axis=1)
-    second = np.stack([corner, corner + 14, corner + 1], axis=1)
-    return vertices.astype(np.float32), np.concatenate([first, second]).astype(np.int32)
+    return vertices.astype(np.float32), quads(corner, corner + 13, corner + 14, corner + 1)
 
 
 def _skirt(
@@ -128,7 +112,7 @@ def _skirt(
     look: Appearance,
     body: PosedBody,
     anatomy: Anatomy,
-) -> WornThing:
+) -> Thing:
     """A tube from the hips down, held away from its axis by the legs."""
     names = anatomy.template.joint_names
     at = {name: body.joints[i] for i, name in enumerate(names)}
@@ -164,8 +148,11 @@ def _skirt(
         axis=1,
     )
     posed = np.concatenate(vertices).astype(np.float32)
-    faces = _tube_faces(_LEVELS, _AROUND)
-    return WornThing(posed, faces, local.astype(np.float32), pattern, 0.04, 0.3, True)
+    here = np.arange((_LEVELS - 1) * _AROUND)
+    right = here // _AROUND * _AROUND + (here + 1) % _AROUND
+    faces = quads(here, here + _AROUND, right + _AROUND, right)
+    local = local.astype(np.float32)
+    return Thing(posed, faces, local, pattern, 0.04, fold=0.3, is_person=True)
 
 
 def _leg_axis(joint: dict[str, np.ndarray], level: np.ndarray) -> np.ndarray:
@@ -176,13 +163,3 @@ def _leg_axis(joint: dict[str, np.ndarray], level: np.ndarray) -> np.ndarray:
     return np.stack(
         [np.interp(level, [-0.42, 0.0, 1.0, 2.0], knots[:, axis]) for axis in range(3)], axis=1
     )
-
-
-def _tube_faces(levels: int, around: int) -> np.ndarray:
-    corner = (np.arange(levels - 1)[:, None] * around + np.arange(around)).reshape(-1)
-    right = (np.arange(levels - 1)[:, None] * around + (np.arange(around) + 1) % around).reshape(-1)
-    quads = [
-        np.stack([corner, corner + around, right + around], 1),
-        np.stack([corner, right + around, right], 1),
-    ]
-    return np.concatenate(quads).astype(np.int32)

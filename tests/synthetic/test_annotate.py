@@ -177,8 +177,3 @@ def test_a_walk_on_a_box_goes_straight_over_its_edges():
     np.testing.assert_allclose(end(0.1, -0.1), middle + [0.1, 0, -0.1], atol=1e-6)
     stopped = end(6.0 - x, 0.0, allowed=False)
     assert stopped[1] == 1 and x <= stopped[0] <= 1 and stopped[2] == pytest.approx(z, abs=1e-6)
-
-
-def test_negative_annotator_noise_is_refused():
-    with pytest.raises(ValueError, match="at least 0 metres, got -0.1"):
-        SurfaceNoise(load_template_atlas(), -0.1)

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from densepose.synthetic.camera import look_at
-from densepose.synthetic.dataset import check_settings
 from densepose.synthetic.photograph import infrared, infrared_light
-from densepose.synthetic.picture import PictureSettings, draw_picture, make_picture
+from densepose.synthetic.picture import PictureSettings, draw_picture
 
 PHOTO = PictureSettings(seed=3, image_size=96, people=(1, 2), noise_m=0.0, backgrounds=None)
 NIGHT = replace(PHOTO, camera="night")
@@ -45,9 +44,3 @@ def test_the_lamp_is_beside_the_lens():
 def test_infrared_by_hand():
     linear = np.array([[[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]], np.float32)
     assert infrared(linear).tolist() == [[[pytest.approx(0.6)] * 3, [pytest.approx(0.2)] * 3]]
-
-
-def test_equal_settings_give_equal_bytes_and_another_camera_is_refused():
-    assert make_picture(NIGHT, "val", 0).jpeg == make_picture(NIGHT, "val", 0).jpeg
-    with pytest.raises(ValueError, match="camera must be one of photo, night, got 'thermal'"):
-        check_settings(replace(PHOTO, camera="thermal"), {"train": 1, "val": 1})

@@ -12,7 +12,7 @@ from densepose.synthetic.anatomy import Anatomy, load_anatomy
 from densepose.synthetic.backgrounds import Background
 from densepose.synthetic.camera import Camera, look_at
 from densepose.synthetic.materials import random_pattern
-from densepose.synthetic.objects import SceneObject, box, place, turn_about_y
+from densepose.synthetic.objects import Thing, box, place, turn_about_y
 from densepose.synthetic.person import Person, make_person, moved, sample_person
 from densepose.synthetic.picture import compose
 from densepose.synthetic.poses import Pose, upright
@@ -51,7 +51,7 @@ def front_camera(distance: float = 4.0) -> Camera:
     )
 
 
-def scene_of(*people: Person, objects: tuple[SceneObject, ...] = (), camera=None) -> Scene:
+def scene_of(*people: Person, objects: tuple[Thing, ...] = (), camera=None) -> Scene:
     lamp = Light(np.array([0.0, 0.6, 0.8]), np.full(3, 0.6), np.full(3, 0.5), np.full(3, 0.3), 0.8)
     return Scene(tuple(people), objects, camera or front_camera(), lamp)
 
