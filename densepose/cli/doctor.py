@@ -11,6 +11,7 @@ import platform
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -107,6 +108,10 @@ def packages() -> Iterator[Finding]:
         else:
             fix = f"pip install '{name}{wanted}'"
             yield Finding(area, name, MISSING, f"{found}, needed is {wanted}", fix)
+    with suppress(ImportError):  # of rich
+        from densepose.engine.logs import quiet_libraries
+
+        quiet_libraries()
     for name in IMPORTED:
         fix = "see Install in README.md" if name == "detectron2" else f"reinstall {name}"
         try:
