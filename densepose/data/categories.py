@@ -71,14 +71,13 @@ def _ids(value: Any, key: str) -> tuple[int, ...]:
 
 
 def _id_map(value: Any, key: str) -> dict[int, int]:
-    if not isinstance(value, Mapping):
-        raise InputError(f'{key} must map category ids to ids as in {{"16": 1}}, got {value!r}')
     try:
         # YAML writes the ids as text, because keys of a config are text.
         return {int(source): int(target) for source, target in value.items()}
-    except (TypeError, ValueError):
+    except (AttributeError, TypeError, ValueError):
+        got = dict(value) if isinstance(value, Mapping) else value
         raise InputError(
-            f'{key} must map category ids to ids as in {{"16": 1}}, got {dict(value)!r}'
+            f'{key} must map category ids to ids as in {{"16": 1}}, got {got!r}'
         ) from None
 
 

@@ -55,15 +55,14 @@ def datasets_root(root: str | Path | None = None) -> Path:
 
 
 def find_data(name: str | os.PathLike[str]) -> Path:
-    """A folder of data, DATASETS.INPAINTED for one, as a path.
+    """A file or folder of data that a config names, as a path.
 
-    "~" and variables are expanded; a relative path starts at the working folder if it exists there,
-    else at the folder of all data sets.
+    "~" and variables are expanded; a relative path starts at the working folder, or at the folder
+    of all data sets where only that has it.
     """
     path = Path(expand_path(os.fspath(name)))
-    if path.is_absolute() or path.exists():
-        return path
-    return datasets_root() / path
+    below_root = datasets_root() / path
+    return below_root if below_root.exists() and not path.exists() else path
 
 
 def smpl_dir(cfg: CfgNode) -> Path:
@@ -91,8 +90,7 @@ def register_from_config(cfg: CfgNode) -> list[str]:
     (categories to read, default ["person"], or all where DATASETS.WHITELISTED_CATEGORIES or
     CATEGORY_MAPS names the set), TRUTH (default True), ON_BAD (default DATASETS.ON_BAD_RECORD),
     and KEEP_IMAGES and KEEP_POINTS: numbers of images, and of annotated points of a person, that
-    are read (default: all). "~" and environment variables in paths are expanded; a relative path
-    starts at the working directory, or at the folder of all data sets where only that has it.
+    are read (default: all). Paths are found as by ``find_data``.
 
     Raises:
         InputError: an entry lacks a key, has an unknown one or a name that is taken.
@@ -109,8 +107,8 @@ def register_from_config(cfg: CfgNode) -> list[str]:
         default_classes = () if entry.NAME in rules_from_config(cfg) else ("person",)
         info = DatasetInfo(
             name=entry.NAME,
-            annotations=_located(entry.ANNOTATIONS),
-            images=_located(entry.IMAGES),
+            annotations=str(find_data(entry.ANNOTATIONS)),
+            images=str(find_data(entry.IMAGES)),
             surface=entry.SURFACE,
             class_names=default_classes if entry.CLASSES is None else entry.CLASSES,
             has_truth=entry.TRUTH,
@@ -156,12 +154,6 @@ def _entry(given: Any, where: str) -> _Entry:
     if entry.NAME in {info.name for info in BUILTIN}:
         raise InputError(f"{where}: the name {entry.NAME!r} is taken by a built-in data set")
     return entry
-
-
-def _located(path: str) -> str:
-    path = expand_path(path)
-    below_root = datasets_root() / path
-    return str(below_root) if not Path(path).exists() and below_root.exists() else path
 
 
 def expand_path(path: str) -> str:

@@ -17,45 +17,39 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 # name: (lowest, highest, standard deviation of everyday variation around a library pose)
-TRUNK_ANGLES = MappingProxyType(
-    {
-        "spine_bend": (-20.0, 75.0, 4.0),
-        "spine_lean": (-30.0, 30.0, 4.0),
-        "spine_turn": (-40.0, 40.0, 6.0),
-        "neck_bend": (-35.0, 40.0, 8.0),
-        "neck_lean": (-25.0, 25.0, 5.0),
-        "neck_turn": (-60.0, 60.0, 16.0),
-    }
-)
-LIMB_ANGLES = MappingProxyType(
-    {
-        "clavicle": (-5.0, 25.0, 3.0),
-        "shoulder_elevation": (0.0, 172.0, 7.0),
-        "shoulder_azimuth": (-35.0, 120.0, 10.0),
-        "shoulder_twist": (-60.0, 85.0, 10.0),
-        "elbow": (2.0, 145.0, 9.0),
-        "forearm_twist": (-60.0, 75.0, 14.0),
-        "wrist": (-45.0, 55.0, 9.0),
-        "fingers": (-5.0, 65.0, 14.0),
-        "hip_flexion": (-20.0, 120.0, 5.0),
-        "hip_spread": (-12.0, 50.0, 3.0),
-        "hip_twist": (-35.0, 35.0, 5.0),
-        "knee": (2.0, 145.0, 5.0),
-        "ankle": (-20.0, 40.0, 4.0),
-        "toes": (-35.0, 10.0, 3.0),
-    }
-)
+TRUNK_ANGLES = {
+    "spine_bend": (-20.0, 75.0, 4.0),
+    "spine_lean": (-30.0, 30.0, 4.0),
+    "spine_turn": (-40.0, 40.0, 6.0),
+    "neck_bend": (-35.0, 40.0, 8.0),
+    "neck_lean": (-25.0, 25.0, 5.0),
+    "neck_turn": (-60.0, 60.0, 16.0),
+}
+LIMB_ANGLES = {
+    "clavicle": (-5.0, 25.0, 3.0),
+    "shoulder_elevation": (0.0, 172.0, 7.0),
+    "shoulder_azimuth": (-35.0, 120.0, 10.0),
+    "shoulder_twist": (-60.0, 85.0, 10.0),
+    "elbow": (2.0, 145.0, 9.0),
+    "forearm_twist": (-60.0, 75.0, 14.0),
+    "wrist": (-45.0, 55.0, 9.0),
+    "fingers": (-5.0, 65.0, 14.0),
+    "hip_flexion": (-20.0, 120.0, 5.0),
+    "hip_spread": (-12.0, 50.0, 3.0),
+    "hip_twist": (-35.0, 35.0, 5.0),
+    "knee": (2.0, 145.0, 5.0),
+    "ankle": (-20.0, 40.0, 4.0),
+    "toes": (-35.0, 10.0, 3.0),
+}
 SIDES = ("l", "r")
-ANGLE_LIMITS = MappingProxyType(
-    dict(TRUNK_ANGLES)
-    | {f"{s}_{name}": limit for s in SIDES for name, limit in LIMB_ANGLES.items()}
-)
+ANGLE_LIMITS = TRUNK_ANGLES | {
+    f"{s}_{name}": limit for s in SIDES for name, limit in LIMB_ANGLES.items()
+}
 ANGLE_NAMES = tuple(ANGLE_LIMITS)
 
 # fmt: off
@@ -83,76 +77,70 @@ def _leg(
 
 # Arms: name -> (left, right, trunk). Legs: name -> (left, right, trunk, posture). Each is also used
 # mirrored.
-ARM_POSES = MappingProxyType(
-    {
-        "hanging": ({}, {}, {}),
-        "slightly_out": (_arm(22, 85, 15, 20), _arm(20, 85, 15, 22), {}),
-        "stride_swing": (_arm(28, 5, 10, 28), _arm(8, 80, 15, 18), {"spine_turn": 6.0}),
-        "stride_back": (_arm(20, 115, 5, 12), _arm(30, 5, 12, 35), {"spine_turn": -6.0}),
-        "run": (_arm(35, 0, 20, 92), _arm(38, 120, 10, 88), {"spine_bend": 12.0}),
-        "hands_on_hips": (_arm(42, 100, 45, 95, 40), _arm(42, 100, 45, 95, 40), {}),
-        "one_hand_on_hip": (_arm(42, 100, 45, 95, 40), {}, {"spine_lean": 4.0}),
-        "arms_crossed": (_arm(38, 12, 68, 112, 20), _arm(44, 14, 62, 104, 10), {"neck_bend": 4.0}),
-        "hands_in_pockets": (_arm(22, 105, 25, 42, 5), _arm(22, 105, 25, 42, 5), {}),
-        "wave": (_arm(85, 85, -55, 110, -10), {}, {}),
-        "both_up": (_arm(155, 70, 0, 20), _arm(158, 72, 0, 18), {}),
-        "cheer": (_arm(135, 80, -10, 55), _arm(140, 78, -12, 50), {"neck_bend": -8.0}),
-        "reach_forward": (_arm(82, 5, 5, 15), {}, {"spine_bend": 10.0}),
-        "reach_both": (_arm(78, 8, 10, 20), _arm(76, 8, 10, 25), {"spine_bend": 8.0}),
-        "reach_up": (_arm(165, 45, 0, 10), {}, {"neck_bend": -18.0, "spine_lean": -8.0}),
-        "t_arms": (_arm(88, 90, 0, 8), _arm(88, 90, 0, 8), {}),
-        "point_side": (_arm(86, 78, 0, 6), {}, {"neck_turn": 30.0}),
-        "phone_at_ear": (_arm(40, 30, 10, 142), {}, {"neck_lean": 6.0}),
-        "look_at_phone": (_arm(28, 18, 35, 100, -20), _arm(24, 30, 40, 92), {"neck_bend": 28.0}),
-        "drink": (_arm(50, 25, 35, 128), {}, {"neck_bend": -6.0}),
-        "think": (_arm(35, 10, 40, 138), _arm(30, 15, 65, 92, 15), {}),
-        "carry_front": (_arm(35, 8, 20, 82, -40), _arm(35, 8, 20, 82, -40), {"spine_bend": -4.0}),
-        "hands_behind": (_arm(24, 118, 60, 45, 30), _arm(24, 118, 60, 42, 30), {}),
-        "hands_behind_head": (_arm(118, 88, -35, 135), _arm(118, 88, -35, 135), {}),
-        "swing_club": (_arm(72, -22, 10, 15), _arm(60, 5, 40, 25), {"spine_turn": -32.0}),
-        "throw": (_arm(95, 95, -50, 85), _arm(72, 20, 10, 25), {"spine_turn": 25.0}),
-        "hands_clasped": (_arm(24, 12, 48, 68, 10), _arm(24, 12, 48, 68, 10), {}),
-        "racket": (_arm(60, 50, -20, 60), _arm(45, 70, 20, 45), {"spine_turn": 15.0}),
-        "guard": (_arm(48, 15, 25, 128), _arm(52, 10, 25, 118), {"spine_turn": 15.0}),
-        "typing": (_arm(32, 12, 18, 78, 35), _arm(32, 12, 18, 78, 35), {"neck_bend": 14.0}),
-        "lap": (_arm(26, 10, 30, 55, 30), _arm(26, 10, 30, 55, 30), {}),
-    }
-)
-LEG_POSES = MappingProxyType(
-    {
-        "stand": ({}, {}, {}, "stand"),
-        "stand_wide": (_leg(0, 17, 4), _leg(0, 17, 4), {}, "stand"),
-        "contrapposto": (_leg(12, 8, 22, 8, -14), _leg(-3, 3, 3), {"spine_lean": -4.0}, "stand"),
-        "legs_crossed_standing": (_leg(8, -9, 10, 5), _leg(-4, -4, 3), {}, "stand"),
-        "walk": (_leg(26, 2, 8, -6), _leg(-16, 2, 20, 14), {}, "stand"),
-        "walk_passing": (_leg(18, 2, 48, 12), _leg(0, 2, 6), {}, "stand"),
-        "run": (_leg(62, 3, 92, 10), _leg(-18, 2, 26, 28), {"spine_bend": 12.0}, "stand"),
-        "run_kick": (_leg(18, 2, 18), _leg(-15, 2, 95, 28), {"spine_bend": 10.0}, "stand"),
-        "lunge": (_leg(72, 4, 82, -4), _leg(-18, 3, 34, 22), {}, "stand"),
-        "side_step": (_leg(15, 28, 18), _leg(5, 12, 10), {"spine_lean": 6.0}, "stand"),
-        "high_knee": (_leg(88, 4, 95, 15), _leg(0, 3, 5), {}, "stand"),
-        "kick": (_leg(62, 6, 18, 22), _leg(-6, 3, 12), {"spine_bend": -8.0}, "stand"),
-        "bend_forward": (_leg(35, 6, 12, -6), _leg(35, 6, 12, -6), {"spine_bend": 52.0}, "stand"),
-        "lean_forward": (_leg(22, 6, 14, -6), _leg(22, 6, 14, -6), {"spine_bend": 26.0}, "stand"),
-        "half_squat": (_leg(58, 12, 72, -16), _leg(58, 12, 72, -16), {"spine_bend": 24.0}, "stand"),
-        "squat": (_leg(108, 17, 132, -20), _leg(108, 17, 132, -20), {"spine_bend": 26.0}, "stand"),
-        "ski": (_leg(48, 6, 58, -18), _leg(52, 6, 62, -18), {"spine_bend": 30.0}, "stand"),
-        "surf": (_leg(45, 30, 48, -5), _leg(38, 25, 42, -5), {"spine_bend": 12.0}, "stand"),
-        "kneel_one": (_leg(88, 6, 92), _leg(-4, 6, 100, 35), {}, "kneel"),
-        "kneel_both": (_leg(8, 6, 105, 38), _leg(8, 6, 105, 38), {}, "kneel"),
-        "sit": (_leg(84, 8, 84), _leg(84, 8, 84), {"spine_bend": 6.0}, "sit"),
-        "sit_relaxed": (_leg(80, 14, 62, 8), _leg(82, 10, 74), {"spine_bend": -4.0}, "sit"),
-        "sit_wide": (_leg(84, 26, 86), _leg(84, 24, 86), {"spine_bend": 22.0}, "sit"),
-        "sit_crossed": (_leg(100, -6, 74, 14), _leg(82, 4, 84), {}, "sit"),
-        "sit_stool": (_leg(58, 14, 66, 8), _leg(64, 10, 58, 6), {}, "sit"),
-        "sit_floor": (_leg(88, 10, 22, 18), _leg(90, 12, 60, 12), {"spine_bend": 14.0}, "floor"),
-        "lie": (_leg(6, 6, 8, 22), _leg(10, 8, 24, 20), {}, "lie"),
-    }
-)
+ARM_POSES = {
+    "hanging": ({}, {}, {}),
+    "slightly_out": (_arm(22, 85, 15, 20), _arm(20, 85, 15, 22), {}),
+    "stride_swing": (_arm(28, 5, 10, 28), _arm(8, 80, 15, 18), {"spine_turn": 6.0}),
+    "stride_back": (_arm(20, 115, 5, 12), _arm(30, 5, 12, 35), {"spine_turn": -6.0}),
+    "run": (_arm(35, 0, 20, 92), _arm(38, 120, 10, 88), {"spine_bend": 12.0}),
+    "hands_on_hips": (_arm(42, 100, 45, 95, 40), _arm(42, 100, 45, 95, 40), {}),
+    "one_hand_on_hip": (_arm(42, 100, 45, 95, 40), {}, {"spine_lean": 4.0}),
+    "arms_crossed": (_arm(38, 12, 68, 112, 20), _arm(44, 14, 62, 104, 10), {"neck_bend": 4.0}),
+    "hands_in_pockets": (_arm(22, 105, 25, 42, 5), _arm(22, 105, 25, 42, 5), {}),
+    "wave": (_arm(85, 85, -55, 110, -10), {}, {}),
+    "both_up": (_arm(155, 70, 0, 20), _arm(158, 72, 0, 18), {}),
+    "cheer": (_arm(135, 80, -10, 55), _arm(140, 78, -12, 50), {"neck_bend": -8.0}),
+    "reach_forward": (_arm(82, 5, 5, 15), {}, {"spine_bend": 10.0}),
+    "reach_both": (_arm(78, 8, 10, 20), _arm(76, 8, 10, 25), {"spine_bend": 8.0}),
+    "reach_up": (_arm(165, 45, 0, 10), {}, {"neck_bend": -18.0, "spine_lean": -8.0}),
+    "t_arms": (_arm(88, 90, 0, 8), _arm(88, 90, 0, 8), {}),
+    "point_side": (_arm(86, 78, 0, 6), {}, {"neck_turn": 30.0}),
+    "phone_at_ear": (_arm(40, 30, 10, 142), {}, {"neck_lean": 6.0}),
+    "look_at_phone": (_arm(28, 18, 35, 100, -20), _arm(24, 30, 40, 92), {"neck_bend": 28.0}),
+    "drink": (_arm(50, 25, 35, 128), {}, {"neck_bend": -6.0}),
+    "think": (_arm(35, 10, 40, 138), _arm(30, 15, 65, 92, 15), {}),
+    "carry_front": (_arm(35, 8, 20, 82, -40), _arm(35, 8, 20, 82, -40), {"spine_bend": -4.0}),
+    "hands_behind": (_arm(24, 118, 60, 45, 30), _arm(24, 118, 60, 42, 30), {}),
+    "hands_behind_head": (_arm(118, 88, -35, 135), _arm(118, 88, -35, 135), {}),
+    "swing_club": (_arm(72, -22, 10, 15), _arm(60, 5, 40, 25), {"spine_turn": -32.0}),
+    "throw": (_arm(95, 95, -50, 85), _arm(72, 20, 10, 25), {"spine_turn": 25.0}),
+    "hands_clasped": (_arm(24, 12, 48, 68, 10), _arm(24, 12, 48, 68, 10), {}),
+    "racket": (_arm(60, 50, -20, 60), _arm(45, 70, 20, 45), {"spine_turn": 15.0}),
+    "guard": (_arm(48, 15, 25, 128), _arm(52, 10, 25, 118), {"spine_turn": 15.0}),
+    "typing": (_arm(32, 12, 18, 78, 35), _arm(32, 12, 18, 78, 35), {"neck_bend": 14.0}),
+    "lap": (_arm(26, 10, 30, 55, 30), _arm(26, 10, 30, 55, 30), {}),
+}
+LEG_POSES = {
+    "stand": ({}, {}, {}, "stand"),
+    "stand_wide": (_leg(0, 17, 4), _leg(0, 17, 4), {}, "stand"),
+    "contrapposto": (_leg(12, 8, 22, 8, -14), _leg(-3, 3, 3), {"spine_lean": -4.0}, "stand"),
+    "legs_crossed_standing": (_leg(8, -9, 10, 5), _leg(-4, -4, 3), {}, "stand"),
+    "walk": (_leg(26, 2, 8, -6), _leg(-16, 2, 20, 14), {}, "stand"),
+    "walk_passing": (_leg(18, 2, 48, 12), _leg(0, 2, 6), {}, "stand"),
+    "run": (_leg(62, 3, 92, 10), _leg(-18, 2, 26, 28), {"spine_bend": 12.0}, "stand"),
+    "run_kick": (_leg(18, 2, 18), _leg(-15, 2, 95, 28), {"spine_bend": 10.0}, "stand"),
+    "lunge": (_leg(72, 4, 82, -4), _leg(-18, 3, 34, 22), {}, "stand"),
+    "side_step": (_leg(15, 28, 18), _leg(5, 12, 10), {"spine_lean": 6.0}, "stand"),
+    "high_knee": (_leg(88, 4, 95, 15), _leg(0, 3, 5), {}, "stand"),
+    "kick": (_leg(62, 6, 18, 22), _leg(-6, 3, 12), {"spine_bend": -8.0}, "stand"),
+    "bend_forward": (_leg(35, 6, 12, -6), _leg(35, 6, 12, -6), {"spine_bend": 52.0}, "stand"),
+    "lean_forward": (_leg(22, 6, 14, -6), _leg(22, 6, 14, -6), {"spine_bend": 26.0}, "stand"),
+    "half_squat": (_leg(58, 12, 72, -16), _leg(58, 12, 72, -16), {"spine_bend": 24.0}, "stand"),
+    "squat": (_leg(108, 17, 132, -20), _leg(108, 17, 132, -20), {"spine_bend": 26.0}, "stand"),
+    "ski": (_leg(48, 6, 58, -18), _leg(52, 6, 62, -18), {"spine_bend": 30.0}, "stand"),
+    "surf": (_leg(45, 30, 48, -5), _leg(38, 25, 42, -5), {"spine_bend": 12.0}, "stand"),
+    "kneel_one": (_leg(88, 6, 92), _leg(-4, 6, 100, 35), {}, "kneel"),
+    "kneel_both": (_leg(8, 6, 105, 38), _leg(8, 6, 105, 38), {}, "kneel"),
+    "sit": (_leg(84, 8, 84), _leg(84, 8, 84), {"spine_bend": 6.0}, "sit"),
+    "sit_relaxed": (_leg(80, 14, 62, 8), _leg(82, 10, 74), {"spine_bend": -4.0}, "sit"),
+    "sit_wide": (_leg(84, 26, 86), _leg(84, 24, 86), {"spine_bend": 22.0}, "sit"),
+    "sit_crossed": (_leg(100, -6, 74, 14), _leg(82, 4, 84), {}, "sit"),
+    "sit_stool": (_leg(58, 14, 66, 8), _leg(64, 10, 58, 6), {}, "sit"),
+    "sit_floor": (_leg(88, 10, 22, 18), _leg(90, 12, 60, 12), {"spine_bend": 14.0}, "floor"),
+    "lie": (_leg(6, 6, 8, 22), _leg(10, 8, 24, 20), {}, "lie"),
+}
 # How often a posture is drawn; within a posture all leg poses are equally likely.
-POSTURE_WEIGHTS = MappingProxyType(
-    {"stand": 0.70, "sit": 0.19, "kneel": 0.05, "floor": 0.03, "lie": 0.03}
-)
+POSTURE_WEIGHTS = {"stand": 0.70, "sit": 0.19, "kneel": 0.05, "floor": 0.03, "lie": 0.03}
 # fmt: off
 SITTING_ARMS = (
     "lap", "typing", "hanging", "look_at_phone", "drink", "think", "arms_crossed", "wave",

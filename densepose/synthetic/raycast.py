@@ -38,7 +38,7 @@ class RayCaster:
     """Acceleration structure over meshes that stay where they are."""
 
     def __init__(self, meshes: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        """``meshes``: vertices (V, 3) float32 and faces (F, 3) int32 of each."""
+        """``meshes``: vertices (V, 3) float32 and faces (F, 3) int32 of each; at least one."""
         self._device = rtcore.EmbreeDevice()
         self._scene = rtcore_scene.EmbreeScene(self._device)
         self._meshes = [
@@ -55,7 +55,7 @@ class RayCaster:
         count = len(directions)
         if index is not None:
             directions = directions[index]
-        if not self._meshes or len(directions) == 0:
+        if len(directions) == 0:
             return _nothing(count)
         start = np.broadcast_to(origin.astype(np.float32), directions.shape)
         directions = np.ascontiguousarray(directions, np.float32)
@@ -78,7 +78,7 @@ class RayCaster:
         self, points: np.ndarray, normals: np.ndarray, to_light: np.ndarray
     ) -> np.ndarray:
         """(R,) bool: something is between (R, 3) ``points`` and a lamp along ``to_light`` (3,)."""
-        if not self._meshes or len(points) == 0:
+        if len(points) == 0:
             return np.zeros(len(points), bool)
         start = np.ascontiguousarray(points + _OFFSET_M * normals, np.float32)
         direction = np.ascontiguousarray(np.broadcast_to(to_light, points.shape), np.float32)

@@ -38,8 +38,8 @@ def test_the_choice_depends_on_the_person_alone(tiny_coco):
     )
 
 
-def test_points_on_vertices_go_with_the_others():
-    person = {"id": 5, "dp_x": list(range(20)), "dp_y": list(range(20)), "dp_vertex": range(20)}
+def test_points_on_vertices_go_with_the_others_also_of_negative_ids():
+    person = {"id": -5, "dp_x": list(range(20)), "dp_y": list(range(20)), "dp_vertex": range(20)}
     ((kept,),) = [r["annotations"] for r in thin_records([{"annotations": [person]}], points=6)]
     assert kept["dp_x"] == kept["dp_y"] == kept["dp_vertex"]
     assert len(kept["dp_x"]) == 6
@@ -47,9 +47,3 @@ def test_points_on_vertices_go_with_the_others():
 
 def test_a_record_without_annotations_stays_one():
     assert thin_records([{"image_id": 1}], points=2) == [{"image_id": 1}]
-
-
-def test_ids_may_be_negative():
-    person = {"id": -5, "dp_x": list(range(20)), "dp_y": list(range(20))}
-    ((kept,),) = [r["annotations"] for r in thin_records([{"annotations": [person]}], points=6)]
-    assert len(kept["dp_x"]) == 6

@@ -11,7 +11,6 @@ from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 
 from densepose.data.mapper import DensePoseMapper
-from densepose.ops.run_lengths import paint_masks
 from densepose.structures.annotations import grid_to_image
 from densepose.surface.charts import load_template_atlas
 from densepose.surface.symmetry import template_symmetry
@@ -105,10 +104,3 @@ def test_a_flip_that_forgets_the_sides_is_noticed(
     column, row = np.floor(place + 1e-3).astype(int).T
     wrong = mirror.part[row, SIZE - 1 - column] != plain.part.numpy()
     assert wrong.mean() > 0.3
-
-
-def test_run_lengths_of_the_renderer_are_read(scene_and_mirror: tuple[Truth, Truth]):
-    scene, _ = scene_and_mirror
-    person = annotated(scene)[0]["segmentation"]
-    mask = paint_masks([person["counts"]], np.array([1]), np.array([0]), 1, (SIZE, SIZE))
-    assert {mask.sum()} <= {(scene.instance == k).sum() for k in range(1, scene.num_people + 1)}

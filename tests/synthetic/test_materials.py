@@ -104,11 +104,6 @@ def test_rays_hit_the_nearest_box_where_expected():
     assert lit.tolist() == [False, True]
 
 
-def test_nothing_is_hit_in_an_empty_scene():
-    hits = RayCaster([]).first_hits(np.zeros(3), np.array([[0, 0, 1.0]], np.float32))
-    assert hits.mesh.tolist() == [-1] and np.isinf(hits.depth).all()
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_every_outfit_paints_the_whole_body(seed):
     anatomy = load_anatomy()
