@@ -15,6 +15,8 @@ from scipy.spatial.distance import cdist
 
 from densepose.structures import body_parts
 
+from .mesh import border_sides
+
 UV_STEPS = int(body_parts.UV_STEPS)
 # A barycentric coordinate this little below 0 still counts as inside the triangle.
 INSIDE_TOLERANCE = 1e-9
@@ -52,7 +54,7 @@ class TriangleSearch:
         order = np.lexsort((face, cell))
         self._members = face[order]
         self._first = _starts(cell[order], int(part.max(initial=0)) * _TRIANGLE_CELLS**2)
-        owner, corner = border_edges(np.asarray(uv_faces, np.int64))
+        owner, corner = border_sides(uv_faces)
         order = np.argsort(part[owner], kind="stable")
         self._border = np.stack([owner[order], corner[order]], axis=1)  # (E, 2), by part
         self._first_border = _starts(part[owner[order]], int(part.max(initial=0)) + 1)
@@ -120,16 +122,6 @@ class VertexSearch:
             for block in np.split(points, range(_TIES_AT_ONCE, len(points), _TIES_AT_ONCE)):
                 row[block] = rows[cdist(uv[block], self._uv[rows]).argmin(axis=1)]
         return row
-
-
-def border_edges(uv_faces: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Triangle and corner of each edge that one triangle has alone; it runs to the next corner."""
-    ends = np.stack([uv_faces, np.roll(uv_faces, -1, axis=1)], axis=2).reshape(-1, 2)
-    _, name, count = np.unique(
-        np.sort(ends, axis=1), axis=0, return_inverse=True, return_counts=True
-    )
-    alone = np.flatnonzero(count[name.ravel()] == 1)
-    return alone // 3, alone % 3
 
 
 def _cell_position(uv: NDArray[np.float64], cells: int) -> NDArray[np.int64]:

@@ -12,8 +12,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+import igl
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from densepose.errors import InputError
 
@@ -53,7 +55,7 @@ def check_mesh(
     Raises:
         InputError: on wrong shapes, values that are not finite, corners outside [0, V), or a
             triangle that names one vertex twice. Holes and several pieces are allowed; see
-            ``boundary_edges`` and ``is_closed_manifold``.
+            ``boundary_edges``.
     """
     if np.ndim(vertices_m) != 2 or np.shape(vertices_m)[1] != 3:
         raise InputError(f"{source}: vertices must have shape (V, 3), got {np.shape(vertices_m)}")
@@ -136,30 +138,44 @@ def edge_lengths(
     return np.linalg.norm(vertices_m[edge[:, 0]] - vertices_m[edge[:, 1]], axis=1)
 
 
+def edge_graph(vertices_m: NDArray[np.floating], faces: NDArray[np.integer]) -> sparse.csr_matrix:
+    """(V, V) length of each edge, in the row of its smaller vertex."""
+    edge = edges(faces)
+    length = edge_lengths(np.asarray(vertices_m, np.float64), edge)
+    shape = (len(vertices_m), len(vertices_m))
+    return sparse.coo_matrix((length, (edge[:, 0], edge[:, 1])), shape=shape).tocsr()
+
+
+def adjacent_triangles(faces: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """What lies behind side k of a triangle, which runs from corner k to the next.
+
+    Returns:
+        (F, 3) triangles and (F, 3) the number of the same side there; -1 where there is none.
+        Meaningful on a manifold; elsewhere, -1 still means that no other triangle has the side.
+    """
+    if not len(faces):
+        return np.zeros((0, 3), np.int64), np.zeros((0, 3), np.int64)
+    return igl.triangle_triangle_adjacency(np.ascontiguousarray(faces, np.int64))
+
+
 def face_neighbors(faces: NDArray[np.integer]) -> NDArray[np.int64]:
     """(N, 2) pairs of triangles that share an edge, smaller index first."""
-    sides = np.sort(half_edges(faces), axis=1)
-    owner = np.tile(np.arange(len(faces)), 3)
-    order = np.lexsort((owner, sides[:, 1], sides[:, 0]))
-    sides, owner = sides[order], owner[order]
-    same = (sides[1:] == sides[:-1]).all(axis=1)
-    return np.stack([owner[:-1][same], owner[1:][same]], axis=1)
+    other, _ = adjacent_triangles(faces)
+    face, side = np.nonzero(other > np.arange(len(other))[:, None])
+    return np.stack([face, other[face, side]], axis=1)
+
+
+def border_sides(faces: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Triangle and corner of each side that one triangle has alone; it runs to the next corner."""
+    face, corner = np.nonzero(adjacent_triangles(faces)[0] < 0)
+    return face, corner
 
 
 def boundary_edges(faces: NDArray[np.integer]) -> NDArray[np.int64]:
     """(B, 2) directed sides that no triangle shares; empty for a closed surface."""
-    sides = half_edges(faces)
-    _, inverse, count = np.unique(
-        np.sort(sides, axis=1), axis=0, return_inverse=True, return_counts=True
-    )
-    return sides[count[inverse.ravel()] == 1]
-
-
-def is_closed_manifold(faces: NDArray[np.integer]) -> bool:
-    """Whether each edge joins exactly two triangles of the same orientation."""
-    sides = half_edges(faces)
-    forward = {tuple(side) for side in sides.tolist()}
-    return len(forward) == len(sides) and all((b, a) in forward for a, b in forward)
+    corner, face = np.nonzero(adjacent_triangles(faces)[0].T < 0)
+    faces = np.asarray(faces, np.int64)
+    return np.stack([faces[face, corner], faces[face, (corner + 1) % 3]], axis=1)
 
 
 def euler_characteristic(faces: NDArray[np.integer]) -> int:

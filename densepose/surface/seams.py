@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .chart_search import border_edges
 from .charts import ChartAtlas, chart_grid
-from .mesh import face_normals
+from .mesh import adjacent_triangles, border_sides, face_normals
 
 
 @dataclass(frozen=True)
@@ -39,15 +38,10 @@ class PairedPoints:
 
 def find_seams(atlas: ChartAtlas) -> Seams:
     """All sides at which the atlas is cut, from both sides; borders of the mesh itself are none."""
-    face, corner = border_edges(np.asarray(atlas.uv_faces, np.int64))
-    faces, span = np.asarray(atlas.mesh.faces, np.int64), atlas.mesh.num_vertices
-    start, end = faces[face, corner], faces[face, (corner + 1) % 3]
-    key, turned = start * span + end, end * span + start
-    order = np.argsort(key)
-    place = np.minimum(np.searchsorted(key[order], turned), max(len(key) - 1, 0))
-    twin = order[place]
-    has = key[twin] == turned
-    return Seams(face[has], corner[has], face[twin[has]], corner[twin[has]])
+    face, corner = border_sides(atlas.uv_faces)
+    other, side = (table[face, corner] for table in adjacent_triangles(atlas.mesh.faces))
+    has = other >= 0
+    return Seams(face[has], corner[has], other[has], side[has])
 
 
 def seam_points(atlas: ChartAtlas, per_side: int = 4) -> PairedPoints:

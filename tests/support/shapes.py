@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import trimesh
 
 from densepose.structures.body_parts import flipped_parts
 from densepose.surface.charts import ChartAtlas
@@ -160,3 +161,10 @@ def write_obj(path, mesh: SurfaceMesh, extra: str = "", texture: bool = False) -
     else:
         lines += ["f " + " ".join(str(v + 1) for v in face) for face in mesh.faces.tolist()]
     path.write_text(extra + "\n".join(lines) + "\n")
+
+
+def is_closed_manifold(faces: np.ndarray) -> bool:
+    """Whether each edge joins exactly two triangles of the same orientation."""
+    places = np.zeros((int(faces.max()) + 1, 3))
+    mesh = trimesh.Trimesh(places, faces, process=False)
+    return mesh.is_watertight and mesh.is_winding_consistent

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from densepose.surface.body import load_template
-from densepose.surface.mesh import SurfaceMesh, is_closed_manifold
+from densepose.surface.mesh import SurfaceMesh
 from densepose.surface.own.mesh_file import check_own_mesh, consistently_oriented, face_pieces
 from densepose.surface.own.mirror import find_mirror_plane
 from densepose.surface.own.parts import absorb_islands, segment_mesh
-from tests.support.shapes import grid_mesh, half_cylinder, sphere, unit_cube
+from tests.support.shapes import grid_mesh, half_cylinder, is_closed_manifold, sphere, unit_cube
 
 
 def joined(*meshes: SurfaceMesh) -> SurfaceMesh:

@@ -19,8 +19,8 @@ from densepose.surface.mesh import (
     euler_characteristic,
     face_areas,
     face_neighbors,
-    is_closed_manifold,
 )
+from tests.support.shapes import is_closed_manifold
 
 MIRROR_PART = [
     PART_NAMES.index(

@@ -16,7 +16,7 @@ from scipy.sparse.linalg import spsolve
 
 from densepose.errors import InputError
 
-from ..mesh import boundary_edges, edge_lengths, edges, euler_characteristic, face_areas, half_edges
+from ..mesh import boundary_edges, edge_graph, euler_characteristic, face_areas, half_edges
 
 
 def open_to_disc(
@@ -122,16 +122,9 @@ def _is_disc(faces: NDArray[np.int64]) -> bool:
     return euler_characteristic(faces) == 1 and len(border_loops(faces)) == 1
 
 
-def _edge_graph(vertices: NDArray[np.floating], faces: NDArray[np.int64]) -> sparse.csr_matrix:
-    edge = edges(faces)
-    length = edge_lengths(np.asarray(vertices, np.float64), edge)
-    shape = (len(vertices), len(vertices))
-    return sparse.coo_matrix((length, (edge[:, 0], edge[:, 1])), shape=shape).tocsr()
-
-
 def _longest_path(vertices: NDArray[np.floating], faces: NDArray[np.int64]) -> NDArray[np.int64]:
     """(n, 2) edges of the way between two vertices that are about as far apart as any."""
-    graph = _edge_graph(vertices, faces)
+    graph = edge_graph(vertices, faces)
     first = int(np.argmax(dijkstra(graph, directed=False, indices=0)))
     distance, before = dijkstra(graph, directed=False, indices=first, return_predecessors=True)
     return _walk(before, int(np.argmax(distance)))
@@ -141,7 +134,7 @@ def _path_between(
     vertices: NDArray[np.floating], faces: NDArray[np.int64], loop: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """(n, 2) edges of the shortest way from one border to any other."""
-    graph = _edge_graph(vertices, faces)
+    graph = edge_graph(vertices, faces)
     distance, before, _ = dijkstra(
         graph, directed=False, indices=loop, min_only=True, return_predecessors=True
     )

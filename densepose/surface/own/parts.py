@@ -24,7 +24,7 @@ from scipy.sparse.csgraph import dijkstra
 from densepose.errors import InputError
 from densepose.structures.body_parts import NUM_PARTS
 
-from ..mesh import SurfaceMesh, edge_lengths, edges, face_areas, face_neighbors
+from ..mesh import SurfaceMesh, edge_graph, edges, face_areas, face_neighbors
 from .mesh_file import face_pieces, mesh_pieces
 from .mirror import MirrorPlane
 
@@ -158,10 +158,7 @@ def segment_mesh(
             f"the mesh is in {pieces} pieces, more than the {num_parts} parts; merge vertices or"
             " remove small pieces"
         )
-    edge = edges(mesh.faces)
-    length = edge_lengths(mesh.vertices_m.astype(np.float64), edge)
-    shape = (mesh.num_vertices, mesh.num_vertices)
-    graph = sparse.coo_matrix((length, (edge[:, 0], edge[:, 1])), shape=shape).tocsr()
+    edge, graph = edges(mesh.faces), edge_graph(mesh.vertices_m, mesh.faces)
     seed = _farthest_vertices(mesh, graph, num_parts, mirror)
     for _ in range(ROUNDS):
         cell = _cells(graph, seed, mirror)
