@@ -110,7 +110,7 @@ def _people() -> Iterator[DatasetInfo]:
             f"{folder}/annotations/densepose_{split}.json",
             f"{folder}/images/{split}",
             "template",
-            annotations_command=f"densepose make-data --out {{root}}/{folder}",
+            annotations_command=f"densepose make-data --output {{root}}/{folder}",
         )
 
 

