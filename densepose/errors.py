@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 
 # Exit statuses of the commands.
-DONE, MISTAKE, USAGE, FAULT, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, MISTAKE, USAGE, SOME_FAILED, FAULT, INTERRUPTED = 0, 1, 2, 3, 70, 130
 FAULT_NOTICE = (
     "this is a fault of the program, not of your input. Please report it with the lines above, the"
     " command and what `densepose doctor` prints"

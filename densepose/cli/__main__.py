@@ -1,7 +1,8 @@
 """``densepose COMMAND ...`` and ``python -m densepose.cli COMMAND ...``.
 
 Exit status: 0 done, 1 a mistake in the input that is reported in one message, 2 a wrong command
-line, 3 some of the files failed (predict), 130 interrupted.
+line, 3 some of the files failed (predict), 70 a fault of the program,
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import ModuleType
-from typing import Any
 
 import densepose
 from densepose.cli import VERBS
+from densepose.errors import (
+    DONE,
+    FAULT,
+    FAULT_NOTICE,
+    INTERRUPTED,
+    MISTAKE,
+    USAGE,
+    mistake_text,
+)
 
-from .parser import USAGE, VerbParser
+from .parser import VerbParser
 
-DONE, MISTAKE, INTERRUPTED = 0, 1, 130
-# What the library raises when a file, a value or a config of the user is at fault.
-USER_ERRORS = (ValueError, KeyError, OSError)
 # Former names, understood for one release, and the words that stand for them now.
 RENAMED = {
     ("fetch",): ["download"],
@@ -84,22 +90,20 @@ def run_verb(verb: str, words: Sequence[str], *, debug: bool = False) -> int:
         # The reader, `head` for example, has seen enough; nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
-    except USER_ERRORS as error:
-        return mistake(verb, message_of(error), debug=debug)
-    except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        if package in ("", "densepose"):
-            raise
-        advice = "`densepose doctor` lists what is missing"
-        return mistake(verb, f"the package {package} is not installed; {advice}", debug=debug)
+    except Exception as error:
+        text = _missing_package(error) or mistake_text(error)
+        if text is None or debug:
+            traceback.print_exc()
+        print(f"densepose {verb}: {text or FAULT_NOTICE}", file=sys.stderr)
+        return FAULT if text is None else MISTAKE
 
 
-def mistake(verb: str, message: str, *, debug: bool) -> int:
-    """Report what is wrong, with ``debug`` after the traceback of the current exception."""
-    if debug:
-        traceback.print_exc()
-    print(f"densepose {verb}: {message}", file=sys.stderr)
-    return MISTAKE
+def _missing_package(error: Exception) -> str:
+    """What to say when a package of somebody else is not installed; else empty."""
+    name = error.name if isinstance(error, ModuleNotFoundError) else None
+    package = (name or "densepose").split(".")[0]
+    advice = "`densepose doctor` lists what is missing"
+    return "" if package == "densepose" else f"the package {package} is not installed; {advice}"
 
 
 def load_verb(verb: str) -> ModuleType:
@@ -122,15 +126,6 @@ def overview() -> str:
             "densepose --debug COMMAND  with the traceback of an error",
         ]
     )
-
-
-def message_of(error: BaseException) -> str:
-    """The words of an error; with its kind where they alone would not be understood."""
-    arguments: tuple[Any, ...] = error.args
-    text = str(arguments[0]) if isinstance(error, KeyError) and arguments else str(error)
-    if " " in text.strip():
-        return text.strip()
-    return f"{type(error).__name__} {text!r} (with --debug: where it came from)"
 
 
 if __name__ == "__main__":

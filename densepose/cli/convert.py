@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from densepose.errors import InputError
+
 from .parser import add_config_pairs
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def run(args: Namespace) -> int:
     if args.config_file:
         checkpoint, notes["config"] = _under_names_of_model(args, checkpoint)
     elif args.opts:
-        raise ValueError(f"{' '.join(args.opts)}: config keys need --config-file")
+        raise InputError(f"{' '.join(args.opts)}: config keys need --config-file")
     print(convert(checkpoint, target, half=args.half, notes={**notes, "source": path.name}))
     print(f"Weights: {target}, {path.stat().st_size:,} bytes -> {target.stat().st_size:,}")
     return 0
@@ -151,14 +153,14 @@ def convert(
         Lines that say what was written, what half precision cannot hold, and what was dropped.
 
     Raises:
-        ValueError: another ending, or names that cannot be rewritten.
+        InputError: another ending, or names that cannot be rewritten.
         OSError: the file cannot be written.
     """
     import densepose
     from densepose.engine.weights import HEURISTICS
 
     if target.suffix not in SUFFIXES:
-        raise ValueError(f"{target}: the name has to end in {' or '.join(SUFFIXES)}")
+        raise InputError(f"{target}: the name has to end in {' or '.join(SUFFIXES)}")
     if checkpoint.get("__author__") == "Caffe2":
         checkpoint = _renamed(checkpoint)
     weights = checkpoint["model"]
@@ -182,7 +184,7 @@ def _renamed(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     try:
         weights, _ = convert_c2_detectron_names(dict(checkpoint["model"]))
     except (AssertionError, IndexError) as error:
-        raise ValueError(
+        raise InputError(
             f"the names of the weights are not those of a Caffe2 model"
             f" ({error or 'two become one'}); if another program made the file, save"
             " model.state_dict() with torch.save"

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
-USAGE = 2
+from densepose.errors import USAGE
+
 _LIKE_A_KEY = re.compile(r"[A-Z][A-Z0-9_]*(\.\w+)*")
 
 

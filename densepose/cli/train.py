@@ -6,6 +6,8 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 
+from densepose.errors import InputError
+
 from .parser import add_config_pairs, add_model, add_output, pairs_of, positive
 
 HELP = "train a model from a config file"
@@ -63,6 +65,6 @@ def run(args: Namespace) -> int:
         path = find_config(args.config_file) if args.config_file else None
         try:
             print(f"Page: {write_run_page(load_config(path, args.opts).OUTPUT_DIR)}")
-        except (ValueError, OSError) as error:  # the run itself is complete
+        except (InputError, OSError) as error:  # the run itself is complete
             print(f"No page: {error}", file=sys.stderr)
     return status

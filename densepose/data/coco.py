@@ -79,12 +79,12 @@ def read_densepose_coco(
         video_id, frame_id and is_labeled, people in them track_id.
 
     Raises:
-        FileNotFoundError: the file or the folder is missing.
-        ValueError: the file is not DensePose-COCO JSON, nothing of it can be used, or a rule is
+        InputError: the file or the folder is missing.
+        InputError: the file is not DensePose-COCO JSON, nothing of it can be used, or a rule is
             broken and ``on_bad`` is "error".
     """
     if on_bad not in ON_BAD_CHOICES:
-        raise ValueError(f"on_bad must be one of {ON_BAD_CHOICES}, got {on_bad!r}")
+        raise InputError(f"on_bad must be one of {ON_BAD_CHOICES}, got {on_bad!r}")
     if not Path(image_root).is_dir():
         raise InputError(
             f"{image_root}: the image folder of {dataset_name} is missing; run `densepose doctor`"

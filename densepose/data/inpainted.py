@@ -255,7 +255,7 @@ class InpaintedTargets:
             ValueError: another schema, or an unknown choice.
         """
         if on_missing not in ON_MISSING:
-            raise ValueError(f"on_missing must be one of {ON_MISSING}, got {on_missing!r}")
+            raise InputError(f"on_missing must be one of {ON_MISSING}, got {on_missing!r}")
         self.folder = Path(folder)
         self.settings = read_marker(folder)
         self.on_missing = on_missing

@@ -22,7 +22,7 @@ from detectron2.utils import comm
 
 from densepose.data.coco import training_records
 from densepose.data.mapper import DensePoseMapper
-from densepose.errors import InputError
+from densepose.errors import InputError, mistake_text
 from densepose.evaluation.predictions import prediction_paths, read_prediction
 
 from .seeding import seeded
@@ -38,10 +38,6 @@ class Draw(NamedTuple):
     index: int  # of the record
 
 
-class ImageError(RuntimeError):
-    """An image or its annotations could not be turned into network input."""
-
-
 class NamedErrors:
     """Calls a mapper; whatever goes wrong is raised again with the file and the image id.
 
@@ -53,15 +49,21 @@ class NamedErrors:
         self.mapper = mapper
 
     def __call__(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Map one record, or raise ``ImageError``."""
+        """Map one record.
+
+        Raises:
+            InputError: the image or its annotations are not usable.
+            RuntimeError: a fault of the program.
+        """
         try:
             return self.mapper(record)
         except Exception as error:
-            message = str(error) or type(error).__name__
+            text = mistake_text(error)
+            message = text or str(error) or type(error).__name__
             file_name = str(record.get("file_name", "?"))
             if not message.startswith(file_name):
                 message = f"{file_name}: image {record.get('image_id', '?')}: {message}"
-            raise ImageError(message) from error
+            raise (RuntimeError if text is None else InputError)(message) from error
 
 
 def num_workers(wanted: int) -> int:

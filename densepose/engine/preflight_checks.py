@@ -17,7 +17,7 @@ from detectron2.utils import comm
 from densepose.config import bootstrap_entries
 from densepose.data.coco import require_registered
 from densepose.data.registration import dataset_status, smpl_dir, symmetry_from_config
-from densepose.errors import InputError
+from densepose.errors import InputError, mistake_text
 from densepose.files import did_you_mean
 from densepose.model_zoo.files import check_weights_file, resolve_weights
 from densepose.structures.records import check_records, read_annotation_file
@@ -64,8 +64,10 @@ def find_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
     for label, check in _checks(cfg, mode):
         try:
             check()
-        except (ValueError, KeyError, OSError) as error:  # all of them name what is to be done
-            yield f"{label}{error.args[0] if isinstance(error, KeyError) else error}"
+        except Exception as error:
+            if (text := mistake_text(error)) is None:
+                raise
+            yield f"{label}{text}"
 
 
 def _checks(cfg: CfgNode, mode: str) -> Iterator[tuple[str, Callable[[], object]]]:

@@ -13,11 +13,10 @@ from detectron2.config import CfgNode
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
-from densepose.errors import InputError
+from densepose.errors import FAULT, MISTAKE, InputError, mistake_text
 from densepose.ops.accelerate import accelerate
 
 from .checkpoint import SafeCheckpointer, load_for_inference
-from .loaders import ImageError
 from .logs import FILE_ONLY, error_console, remove_handlers
 from .preflight_checks import check_disk, preflight
 from .prepare import setup
@@ -26,7 +25,6 @@ from .trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
-USER_ERRORS = (ValueError, KeyError, OSError, FloatingPointError, ImageError)
 # What gloo and NCCL say in the processes that lost another one.
 LOST_CONNECTION = re.compile("Connection (closed|reset) by|remote process exited")
 
@@ -68,18 +66,20 @@ def run_process(args: Namespace, trainer_class: type[Trainer] = Trainer) -> int:
     except KeyboardInterrupt as interrupt:
         status = 130
         report = f"{interrupt or 'interrupted'}; --resume continues from the last checkpoint"
-    except USER_ERRORS as error:
-        status, report = 1, error_text(error)
-        if logger.hasHandlers():  # no log file is open yet while the config is read
-            logger.error("Traceback:", exc_info=True, extra=FILE_ONLY)
-        if getattr(args, "debug", False):
-            report = f"{report}\n{traceback.format_exc()}"
     except Exception as error:
-        if comm.get_world_size() == 1:
+        text = mistake_text(error)
+        if text is None and comm.get_world_size() == 1:
             raise
-        status, report = 1, traceback.format_exc()
-        if LOST_CONNECTION.search(str(error)):  # to one that could not report
+        if (
+            text is not None and logger.hasHandlers()
+        ):  # no log file is open while the config is read
+            logger.error("Traceback:", exc_info=True, extra=FILE_ONLY)
+        status = MISTAKE if text is not None else FAULT
+        report = text or traceback.format_exc()
+        if text is None and LOST_CONNECTION.search(str(error)):  # to one that could not report
             report = "another process of the run was ended; its output or its launcher says why"
+        elif text is not None and getattr(args, "debug", False):
+            report = f"{report}\n{traceback.format_exc()}"
     finally:
         remove_handlers()
     with first_failure() as first:
@@ -87,12 +87,6 @@ def run_process(args: Namespace, trainer_class: type[Trainer] = Trainer) -> int:
             text = f"densepose: {report}"
             error_console.print(text, style="red", markup=False, soft_wrap=True)
     return status
-
-
-def error_text(error: Exception) -> str:
-    """The message of an error; without KeyError's quotes and tracebacks of data workers."""
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return text.rsplit(f"{ImageError.__name__}: ", 1)[-1].strip()
 
 
 def _evaluate_only(cfg: CfgNode, trainer_class: type[Trainer], *, resume: bool) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def _get_evaluation_files(folder: Path, group: str, say: Say) -> None:
     for file in [*wanted, *others]:
         try:
             say(_get_official(folder, file))
-        except (ValueError, OSError) as error:  # the other files are of use all the same
+        except (InputError, OSError) as error:  # the other files are of use all the same
             problems.append(str(error))
     if problems:
         raise InputError("\n".join(problems))

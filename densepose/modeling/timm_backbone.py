@@ -21,6 +21,8 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 
+from densepose.errors import InputError
+
 
 @dataclass(frozen=True)
 class PretrainedSource:
@@ -57,13 +59,13 @@ def pretrained_path(source: str) -> str:
         try:
             module = importlib.import_module(entry.package)
         except ModuleNotFoundError as error:
-            raise FileNotFoundError(
+            raise InputError(
                 f"MODEL.TIMM.PRETRAINED={source!r}: the package is not installed; run: pip"
                 f" install {entry.package}"
             ) from error
         path = getattr(module, entry.locator).get_model_file_path()
     if not os.path.isfile(path):
-        raise FileNotFoundError(
+        raise InputError(
             f"MODEL.TIMM.PRETRAINED={source!r}: there is no file {path!r}; choose one of"
             f" {', '.join(PRETRAINED_SOURCES)} or a file"
         )
@@ -77,8 +79,8 @@ def pretrained_state(source: str, timm_name: str) -> dict[str, Tensor]:
     file by path must have the model's names. All shapes are compared.
 
     Raises:
-        FileNotFoundError: see ``pretrained_path``.
-        ValueError: the source belongs to another model, or its tensors do not fit.
+        InputError: see ``pretrained_path``.
+        InputError: the source belongs to another model, or its tensors do not fit.
     """
     path = pretrained_path(source)
     if path.endswith(".safetensors"):
@@ -89,7 +91,7 @@ def pretrained_state(source: str, timm_name: str) -> dict[str, Tensor]:
         wanted = timm.create_model(timm_name).state_dict()
     if source in PRETRAINED_SOURCES:
         if (belongs_to := PRETRAINED_SOURCES[source].timm_name) != timm_name:
-            raise ValueError(
+            raise InputError(
                 f"MODEL.TIMM.PRETRAINED={source!r} holds weights of {belongs_to!r} but"
                 f" MODEL.TIMM.NAME is {timm_name!r}"
             )
@@ -98,7 +100,7 @@ def pretrained_state(source: str, timm_name: str) -> dict[str, Tensor]:
     names = wanted.keys() ^ state.keys()
     names |= {n for n in wanted.keys() & state.keys() if wanted[n].shape != state[n].shape}
     if names:
-        raise ValueError(
+        raise InputError(
             f"{path}: does not fit timm model {timm_name!r}: {len(names)} of {len(wanted)} tensors"
             f" are missing, too many or of another shape, like {min(names)!r}"
         )
@@ -130,8 +132,8 @@ class TimmBackbone(Backbone):
                 is frozen.
 
         Raises:
-            ValueError: timm has no such model, it has no such stages, or the weights do not fit.
-            FileNotFoundError: of the weights.
+            InputError: timm has no such model, it has no such stages, or the weights do not fit.
+            InputError: of the weights.
         """
         super().__init__()
         stages = {"features_only": True, "out_indices": tuple(out_indices)}
@@ -145,7 +147,7 @@ class TimmBackbone(Backbone):
                 **stages,
             )
         except (RuntimeError, IndexError, AssertionError) as error:
-            raise ValueError(
+            raise InputError(
                 f"MODEL.TIMM.NAME={name!r} with MODEL.TIMM.OUT_INDICES={tuple(out_indices)}"
                 f" cannot be built: {error}"
             ) from error
@@ -154,7 +156,7 @@ class TimmBackbone(Backbone):
         elif norm == "SyncBN":
             self.model = convert_sync_batchnorm(self.model)
         elif norm != "BN":
-            raise ValueError(f"MODEL.TIMM.NORM={norm!r}; allowed: 'FrozenBN', 'BN', 'SyncBN'")
+            raise InputError(f"MODEL.TIMM.NORM={norm!r}; allowed: 'FrozenBN', 'BN', 'SyncBN'")
         strides = self.model.feature_info.reduction()
         self._shapes = {
             f"res{stride.bit_length() - 1}": ShapeSpec(channels=channels, stride=stride)
@@ -165,7 +167,7 @@ class TimmBackbone(Backbone):
 
     def _freeze(self, stage: str, in_channels: int) -> None:
         if stage not in self._shapes:
-            raise ValueError(
+            raise InputError(
                 f"MODEL.BACKBONE.FREEZE_AT asks for {stage} but the stages of this model are"
                 f" {', '.join(self._shapes)}; 0 freezes nothing"
             )
@@ -204,7 +206,7 @@ def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> Backbone:
     shapes = bottom_up.output_shape()
     missing = [name for name in cfg.MODEL.FPN.IN_FEATURES if name not in shapes]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"MODEL.FPN.IN_FEATURES names {', '.join(missing)} but"
             f" MODEL.TIMM.NAME={cfg.MODEL.TIMM.NAME!r} with"
             f" OUT_INDICES={tuple(cfg.MODEL.TIMM.OUT_INDICES)} gives {', '.join(shapes)}"

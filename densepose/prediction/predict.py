@@ -160,7 +160,7 @@ class _Job:
                     self._finish(self._video(path))
                 else:
                     batch.append((self.folder.start(path), read_photo(path)))
-            except (ValueError, OSError) as error:
+            except (InputError, OSError) as error:
                 logger.warning("%s", error)
                 self.summary.failed.append(str(error))
                 self.folder.finish({**self.folder.start(path), "error": str(error)})

@@ -58,13 +58,13 @@ class ChartAtlas:
     def __post_init__(self) -> None:
         self._check_shapes()
         if not np.array_equal(self.uv_vertex_mesh[self.uv_faces], self.mesh.faces):
-            raise ValueError(
+            raise InputError(
                 "atlas: the triangles of the charts do not join the vertices of the mesh's"
             )
         if not np.array_equal(
             self.uv_part[self.uv_faces], np.repeat(self.face_part[:, None], 3, axis=1)
         ):
-            raise ValueError("atlas: a triangle and its chart vertices belong to different parts")
+            raise InputError("atlas: a triangle and its chart vertices belong to different parts")
 
     def _check_shapes(self) -> None:
         count, faces = len(self.uv), len(self.mesh.faces)
@@ -77,15 +77,15 @@ class ChartAtlas:
         }
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
-                raise ValueError(
+                raise InputError(
                     f"atlas: {name} must have shape {shape}, got {getattr(self, name).shape}"
                 )
         if count and not (np.min(self.uv) >= 0 and np.max(self.uv) <= 1):
-            raise ValueError("atlas: u and v must lie in [0, 1]")
+            raise InputError("atlas: u and v must lie in [0, 1]")
         if faces and not (self.uv_faces.min() >= 0 and self.uv_faces.max() < count):
-            raise ValueError(f"atlas: uv_faces must lie in 0 to {count - 1}")
+            raise InputError(f"atlas: uv_faces must lie in 0 to {count - 1}")
         if faces and not (self.face_part.min() >= 1 and self.face_part.max() <= NUM_PARTS):
-            raise ValueError(f"atlas: parts of triangles must be 1 to {NUM_PARTS}")
+            raise InputError(f"atlas: parts of triangles must be 1 to {NUM_PARTS}")
 
     @functools.cached_property
     def _triangles(self) -> TriangleSearch:

@@ -15,14 +15,13 @@ from densepose.config import get_densepose_cfg
 from densepose.data.registration import register_from_config
 from densepose.engine import loaders
 from densepose.engine.loaders import (
-    ImageError,
     NamedErrors,
     ResumableBatches,
     build_test_loader,
     build_train_loader,
     num_workers,
 )
-from densepose.engine.run import error_text
+from densepose.errors import InputError, mistake_text
 from tests.support.tiny_dataset import write_tiny_densepose_coco
 
 
@@ -83,9 +82,9 @@ def test_a_truncated_image_is_named_also_by_a_worker(
     cfg = tiny_config(tmp_path, workers)
     image = tmp_path / "images" / "000000000003.jpg"
     image.write_bytes(image.read_bytes()[:300])
-    with pytest.raises(ImageError) as caught:
+    with pytest.raises(InputError) as caught:
         list(build_test_loader(cfg, "tiny_loader"))
-    message = error_text(caught.value)
+    message = mistake_text(caught.value)
     assert message.startswith(f"{image}: image 3 cannot be decoded")
     del caught
     gc.collect()  # the broken-off loader ends its worker now, not in somebody else's test
@@ -95,7 +94,7 @@ def test_an_error_without_a_name_gets_one():
     def fail(record: dict[str, object]) -> dict[str, object]:
         raise ValueError("bad value")
 
-    with pytest.raises(ImageError, match=r"^a.jpg: image 5: bad value$"):
+    with pytest.raises(RuntimeError, match=r"^a.jpg: image 5: bad value$"):
         NamedErrors(fail)({"file_name": "a.jpg", "image_id": 5})
 
 
