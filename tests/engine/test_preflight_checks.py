@@ -19,6 +19,7 @@ from densepose.engine.preflight_checks import (
     checkpoint_bytes,
     preflight,
 )
+from densepose.errors import InputError
 from tests.support.tiny_dataset import write_tiny_densepose_coco
 
 
