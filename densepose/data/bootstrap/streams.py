@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from itertools import islice
 from typing import Any
 
@@ -22,38 +23,20 @@ Sample = dict[str, Any]
 Label = Callable[[list[Tensor]], list[Instances]]
 
 
+@dataclass(frozen=True)
 class PseudoLabelStream:
     """Samples as the mapper gives them, from images that a teacher labels.
 
     Images without detections of the teacher are skipped.
     """
 
-    def __init__(
-        self,
-        sources: Iterable[Sequence[SourceImages]],
-        label: Label,
-        *,
-        name: str,
-        images_at_once: int = 4,
-        rng: random.Random | None = None,
-        patience: int = 2000,
-    ) -> None:
-        """Keep the parts; nothing is read yet.
-
-        Args:
-            sources: endless groups of files; the images of a group are shuffled.
-            label: images (3, H, W) -> what the model is to learn from each.
-            name: of the stream, in messages and as ``dataset`` of its samples.
-            images_at_once: images that ``label`` gets at most.
-            rng: of the order within a group; None keeps it.
-            patience: files, or images, without any label after which to give up.
-        """
-        self.sources = sources
-        self.label = label
-        self.name = name
-        self.images_at_once = images_at_once
-        self.rng = rng
-        self.patience = patience
+    sources: Iterable[Sequence[SourceImages]]  # endless groups of files
+    label: Label  # images (3, H, W) -> what the model is to learn from each
+    _: KW_ONLY
+    name: str  # of the stream, in messages and as ``dataset`` of its samples
+    images_at_once: int = 4  # that ``label`` gets at most
+    rng: random.Random | None = None  # shuffles the images of a group; None keeps their order
+    patience: int = 2000  # files, or images, without any label after which to give up
 
     def __iter__(self) -> Iterator[Sample]:
         """Samples one by one.
