@@ -244,7 +244,7 @@ class GeodesicDistances:
         Raises:
             ValueError: an index below 0 or not below the number of vertices, or not a whole number.
         """
-        a, b = (checked_vertices(index, self.num_vertices) for index in (a, b))
+        a, b = (_checked_vertices(index, self.num_vertices) for index in (a, b))
         a, b = np.broadcast_arrays(a, b)
         high, low = np.maximum(a, b), np.minimum(a, b)
         apart = high != low
@@ -253,7 +253,7 @@ class GeodesicDistances:
         return distance
 
 
-def checked_vertices(vertex: np.ndarray, num_vertices: int) -> np.ndarray:
+def _checked_vertices(vertex: np.ndarray, num_vertices: int) -> np.ndarray:
     """The same indices as int64.
 
     Raises:

@@ -9,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.surface.official.cse import (
     MESH_NAMES,
-    load_cse_mesh,
     mesh_paths,
     num_vertices_in,
+    open_distances,
+    read_geometry,
+    read_mirror,
+    read_texcoords,
 )
 from tests.support.shapes import unit_cube
 
@@ -40,44 +44,50 @@ def write(folder: Path, **changes) -> None:
             path.write_bytes(pickle.dumps(content))
 
 
+def read(folder: Path, kind: str):
+    if kind == "geodists":
+        return open_distances(folder, NAME)
+    readers = {"geometry": read_geometry, "symmetry": read_mirror, "texcoords": read_texcoords}
+    return readers[kind](mesh_paths(folder, NAME)[kind], 8)
+
+
 def test_all_files_are_read(tmp_path):
     write(tmp_path)
-    mesh = load_cse_mesh(tmp_path, NAME)
-    assert (mesh.name, mesh.num_vertices, mesh.mesh.num_faces) == (NAME, 8, 12)
-    assert mesh.distances.lookup([0, 0], [7, 1]) == pytest.approx([3**0.5, 1])
-    np.testing.assert_array_equal(mesh.mirror_vertex, MIRROR)
-    assert mesh.texcoords.dtype == np.float32 and mesh.texcoords[3].tolist() == [1, 1]
+    assert read(tmp_path, "geometry").num_faces == 12
+    assert read(tmp_path, "geodists")[0, [7, 1]] == pytest.approx([3**0.5, 1])
+    np.testing.assert_array_equal(read(tmp_path, "symmetry"), MIRROR)
+    texcoords = read(tmp_path, "texcoords")
+    assert texcoords.dtype == np.float32 and texcoords[3].tolist() == [1, 1]
 
 
-def test_what_is_not_there_is_none(tmp_path):
-    write(tmp_path, geodists=None, texcoords=None)
-    mesh = load_cse_mesh(tmp_path, NAME)
-    assert mesh.distances is None and mesh.texcoords is None and mesh.mesh is not None
-    with pytest.raises(ValueError, match="other files of mesh 'dog_5002'"):
-        load_cse_mesh(tmp_path, "dog_5002")
+@pytest.mark.parametrize("kind", ["geometry", "geodists", "symmetry", "texcoords"])
+def test_a_file_that_is_not_there_is_named(tmp_path, kind):
+    write(tmp_path, **{kind: None})
+    with pytest.raises(InputError, match=r"cube_8.pkl: missing"):
+        read(tmp_path, kind)
 
 
 def test_a_geometry_of_zeros_is_no_geometry(tmp_path, caplog):
     nothing = {"vertices": np.zeros((8, 3), np.float32), "faces": np.zeros((12, 3), np.int64)}
     write(tmp_path, geometry=nothing)
     with caplog.at_level("INFO"):
-        assert load_cse_mesh(tmp_path, NAME).mesh is None
+        assert read(tmp_path, "geometry") is None
     assert "the geometry is not part of the release" in caplog.text
 
 
 def test_distances_are_converted_once_and_again_when_the_pickle_is_newer(tmp_path):
     write(tmp_path)
-    load_cse_mesh(tmp_path, NAME)
+    read(tmp_path, "geodists")
     paths = mesh_paths(tmp_path, NAME)
     converted = paths["geodists"].with_suffix(".float32.npy")
     stamp = converted.stat().st_mtime_ns
-    load_cse_mesh(tmp_path, NAME)
+    read(tmp_path, "geodists")
     assert converted.stat().st_mtime_ns == stamp
     paths["geodists"].write_bytes(pickle.dumps(2 * contents()["geodists"]))
     os.utime(paths["geodists"], ns=(stamp + 10**9, stamp + 10**9))
-    assert load_cse_mesh(tmp_path, NAME).distances.lookup(0, 1) == 2
+    assert read(tmp_path, "geodists")[0, 1] == 2
     paths["geodists"].unlink()
-    assert load_cse_mesh(tmp_path, NAME).distances.lookup(0, 1) == 2
+    assert read(tmp_path, "geodists")[0, 1] == 2
 
 
 @pytest.mark.parametrize(
@@ -105,37 +115,34 @@ def test_distances_are_converted_once_and_again_when_the_pickle_is_newer(tmp_pat
 def test_files_of_another_form_are_refused(tmp_path, kind, content, told):
     write(tmp_path, **{kind: content})
     with pytest.raises(ValueError, match=told):
-        load_cse_mesh(tmp_path, NAME)
+        read(tmp_path, kind)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_distances_may_differ_there_and_back(tmp_path, order):
     matrix = np.arange(64, dtype=np.float64).reshape(8, 8)
     write(tmp_path, geodists=np.asarray(matrix, order=order))
-    distances = load_cse_mesh(tmp_path, NAME).distances
-    found = distances.lookup(*np.indices((8, 8)))
+    found = read(tmp_path, "geodists")
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, matrix)
-    with pytest.raises(ValueError, match="vertex 8 is out of range for distances of 8 vertices"):
-        distances.lookup([0], [8])
 
 
 def test_damaged_converted_distances_are_named(tmp_path):
     write(tmp_path)
-    load_cse_mesh(tmp_path, NAME)
+    read(tmp_path, "geodists")
     converted = mesh_paths(tmp_path, NAME)["geodists"].with_suffix(".float32.npy")
     for content in (b"\x93NUMPY", converted.read_bytes()[:-200]):
         converted.write_bytes(content)
         with pytest.raises(ValueError, match=r"not a complete .npy file .*delete it"):
-            load_cse_mesh(tmp_path, NAME)
+            read(tmp_path, "geodists")
     np.save(converted, np.zeros(28, np.float32))
     with pytest.raises(ValueError, match=r"expected \(8, 8\) float32, got \(28,\)"):
-        load_cse_mesh(tmp_path, NAME)
+        read(tmp_path, "geodists")
 
 
 def test_a_mirror_that_does_not_lead_back_is_told(tmp_path, caplog):
     write(tmp_path, symmetry={"vertex_transforms": np.roll(np.arange(8), 1)})
-    load_cse_mesh(tmp_path, NAME)
+    read(tmp_path, "symmetry")
     assert "mirrored twice, 8 vertices do not come back" in caplog.text
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ from numpy.typing import NDArray
 
 from densepose.errors import InputError
 
-from ..geodesics import checked_vertices
 from ..mesh import SurfaceMesh, check_mesh
 from .matlab import check_range
 from .pickles import load_numpy_pickle
@@ -51,34 +49,6 @@ MESH_NAMES = (
     "cow_5002",
     "bear_4936",
 )
-
-
-@dataclass(frozen=True)
-class MatrixDistances:
-    """All distances, which need not be the same there and back."""
-
-    matrix: np.ndarray  # (N, N) float32, from the row's vertex to the column's; a memory map
-
-    def lookup(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Distances of pairs: (P,) and (P,) vertices -> (P,) float32 metres; any equal shapes.
-
-        Raises:
-            ValueError: an index below 0 or not below the number of vertices, or not a whole number.
-        """
-        a, b = (checked_vertices(index, len(self.matrix)) for index in (a, b))
-        return np.asarray(self.matrix[tuple(np.broadcast_arrays(a, b))])
-
-
-@dataclass(frozen=True)
-class CseMesh:
-    """What the files of one mesh hold; None for a file that is not there."""
-
-    name: str
-    num_vertices: int
-    mesh: SurfaceMesh | None  # None also where the release has zeros instead of the geometry
-    distances: MatrixDistances | None
-    mirror_vertex: NDArray[np.int64] | None  # (N,)
-    texcoords: NDArray[np.float32] | None  # (N, 2) in [0, 1]
 
 
 def mesh_paths(folder: str | os.PathLike[str], name: str) -> dict[str, Path]:
@@ -108,35 +78,6 @@ def num_vertices_in(name: str) -> int:
             f" {', '.join(MESH_NAMES)}"
         )
     return int(number)
-
-
-def load_cse_mesh(folder: str | os.PathLike[str], name: str) -> CseMesh:
-    """Read the files of one mesh that are there; distances are converted at the first call.
-
-    Args:
-        folder: the folder that has ``meshes``.
-        name: such as "smpl_27554".
-
-    Raises:
-        InputError: none of the files is there; a file is damaged or not of its form, or the name
-            has no number of vertices.
-    """
-    count, paths = num_vertices_in(name), mesh_paths(folder, name)
-    converted = converted_geodists(folder, name)
-    if not any(path.is_file() for path in (*paths.values(), converted)):
-        raise InputError(
-            f"{paths['geometry']}: missing, as are the other files of mesh {name!r};"
-            " `densepose download --list` says where they are to be had"
-        )
-    present = {kind: path for kind, path in paths.items() if path.is_file()}
-    return CseMesh(
-        name=name,
-        num_vertices=count,
-        mesh=read_geometry(present["geometry"], count) if "geometry" in present else None,
-        distances=open_distances(folder, name),
-        mirror_vertex=read_mirror(present["symmetry"], count) if "symmetry" in present else None,
-        texcoords=read_texcoords(present["texcoords"], count) if "texcoords" in present else None,
-    )
 
 
 def read_geometry(path: str | os.PathLike[str], num_vertices: int) -> SurfaceMesh | None:
@@ -183,17 +124,18 @@ def read_texcoords(path: str | os.PathLike[str], num_vertices: int) -> NDArray[n
     return found.astype(np.float32)
 
 
-def open_distances(folder: str | os.PathLike[str], name: str) -> MatrixDistances | None:
-    """Distances of a mesh, mapped into memory and converted at the first call; None without file.
+def open_distances(folder: str | os.PathLike[str], name: str) -> NDArray[np.float32]:
+    """Distances of a mesh, mapped into memory and converted at the first call.
+
+    Returns:
+        (N, N) from the row's vertex to the column's, which need not be the same there and back.
 
     Raises:
-        InputError: a file is damaged or not of the form above.
+        InputError: no such file; it is damaged or not of the form above.
     """
     pickled, converted = mesh_paths(folder, name)["geodists"], converted_geodists(folder, name)
     count = num_vertices_in(name)
     if not is_newer(converted, pickled):
-        if not pickled.is_file():
-            return None
         logger.info("converting %s to %s; this is done once", pickled, converted)
         content = {"the distances": load_numpy_pickle(pickled)}
         matrix = _array_of(pickled, content, "the distances", (count, count), "f")
@@ -209,7 +151,7 @@ def open_distances(folder: str | os.PathLike[str], name: str) -> MatrixDistances
             f"{converted}: expected ({count}, {count}) float32, got {matrix.shape} {matrix.dtype};"
             " delete it, it is made again"
         )
-    return MatrixDistances(matrix)
+    return matrix
 
 
 def _array_of(
