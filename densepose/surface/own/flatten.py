@@ -104,18 +104,9 @@ def split_at(
 
 
 def border_loops(faces: NDArray[np.integer]) -> list[NDArray[np.int64]]:
-    """Vertices of each border, the longest border first."""
-    edge = boundary_edges(faces)
-    if not len(edge):
-        return []
-    used, place = np.unique(edge, return_inverse=True)
-    place = place.reshape(-1, 2)
-    shape = (len(used), len(used))
-    number, name = connected_components(
-        sparse.coo_matrix((np.ones(len(edge)), (place[:, 0], place[:, 1])), shape=shape)
-    )
-    loops = [used[name == index] for index in range(number)]
-    return sorted(loops, key=len, reverse=True)
+    """Vertices of each border in the order of its sides, the longest border first."""
+    loops = igl.boundary_loop_all(np.ascontiguousarray(faces, np.int64))
+    return [np.asarray(loop, np.int64) for loop in sorted(loops, key=len, reverse=True)]
 
 
 def _is_disc(faces: NDArray[np.int64]) -> bool:
@@ -166,7 +157,13 @@ def disc_embedding(
     Raises:
         InputError: the piece is not a disc.
     """
-    loop = _border_loop(faces)
+    if not _is_disc(faces):
+        raise InputError(
+            f"a piece of {len(faces)} triangles is not a disc (Euler characteristic"
+            f" {euler_characteristic(faces)}, {len(border_loops(faces))} borders); it cannot be"
+            " flattened"
+        )
+    loop = border_loops(faces)[0]
     length = np.linalg.norm(vertices[loop] - vertices[np.roll(loop, -1)], axis=1)
     angle = 2 * np.pi * (np.cumsum(length) - length) / length.sum()
     position = np.zeros((len(vertices), 2))
@@ -183,21 +180,6 @@ def disc_embedding(
         right = -laplacian[inside][:, loop] @ position[loop]
         position[inside] = spsolve(laplacian[inside][:, inside].tocsc(), right).reshape(-1, 2)
     return position
-
-
-def _border_loop(faces: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Vertices of the border in the order in which the triangles run along it."""
-    edge = boundary_edges(faces)
-    if euler_characteristic(faces) != 1 or len(np.unique(edge[:, 0])) != len(edge):
-        raise InputError(
-            f"a piece of {len(faces)} triangles is not a disc (Euler characteristic"
-            f" {euler_characteristic(faces)}, {len(edge)} border edges); it cannot be flattened"
-        )
-    following = dict(edge.tolist())
-    loop = [int(edge[0, 0])]
-    while following[loop[-1]] != loop[0]:
-        loop.append(following[loop[-1]])
-    return np.array(loop)
 
 
 def flatten_without_folds(
