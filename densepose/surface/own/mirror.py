@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import igl
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -17,7 +16,7 @@ from densepose.structures.body_parts import NUM_PARTS, flipped_coarse, flipped_p
 from ..chart_search import UV_STEPS
 from ..charts import ChartAtlas, chart_grid
 from ..mesh import SurfaceMesh
-from ..seams import chart_position
+from ..nearest_place import NearestPlace
 from ..symmetry import ChartSymmetry
 
 # A mesh is symmetric when 95 % of its mirrored vertices are nearer to a vertex than this fraction
@@ -124,21 +123,16 @@ def own_chart_symmetry(
 
     The place of each step is mirrored, and the nearest place of the part on the other side taken.
     """
-    grid = chart_grid(atlas, UV_STEPS)
+    grid, nearest = chart_grid(atlas, UV_STEPS), NearestPlace(atlas, np.arange(NUM_PARTS + 1))
     vertices = atlas.mesh.vertices_m.astype(np.float64)
-    faces = np.asarray(atlas.mesh.faces, np.int64)
     table = np.zeros((NUM_PARTS + 1, UV_STEPS + 1, UV_STEPS + 1, 2), np.float32)
     for part in np.unique(atlas.face_part).tolist():
-        corners = vertices[faces[grid.face[part]]]
+        corners = vertices[atlas.mesh.faces[grid.face[part]]]
         place = np.einsum("ijk,ijkd->ijd", grid.barycentric[part], corners).reshape(-1, 3)
-        members = np.flatnonzero(atlas.face_part == part_flip[part])
-        _, near, foot = igl.point_mesh_squared_distance(
-            mirror.mirrored(place), vertices, faces[members]
-        )
-        uv = chart_position(atlas, members[near], foot)
+        _, uv = nearest(mirror.mirrored(place), np.full(len(place), part_flip[part]))
         # The table is read at [part, v, u]; positions of the grid are [part, u, v].
         table[part] = uv.reshape(UV_STEPS + 1, UV_STEPS + 1, 2).transpose(1, 0, 2)
     as_densepose = np.array_equal(part_flip, flipped_parts())
     coarse = flipped_coarse()
     coarse = coarse if as_densepose else np.arange(len(coarse))
-    return ChartSymmetry(part_flip, coarse, np.ones((NUM_PARTS + 1, 2)), table.clip(0, 1))
+    return ChartSymmetry(part_flip, coarse, np.ones((NUM_PARTS + 1, 2)), table)
