@@ -151,20 +151,10 @@ def _read_iuv(args: Namespace) -> np.ndarray:
 
 def _only(prediction: ImagePrediction, person: int, source: Path) -> ImagePrediction:
     """The prediction with one person, counted from 1, best score first."""
-    from dataclasses import replace
-
-    import numpy as np
-
     if not 1 <= person <= len(prediction):
         raise InputError(f"{source}: no person {person}; there are {len(prediction)}")
-    index = int(np.argsort(-prediction.scores, kind="stable")[person - 1])
-    return replace(
-        prediction,
-        boxes_xyxy_px=prediction.boxes_xyxy_px[index : index + 1],
-        scores=prediction.scores[index : index + 1],
-        labels=prediction.labels[index : index + 1],
-        uv=prediction.uv[index : index + 1],
-    )
+    best_first = (-prediction.scores).argsort(kind="stable")
+    return prediction.select(best_first[person - 1 : person])
 
 
 def _read_atlas(surface: str | None) -> ChartAtlas | None:

@@ -36,6 +36,7 @@ def files(tmp_path):
         scores=np.array([0.9, 0.6], np.float32),
         labels=(labels, labels),
         uv=(uv, uv),
+        keypoints_px=np.zeros((2, 17, 3), np.float32),
     )
     PredictionWriter(tmp_path / "predictions").write(prediction)
     return tmp_path
