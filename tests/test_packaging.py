@@ -12,9 +12,12 @@ import zipfile
 from email import message_from_bytes
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
+from PIL import Image
 
+from densepose.vis.iuv_image import read_iuv_png
 from tests.support import ROOT
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
@@ -122,6 +125,20 @@ def test_an_installed_package_finds_its_configs(wheel, tmp_path):
     folder, config = result.stdout.split()
     assert Path(folder) == tmp_path / "densepose" / "configs"
     assert Path(config).is_file()
+
+
+def test_an_installed_package_predicts(wheel, tmp_path):
+    wheel.extractall(tmp_path / "site")
+    Image.fromarray(np.full((48, 64, 3), 128, np.uint8)).save(tmp_path / "photo.png")
+    subprocess.run(
+        [sys.executable, "-m", "densepose.cli", "predict", "photo.png"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        check=True,
+    )
+    results = tmp_path / "output" / "predict" / "1"
+    assert (results / "index.html").is_file()
+    assert read_iuv_png(results / "iuv" / "photo.png").shape == (48, 64, 3)
 
 
 def test_everything_the_package_imports_is_declared():

@@ -106,7 +106,9 @@ class Summary:
         before = f", {self.skipped} were finished before" if self.skipped else ""
         page = self.folder / PAGE
         place = page if page.is_file() else self.folder
-        lines.append(f"{place}: {self.people} people in {self.images} images{each}{before}")
+        people = "1 person" if self.people == 1 else f"{self.people} people"
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        lines.append(f"{place}: {people} in {images}{each}{before}")
         return "\n".join(lines)
 
 
