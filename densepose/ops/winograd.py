@@ -5,7 +5,20 @@ pair instead of 144. Values differ from the direct convolution by rounding alone
 the largest output (direct convolution itself: 2e-6); gradients likewise (both tested).
 
 Shapes: input (N, C, H, W), weight (K, C, 3, 3), output (N, K, H, W), all channels-last in memory;
-transformed weight in panels (36, P, C, COLUMNS), T tiles of 4x4 outputs.
+transformed weight in P = ceil(K / COLUMNS) panels; T tiles of 4x4 outputs in blocks.
+
+    weight (K, C, 3, 3)                         input (N, C, H, W)
+           | G g G^T                                   | 6x6 px around each tile, B^T d B
+    panels (36, P, C, COLUMNS)                  tiles (36, T, C)
+           |                                           |
+           +-------- 36 matrix products over C --------+
+                                |
+                     products (36, T, P COLUMNS)
+                                | A^T m A, + bias
+                     4x4 px of each tile: output (N, K, H, W)
+
+The gradient of the input is the same with filters turned by 180 degrees and C, K exchanged. That of
+the weight sums tiles^T products over T for each of the 36, and goes back through G.
 """
 
 from __future__ import annotations
