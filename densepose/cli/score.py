@@ -17,6 +17,7 @@ on DensePose-COCO      densepose score results.json densepose_minival2014.json \
                            --surface smpl_27554 --surface-dir DIR
 for other evaluators   densepose score PREDICTIONS val.json --results-json results.json
 what parts could gain  densepose score PREDICTIONS val.json --oracle part
+without annotated UV   densepose score PREDICTIONS --keypoints person_keypoints_val2017.json
 """
 _RULES = ("quirks", "oracle", "protocol", "min_threshold", "max_detections", "paper_kappa")
 
@@ -76,6 +77,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         ".json file for all scores, or folder for scores, table, RCP curve and pictures",
         metavar="PATH",
     )
+    add(
+        "--keypoints",
+        metavar="FILE",
+        help="in place of ANNOTATIONS, keypoints of COCO: how often the part at a visible joint is"
+        " one that the joint can lie on, and mask IoU",
+    )
     add("--results-json", metavar="FILE", help="write predictions in the form of the challenge")
 
 
@@ -86,8 +93,13 @@ def run(args: Namespace) -> int:
 
     predictions = getattr(args, "old_predictions", args.predictions)
     annotations = getattr(args, "old_annotations", args.annotations)
-    if not predictions or not annotations:
-        raise InputError("two files are needed: densepose score PREDICTIONS ANNOTATIONS")
+    if predictions and args.keypoints and not annotations:
+        return _score_joints(predictions, args.keypoints, args.output)
+    if not predictions or not annotations or args.keypoints:
+        raise InputError(
+            "two files are needed: densepose score PREDICTIONS ANNOTATIONS, or PREDICTIONS"
+            " --keypoints FILE"
+        )
     with progress_bar("score images") as show:
         result = densepose.evaluate(
             annotations,
@@ -112,4 +124,20 @@ def run(args: Namespace) -> int:
 
         count = write_results(args.results_json, annotations, predictions)
         print(f"Result file: {args.results_json}, {count} people")
+    return 0
+
+
+def _score_joints(predictions: str, keypoints: str, output: str | None) -> int:
+    from densepose.evaluation.joints import joint_agreement
+    from densepose.files import to_json, write_text
+    from densepose.progress import progress_bar
+
+    with progress_bar("compare images") as show:
+        result = joint_agreement(
+            keypoints, predictions, on_progress=lambda more, total: show(total=total, more=more)
+        )
+    print(result.to_table())
+    if output:
+        write_text(output, to_json(result.to_dict()))
+        print(f"Scores: {output}")
     return 0
