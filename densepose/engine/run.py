@@ -13,7 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
-from densepose.errors import FAULT, MISTAKE, InputError, mistake_text
+from densepose.errors import FAULT, FAULT_NOTICE, MISTAKE, InputError, mistake_text
 from densepose.ops.accelerate import accelerate
 
 from .checkpoint import SafeCheckpointer, load_for_inference
@@ -70,16 +70,17 @@ def run_process(args: Namespace, trainer_class: type[Trainer] = Trainer) -> int:
         text = mistake_text(error)
         if text is None and comm.get_world_size() == 1:
             raise
-        if (
-            text is not None and logger.hasHandlers()
-        ):  # no log file is open while the config is read
-            logger.error("Traceback:", exc_info=True, extra=FILE_ONLY)
-        status = MISTAKE if text is not None else FAULT
-        report = text or traceback.format_exc()
-        if text is None and LOST_CONNECTION.search(str(error)):  # to one that could not report
-            report = "another process of the run was ended; its output or its launcher says why"
-        elif text is not None and getattr(args, "debug", False):
-            report = f"{report}\n{traceback.format_exc()}"
+        status = FAULT if text is None else MISTAKE
+        if text is None:
+            report = f"{traceback.format_exc()}\n{FAULT_NOTICE}"
+            if LOST_CONNECTION.search(str(error)):  # to one that could not report
+                report = "another process of the run was ended; its output or its launcher says why"
+        else:
+            report = text
+            if logger.hasHandlers():  # no log file is open yet while the config is read
+                logger.error("Traceback:", exc_info=True, extra=FILE_ONLY)
+            if getattr(args, "debug", False):
+                report = f"{report}\n{traceback.format_exc()}"
     finally:
         remove_handlers()
     with first_failure() as first:

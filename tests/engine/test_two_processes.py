@@ -103,7 +103,7 @@ def test_one_that_fails_ends_all_with_one_message(
 ):
     failed_at = tmp_path / "time"
     args = arguments(num_cpu_processes=2, kind=kind, failed_at=str(failed_at))
-    assert launch(fail_in_second, args) == (signal.SIGKILL if kind == "killed" else 1)
+    assert launch(fail_in_second, args) == {"user": 1, "fault": 70, "killed": signal.SIGKILL}[kind]
     assert time.time() - float(failed_at.read_text()) < 60
     err = capfd.readouterr().err
     assert err.count("densepose: kind user") == (kind == "user")
@@ -121,7 +121,7 @@ def test_the_loss_of_a_killed_process_is_one_line(
     monkeypatch.setattr(run, "main", main)
     monkeypatch.setattr(run, "first_failure", lambda: nullcontext(True))
     monkeypatch.setattr(run.comm, "get_world_size", lambda: 2)
-    assert run.run_process(arguments()) == 1
+    assert run.run_process(arguments()) == 70
     err = capfd.readouterr().err
     assert "densepose: another process of the run was ended" in err and "Traceback" not in err
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from densepose.engine.load_report import compare_weights
 from densepose.engine.weights import match_names, read_checkpoint
+from densepose.errors import InputError
 from densepose.model_zoo import files, resolve_weights
 
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -44,7 +45,7 @@ def test_takes_the_prefix_of_a_parallel_model_off(tmp_path: Path):
 
 def test_shipped_stands_for_the_weights_of_the_package(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(files, "SHIPPED_FOLDER", tmp_path)
-    with pytest.raises(FileNotFoundError, match="no weights come with this package"):
+    with pytest.raises(InputError, match="no weights come with this package"):
         resolve_weights("shipped://")
     save_file(WEIGHTS, tmp_path / "people.safetensors", metadata={"config": "synthetic/x"})
     assert resolve_weights("shipped://") == tmp_path / "people.safetensors"
@@ -139,7 +140,7 @@ def test_says_what_is_not_a_weight(tmp_path: Path):
     torch.save([torch.ones(1)], tmp_path / "list.pth")
     with pytest.raises(ValueError, match=r"expected a dictionary of weights, got list"):
         read_checkpoint(tmp_path / "list.pth")
-    with pytest.raises(FileNotFoundError, match="no such file of weights"):
+    with pytest.raises(InputError, match="no such file of weights"):
         read_checkpoint(tmp_path / "missing.pth")
 
 

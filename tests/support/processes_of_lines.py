@@ -14,6 +14,7 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 
 from densepose.engine import run
+from densepose.errors import InputError
 from tests.support.lines import LineTrainer, line_config
 
 
@@ -86,7 +87,7 @@ def fail_in_second(args: Namespace) -> int:
             Path(args.failed_at).write_text(str(time.time()))
             if args.kind == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
-            raise {"user": ValueError, "fault": AttributeError}[args.kind](f"kind {args.kind}")
+            raise {"user": InputError, "fault": AttributeError}[args.kind](f"kind {args.kind}")
         comm.synchronize()  # the others wait in an exchange
 
     run.main = main
