@@ -12,7 +12,15 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 from detectron2.config import CfgNode, get_cfg
-from detectron2.modeling import BACKBONE_REGISTRY, META_ARCH_REGISTRY, ROI_HEADS_REGISTRY
+from detectron2.modeling import (
+    ANCHOR_GENERATOR_REGISTRY,
+    BACKBONE_REGISTRY,
+    META_ARCH_REGISTRY,
+    PROPOSAL_GENERATOR_REGISTRY,
+    ROI_BOX_HEAD_REGISTRY,
+    ROI_HEADS_REGISTRY,
+)
+from detectron2.modeling.proposal_generator.rpn import RPN_HEAD_REGISTRY
 
 from densepose.data.categories import rules_from_config
 from densepose.errors import InputError
@@ -348,6 +356,15 @@ def _unregistered(cfg: CfgNode) -> Iterator[str]:
         "MODEL.BACKBONE.NAME": BACKBONE_REGISTRY,
         "MODEL.ROI_HEADS.NAME": ROI_HEADS_REGISTRY,
     }
+    parts = {
+        "MODEL.PROPOSAL_GENERATOR.NAME": PROPOSAL_GENERATOR_REGISTRY,
+        "MODEL.RPN.HEAD_NAME": RPN_HEAD_REGISTRY,
+        "MODEL.ANCHOR_GENERATOR.NAME": ANCHOR_GENERATOR_REGISTRY,
+        "MODEL.ROI_BOX_HEAD.NAME": ROI_BOX_HEAD_REGISTRY,
+    }
+    # Empty is "none"; detectron2 knows this one name without registering it.
+    unused = ("", "PrecomputedProposals")
+    named |= {key: parts[key] for key in parts if _value(cfg, key) not in unused}
     # DENSEPOSE_ON is true by default, also in configs of plain detectors.
     rcnn = cfg.MODEL.DENSEPOSE_ON and "DensePose" in cfg.MODEL.ROI_HEADS.NAME
     if is_dp_fcn(cfg) or rcnn or cfg.MODEL.ROI_DENSEPOSE_HEAD.NAME:

@@ -31,6 +31,8 @@ QUICK = str(Path(__file__).parents[1] / "configs" / "cascade_cpu.yaml")
         ([f"{HEAD}.LOSS_NAME", "Nothing"], "choose one of: DensePoseChartLoss"),
         (["MODEL.BACKBONE.NAME", "build_unet_backbone"], "'build_unet_backbone' is not regist"),
         (["MODEL.ROI_HEADS.NAME", "Wrong"], "MODEL.ROI_HEADS.NAME='Wrong' is not registered"),
+        (["MODEL.RPN.HEAD_NAME", "Standart"], "RPN.HEAD_NAME='Standart' is not registered"),
+        (["MODEL.ROI_BOX_HEAD.NAME", "Fast"], "choose one of: .*FastRCNNConvFCHead"),
         ([f"{HEAD}.UV_LOSS_REDUCTION", "max"], "allowed: 'sum', 'mean'"),
         ([f"{HEAD}.CONV_HEAD_KERNEL", "4"], "CONV_HEAD_KERNEL=4; allowed: an odd number"),
         ([f"{HEAD}.DECONV_KERNEL", "3"], "allowed: an even number"),
