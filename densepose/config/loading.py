@@ -59,10 +59,19 @@ def load_config(path: str | None = None, opts: list[str] | None = None) -> CfgNo
     for source, content in [*(_files_of(path) if path else ()), *_pairs(opts or [])]:
         _check_keys(cfg, content, source)
         try:
-            cfg.merge_from_other_cfg(CfgNode(content))
+            cfg.merge_from_other_cfg(CfgNode(_with_floats(cfg, content)))
         except ValueError as error:
             raise InputError(f"{source}: {error}") from error
     return cfg
+
+
+def _with_floats(cfg: Any, content: Any) -> Any:
+    """The content with whole numbers as floats where the config has floats, which yacs refuses."""
+    if isinstance(cfg, CfgNode) and isinstance(content, Mapping):
+        return {key: _with_floats(cfg.get(key), value) for key, value in content.items()}
+    if isinstance(cfg, float) and type(value := CfgNode._decode_cfg_value(content)) is int:
+        return float(value)
+    return content
 
 
 def nearest_keys(cfg: CfgNode, key: str) -> list[str]:

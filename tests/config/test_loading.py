@@ -18,6 +18,7 @@ from densepose.config import (
     loading,
     nearest_keys,
 )
+from densepose.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
@@ -94,6 +95,15 @@ def test_misspelt_key_on_the_command_line():
 def test_odd_number_of_words_on_the_command_line():
     with pytest.raises(ValueError, match="KEY VALUE pairs, got 1 words"):
         load_config(None, ["SOLVER.BASE_LR"])
+
+
+def test_a_whole_number_will_do_for_a_float(tmp_path: Path):
+    (tmp_path / "mine.yaml").write_text("SOLVER: {BASE_LR: 1}")
+    cfg = load_config(str(tmp_path / "mine.yaml"), ["SOLVER.MAX_MINUTES", "40"])
+    assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_MINUTES) == (1.0, 40.0)
+    assert type(cfg.SOLVER.BASE_LR) is type(cfg.SOLVER.MAX_MINUTES) is float
+    with pytest.raises(InputError, match="MAX_MINUTES"):
+        load_config(None, ["SOLVER.MAX_MINUTES", "True"])
 
 
 def test_wrong_types_name_their_source(tmp_path: Path):
