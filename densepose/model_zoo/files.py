@@ -44,9 +44,8 @@ def resolve_weights(name: str, zoo_dir: str = "") -> Path:
         zoo_dir: MODEL.ZOO_DIR; where it is set, nothing is downloaded.
 
     Raises:
-        FileNotFoundError: the package came without weights.
-        InputError: no released model has that name; it cannot be downloaded, is not in ``zoo_dir``,
-            or does not hold weights.
+        InputError: the package came without weights; no released model has that name; it cannot
+            be downloaded, is not in ``zoo_dir``, or does not hold weights.
     """
     scheme = urlparse(name).scheme
     if name.startswith(ZOO) or is_name(name):
