@@ -7,7 +7,7 @@ Shapes: K = 17 keypoints of COCO, G annotated people of an image, N found ones.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 from scipy.optimize import linear_sum_assignment
 
+from densepose.errors import InputError
 from densepose.files import markdown_table
 from densepose.structures.body_parts import (
     KEYPOINT_NAMES,
@@ -25,6 +26,7 @@ from densepose.structures.body_parts import (
 from densepose.structures.prediction import ImagePrediction
 
 from .evaluate import Predictions, ScoringRules, opened_predictions, opened_truth
+from .ground_truth import GroundTruth
 from .masks import segmentation_runs
 
 VISIBLE = 2  # COCO's flag of a keypoint that can be seen
@@ -120,7 +122,8 @@ def joint_agreement(
         on_progress: is called with how many more images are compared, and how many there are.
 
     Raises:
-        InputError: a file is missing or damaged, or a prediction is of no image of the file.
+        InputError: a file is missing or damaged, or a prediction is of no image of the file, of one
+            that was predicted before, or of another size.
     """
     truth = opened_truth(annotations, ScoringRules())
     images = truth.image_ids
@@ -129,7 +132,8 @@ def joint_agreement(
     empty = {"boxes_xyxy_px": np.zeros((0, 4)), "scores": np.zeros(0), "labels": (), "uv": ()}
     left = dict(by_image)
     for prediction in opened_predictions(predictions, truth):
-        people = left.pop(prediction.image_id, [])
+        _check_image(prediction, truth, left)
+        people = left.pop(prediction.image_id)
         chosen = prediction.select(np.flatnonzero(prediction.scores >= min_score))
         more, iou, found = _of_image(people, chosen)
         counts, num_found, overlaps = counts + more, num_found + found, [*overlaps, iou]
@@ -141,6 +145,19 @@ def joint_agreement(
     on_progress(len(left), len(images))
     num_people = sum(map(len, by_image.values()))
     return JointAgreement(*counts, num_people, num_found, np.concatenate([*overlaps, np.zeros(0)]))
+
+
+def _check_image(prediction: ImagePrediction, truth: GroundTruth, left: Collection[int]) -> None:
+    image_id = prediction.image_id
+    if image_id not in truth:
+        raise InputError(f"predictions are of image {image_id}, which is not in {truth.source}")
+    if image_id not in left:
+        raise InputError(f"image {image_id} is predicted twice")
+    if tuple(prediction.image_size) != tuple(size := truth.image_size(image_id)):
+        raise InputError(
+            f"image {image_id} has {size[0]} x {size[1]} px in {truth.source}, its prediction"
+            f" {prediction.image_size[0]} x {prediction.image_size[1]}"
+        )
 
 
 def _with_joints(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

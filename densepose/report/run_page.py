@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,10 +16,12 @@ from detectron2.data.detection_utils import read_image
 
 import densepose
 from densepose.config import load_config
+from densepose.data.coco import require_registered
 from densepose.data.registration import register_builtin, register_from_config
 from densepose.errors import InputError
 from densepose.evaluation.predictions import prediction_paths, read_prediction
 from densepose.evaluation.result import POINT_TITLES, TITLES
+from densepose.structures.records import read_json
 from densepose.vis.draw import draw, draw_annotations
 from densepose.vis.report import ImageRow, Table, write_report
 
@@ -48,17 +51,20 @@ def write_run_page(folder: str | Path, *before: str | Path) -> Path:
     Raises:
         InputError: a folder holds neither curves nor scores.
     """
-    folders = {Path(each).name: Path(each) for each in (*before, folder)}
+    several = [Path(each) for each in (*before, folder)]
+    # Their last names, or all of the paths where those are the same.
+    short = len({each.name for each in several}) == len(several)
+    folders = {each.name if short else str(each): each for each in several}
     for each in folders.values():
         if not any((each / name).is_file() for name in (CURVES, SCORES)):
             raise InputError(
                 f"{each}: is not the OUTPUT_DIR of a run: it has neither {CURVES} nor {SCORES}"
             )
-    folder = Path(folder)
+    shown, folder = list(folders.items())[-1]
     history = _history(folder / CURVES)
     scores = {name: _json(each / SCORES) for name, each in folders.items()}
     results = {name: each.get("results", {}) for name, each in scores.items()}
-    sets = list(results[folder.name])
+    sets = list(results[shown])
     return write_report(
         folder / PAGE,
         title=f"DensePose: {folder}",
@@ -71,17 +77,21 @@ def write_run_page(folder: str | Path, *before: str | Path) -> Path:
         curves=_curves(history),
         tables=[table for name in sets for table in _tables(results, name)],
         image_rows=[row for name in sets for row in _image_rows(folders, name)],
-        facts=_facts(folder, scores[folder.name], history),
+        facts=_facts(folder, scores[shown], history),
     )
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def _history(path: Path) -> list[dict[str, float]]:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [json.loads(line) for line in lines if line.strip()]
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        # A line that an interruption cut short counts as not written.
+        with contextlib.suppress(json.JSONDecodeError):
+            rows.append(json.loads(line))
+    return rows
 
 
 def _curves(history: list[dict[str, float]]) -> dict[str, dict[str, tuple[list, list]]]:
@@ -177,6 +187,7 @@ def _records(folder: Path, data_set: str) -> dict[int, dict[str, Any]]:
     if config is not None:
         register_builtin()
         register_from_config(config)
+    require_registered([data_set])
     return {record["image_id"]: record for record in DatasetCatalog.get(data_set)}
 
 

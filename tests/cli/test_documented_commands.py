@@ -37,14 +37,14 @@ def test_documented_commands_are_accepted(path: Path):
         name, *words = shlex.split(command, comments=True)
         if words not in ([], ["--help"]):
             words = [NUMBER.sub("1", f" {word}")[1:] for word in words]
-            VerbParser(name, load_verb(name)).parse_args(words)
+            assert VerbParser(name, load_verb(name)).parse_args(words) is not None
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_documented_python_is_valid(path: Path):
     text = path.read_text(encoding="utf-8")
     for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
-        ast.parse(block)
+        assert ast.parse(block).body
 
 
 def test_commands_are_found():

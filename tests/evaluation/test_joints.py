@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from densepose.cli.__main__ import main
+from densepose.errors import InputError
 from densepose.evaluation.joints import joint_agreement, parts_of_joints
 from densepose.evaluation.predictions import PredictionWriter
 from densepose.structures.body_parts import (
@@ -99,6 +101,16 @@ def test_counts_by_hand(truth, prediction):
     # 100 of the 200 px on each side are shared.
     assert (scores["masks"], scores["mask_iou"]) == (1, pytest.approx(100 / 300))
     assert "1 of 2 people" in result.to_table()
+
+
+def test_predictions_that_do_not_belong_to_the_file_are_refused(truth, prediction):
+    for wrong, text in (
+        ([replace(prediction, image_id=9)], "image 9, which is not in"),
+        ([prediction, prediction], "image 1 is predicted twice"),
+        ([replace(prediction, image_size=(50, 99))], "50 x 100 px"),
+    ):
+        with pytest.raises(InputError, match=text):
+            joint_agreement(truth, wrong)
 
 
 def test_an_image_without_prediction_counts(truth):
