@@ -49,6 +49,24 @@ def add_arguments(parser: ArgumentParser) -> None:
         " densepose build-surface",
     )
     add("--surface-dir", metavar="DIR", help="folder of the official evaluation files")
+    _add_rules(parser)
+    add("--images", metavar="DIR", help="photos, for the pictures of the worst people")
+    add_output(
+        parser,
+        ".json file for all scores, or folder for scores, table, RCP curve and pictures",
+        metavar="PATH",
+    )
+    add(
+        "--keypoints",
+        metavar="FILE",
+        help="in place of ANNOTATIONS, keypoints of COCO: how often the part at a visible joint is"
+        " one that the joint can lie on, and mask IoU",
+    )
+    add("--results-json", metavar="FILE", help="write predictions in the form of the challenge")
+
+
+def _add_rules(parser: ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "--quirks",
         default="upstream",
@@ -71,19 +89,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--max-detections", type=int, default=20, metavar="N", help="best detections of an image")
     add("--paper-kappa", action="store_true", help="add GPS and GPSm with kappa 0.255 m")
     add("--no-detection-scores", action="store_true", help="no box and mask AP of COCO")
-    add("--images", metavar="DIR", help="photos, for the pictures of the worst people")
-    add_output(
-        parser,
-        ".json file for all scores, or folder for scores, table, RCP curve and pictures",
-        metavar="PATH",
-    )
-    add(
-        "--keypoints",
-        metavar="FILE",
-        help="in place of ANNOTATIONS, keypoints of COCO: how often the part at a visible joint is"
-        " one that the joint can lie on, and mask IoU",
-    )
-    add("--results-json", metavar="FILE", help="write predictions in the form of the challenge")
 
 
 def run(args: Namespace) -> int:

@@ -66,7 +66,7 @@ def draw(
     plain = background not in (PHOTO, GREY)
     if opacity is None:
         opacity = (1.0 if plain else _OPACITY_ON_PHOTO) if look.opacity is None else look.opacity
-    if not 0 <= opacity <= 1:
+    elif not 0 <= opacity <= 1:
         raise InputError(f"opacity must be from 0 to 1, got {opacity}")
     iuv = people
     if isinstance(people, ImagePrediction):
@@ -85,11 +85,17 @@ def draw(
     if opacity < 1:  # in double precision and cut off, as detectron2 mixes colours
         colors = (flat[at] * (1.0 - opacity) + colors * opacity).astype(np.uint8)
     flat[at] = colors
-    if boxes and isinstance(people, ImagePrediction):
-        kept = people.scores >= min_score
-        titles = [f"{score:.2f}" for score in people.scores[kept]]
-        drawn = draw_boxes(drawn, people.boxes_xyxy_px[kept], titles)
-    return drawn
+    return _with_boxes(drawn, people, min_score) if boxes else drawn
+
+
+def _with_boxes(
+    drawn: np.ndarray, people: ImagePrediction | np.ndarray, min_score: float
+) -> np.ndarray:
+    if not isinstance(people, ImagePrediction):
+        return drawn
+    kept = people.scores >= min_score
+    titles = [f"{score:.2f}" for score in people.scores[kept]]
+    return draw_boxes(drawn, people.boxes_xyxy_px[kept], titles)
 
 
 def _background(photo: np.ndarray | None, name: str, shape: tuple[int, ...]) -> np.ndarray:

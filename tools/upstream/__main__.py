@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+from densepose.errors import InputError
+
 from . import bootstrap, evaluator, golden, models, operators, our_side, process, record, report
 from . import speed as speeds
 from .inputs import Case
@@ -58,7 +60,7 @@ def main() -> int:
     args = parse_arguments()
     try:
         return args.run(args)
-    except ValueError as error:
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
@@ -105,16 +107,7 @@ def parse_arguments() -> argparse.Namespace:
 
     one = command(run_speed, "time and memory, side by side", checkout=False)
     only(one, "rows")
-    meaning = "another checkout of this project, measured as well"
-    one.add_argument("--ours-before", type=Path, metavar="DIR", help=meaning)
-    one.add_argument("--device", default="cpu", help="cpu, cuda: only rows that run a model [cpu]")
-    one.add_argument("--half", action="store_true", help="train under autocast")
-    meaning = "measure the model without each of the CPU operators as well"
-    one.add_argument("--each-operator", action="store_true", help=meaning)
-    one.add_argument("--quick", action="store_true", help="small models: does it run at all?")
-    one.add_argument("--rounds", type=int, default=5, metavar="N", help="runs that count [5]")
-    one.add_argument("--warm-up", type=int, default=1, metavar="N", help="runs before them [1]")
-    one.add_argument("--output", type=Path, default=Path("output/speed.json"), metavar="JSON")
+    _add_speed_options(one)
 
     one = command(
         run_operators, "CPU operators against plain torch, without a checkout", checkout=False
@@ -132,6 +125,19 @@ def parse_arguments() -> argparse.Namespace:
         help="folder of the golden files; delete those to be recorded again [tests/golden]",
     )
     return parser.parse_args()
+
+
+def _add_speed_options(one: argparse.ArgumentParser) -> None:
+    meaning = "another checkout of this project, measured as well"
+    one.add_argument("--ours-before", type=Path, metavar="DIR", help=meaning)
+    one.add_argument("--device", default="cpu", help="cpu, cuda: only rows that run a model [cpu]")
+    one.add_argument("--half", action="store_true", help="train under autocast")
+    meaning = "measure the model without each of the CPU operators as well"
+    one.add_argument("--each-operator", action="store_true", help=meaning)
+    one.add_argument("--quick", action="store_true", help="small models: does it run at all?")
+    one.add_argument("--rounds", type=int, default=5, metavar="N", help="runs that count [5]")
+    one.add_argument("--warm-up", type=int, default=1, metavar="N", help="runs before them [1]")
+    one.add_argument("--output", type=Path, default=Path("output/speed.json"), metavar="JSON")
 
 
 def run_models(args: argparse.Namespace) -> int:

@@ -118,7 +118,9 @@ def environment_of(package_parent: Path) -> dict[str, str]:
 def ours(name: str = "this package", checkout: Path = ROOT, module: str = "our_side") -> Side:
     """This package, or the one of another checkout of this repository."""
     if not (checkout / "densepose" / "__init__.py").is_file():
-        raise ValueError(f"{checkout}: no densepose package in it; give a checkout of this project")
+        from densepose.errors import InputError  # not on detectron2's side
+
+        raise InputError(f"{checkout}: no densepose package in it; give a checkout of this project")
     return Side(name, module, checkout.resolve())
 
 
@@ -135,7 +137,9 @@ def project_of(checkout: Path) -> Path:
     """
     project = checkout.expanduser().resolve() / PROJECT
     if not (project / "densepose" / "config.py").is_file():
-        raise ValueError(f"{checkout}: no {PROJECT} in it; give a checkout of detectron2")
+        from densepose.errors import InputError  # not on detectron2's side
+
+        raise InputError(f"{checkout}: no {PROJECT} in it; give a checkout of detectron2")
     return project
 
 

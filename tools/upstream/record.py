@@ -11,6 +11,8 @@ from typing import Any
 
 from safetensors.torch import load_file
 
+from densepose.errors import InputError
+
 from . import bootstrap, evaluator, golden, our_side, process
 
 EVALUATED_IMAGES, VERTICES_PER_PART = 30, 60
@@ -31,7 +33,7 @@ def chart_configs(checkout: Path, only: Sequence[str] = ()) -> list[str]:
     names = sorted(name for name in names if "cse/" not in name and "Base-" not in name)
     chosen = [name for name in names if not only or any(word in name for word in only)]
     if not chosen:
-        raise ValueError(f"no config has {' or '.join(only)} in its name; there are {names}")
+        raise InputError(f"no config has {' or '.join(only)} in its name; there are {names}")
     return chosen
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from densepose.errors import InputError
 from densepose.files import markdown_table, write_text
 from densepose.ops.accelerate import OPERATORS
 
@@ -128,7 +129,7 @@ def select(works: Sequence[Work], words: Sequence[str], device: str = "cpu") -> 
     for word in words:
         if not any(word in work.name for work in works):
             names = "; ".join(work.name for work in works)
-            raise ValueError(f"--only {word}: nothing has this in its name; there are: {names}")
+            raise InputError(f"--only {word}: nothing has this in its name; there are: {names}")
     return [work for work in works if not words or any(word in work.name for word in words)]
 
 
@@ -183,7 +184,7 @@ def run(
         ValueError: there are no rounds, or a word is in no name.
     """
     if rounds < 1 or warm_up < 0:
-        raise ValueError(f"--rounds must be 1 or more, got {rounds}; --warm-up 0 or more")
+        raise InputError(f"--rounds must be 1 or more, got {rounds}; --warm-up 0 or more")
     done = []
     settings = {"quick": quick, "rounds": rounds, "device": device, "half": half}
     with ExitStack() as all_rows:
