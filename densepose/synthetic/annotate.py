@@ -10,24 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
-from pycocotools import mask as coco_mask
 
+from densepose.structures.annotated_regions import (
+    encode_masks,
+    encode_regions,
+    num_points_of_region,
+    spread_points,
+)
 from densepose.structures.body_parts import (
     ANNOTATION_GRID,
     COARSE_OF_PART,
     KEYPOINT_NAMES,
-    NUM_REGIONS,
 )
 
 from .truth import Truth
 
-MAX_POINTS_PER_REGION = 14
-# Points of a region: this times the square root of its visible pixels, 14 from about 350 px.
-POINTS_PER_SQRT_AREA = 0.75
-_KMEANS_ROUNDS = 8
-_KMEANS_PIXELS = 500
 # People smaller than this get box, mask and keypoints but no points, as in DensePose-COCO.
 MIN_AREA_FOR_POINTS_PX = 400
 
@@ -51,53 +49,6 @@ CATEGORIES = [
 PointNoise = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
-def num_points_of_region(area_px: int) -> int:
-    """How many points a region of ``area_px`` visible pixels gets: 0 for none, at most 14."""
-    if area_px <= 0:
-        return 0
-    return int(np.clip(round(POINTS_PER_SQRT_AREA * np.sqrt(area_px)), 1, MAX_POINTS_PER_REGION))
-
-
-def spread_points(pixels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Choose ``count`` roughly equidistant pixels by k-means.
-
-    Args:
-        pixels: (P, 2) positions, P >= 1.
-        count: number of clusters, at most P.
-        rng: draws the first centres, and a subset of large regions.
-
-    Returns:
-        (K,) indices into ``pixels``, distinct, K <= count (two clusters may share their nearest
-        pixel).
-    """
-    used = pixels
-    if len(pixels) > _KMEANS_PIXELS:
-        used = pixels[rng.permutation(len(pixels))[:_KMEANS_PIXELS]]
-    used = used.astype(np.float32)
-    first = used[rng.permutation(len(used))[:count]]
-    if count == 1:
-        centres = used.mean(axis=0, keepdims=True)
-    else:
-        label = _squared_distance(used, first).argmin(axis=1).astype(np.int32)
-        stop = (cv2.TERM_CRITERIA_MAX_ITER, _KMEANS_ROUNDS, 0)
-        # The labels start it, so nothing depends on OpenCV's own random numbers.
-        start = cv2.KMEANS_USE_INITIAL_LABELS
-        _, _, centres = cv2.kmeans(used, count, label[:, None], stop, 1, start)
-    return np.unique(_squared_distance(pixels.astype(np.float32), centres).argmin(axis=0))
-
-
-def _squared_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a**2).sum(axis=1)[:, None] - 2 * (a @ b.T) + (b**2).sum(axis=1)
-
-
-def _encode(masks: np.ndarray) -> list[dict[str, Any]]:
-    """(H, W, N) masks -> N RLEs, ready for JSON."""
-    return [
-        {"counts": run["counts"].decode("ascii"), "size": [int(side) for side in run["size"]]}
-        for run in coco_mask.encode(np.asfortranarray(masks, np.uint8))
-    ]
-
-
 def _grid_regions(region: np.ndarray, box_xywh_px: np.ndarray) -> np.ndarray:
     """(H, W) region numbers of a person -> (256, 256) at the cell centres of the grid."""
     steps = int(ANNOTATION_GRID)
@@ -105,16 +56,6 @@ def _grid_regions(region: np.ndarray, box_xywh_px: np.ndarray) -> np.ndarray:
     columns = (box_xywh_px[0] + middle * box_xywh_px[2]).astype(int)
     rows = (box_xywh_px[1] + middle * box_xywh_px[3]).astype(int)
     return region[np.ix_(rows, columns)]
-
-
-def _encode_regions(grid: np.ndarray) -> list[Any]:
-    """(256, 256) region numbers -> dp_masks: 14 RLEs, [] for a region that is not seen."""
-    present = np.flatnonzero(np.bincount(grid.reshape(-1), minlength=NUM_REGIONS + 1)[1:]) + 1
-    masks: list[Any] = [[] for _ in range(NUM_REGIONS)]
-    encoded = _encode(grid[..., None] == present.astype(np.uint8))
-    for number, run in zip(present, encoded, strict=True):
-        masks[number - 1] = run
-    return masks
 
 
 def annotate_person(
@@ -143,7 +84,7 @@ def annotate_person(
     record: dict[str, Any] = {
         "bbox": [float(value) for value in box],
         "area": float(len(rows)),
-        "segmentation": _encode(mine[..., None])[0],
+        "segmentation": encode_masks(mine[..., None])[0],
         "keypoints": [
             round(float(v), 2) if i % 3 < 2 else int(v) for i, v in enumerate(keypoints.flat)
         ],
@@ -167,7 +108,7 @@ def _densepose_fields(
     region = COARSE_OF_PART[truth.part[rows, columns]]
     region_map = np.zeros(mine.shape, np.uint8)
     region_map[rows, columns] = region
-    masks = _encode_regions(_grid_regions(region_map, box_xywh_px))
+    masks = encode_regions(_grid_regions(region_map, box_xywh_px))
     pixels_of_person = np.stack([columns, rows], axis=1)
     chosen = []
     for number in np.unique(region):

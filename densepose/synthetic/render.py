@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 
 from densepose.surface.mesh import vertex_normals
+from densepose.surface.raycast import Hits, even_directions
 
 from .appearance import paint_body
 from .backgrounds import Background
 from .noise import smooth_noise
-from .raycast import Hits, even_directions
 from .scene import Light
 from .truth import SceneGeometry
 

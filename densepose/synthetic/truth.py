@@ -9,9 +9,9 @@ from scipy.spatial import cKDTree
 
 from densepose.structures.body_parts import UV_STEPS
 from densepose.surface.charts import ChartAtlas
+from densepose.surface.raycast import Hits, RayCaster
 
 from .anatomy import Anatomy
-from .raycast import Hits, RayCaster
 from .scene import Scene
 
 

@@ -5,14 +5,12 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from densepose.data.coco import _annotation
+from densepose.structures.annotated_regions import MAX_POINTS_PER_REGION
 from densepose.structures.body_parts import COARSE_OF_PART
 from densepose.surface.charts import load_template_atlas
 from densepose.surface.mesh import face_normals
 from densepose.synthetic.annotate import (
-    MAX_POINTS_PER_REGION,
     annotate_person,
-    num_points_of_region,
-    spread_points,
 )
 from densepose.synthetic.annotator_noise import SurfaceNoise, SurfaceWalker
 from densepose.synthetic.objects import box
@@ -92,33 +90,6 @@ def test_a_speck_gets_a_box_but_no_points_and_a_hidden_person_nothing():
     assert not any(name.startswith("dp_") for name in speck)
     truth.instance[truth.instance == 2] = 0
     assert annotate_person(truth, 1, np.random.default_rng(0)) is None
-
-
-def test_the_number_of_points_grows_with_the_region_up_to_fourteen():
-    counts = [num_points_of_region(area) for area in range(0, 5000, 7)]
-    assert counts == sorted(counts)
-    assert counts[0] == 0 and num_points_of_region(1) == 1
-    assert num_points_of_region(64) == 6  # 0.75 * 8
-    assert max(counts) == MAX_POINTS_PER_REGION == 14
-
-
-def test_points_spread_further_apart_than_random_ones():
-    rng = np.random.default_rng(0)
-    rows, columns = np.mgrid[:30, :50]
-    pixels = np.stack([columns.reshape(-1), rows.reshape(-1)], axis=1)
-
-    def closest(points: np.ndarray) -> float:
-        distance = np.linalg.norm(points[:, None] - points[None], axis=2)
-        return float((distance + np.eye(len(points)) * 1e9).min())
-
-    chosen = spread_points(pixels, 14, rng)
-    assert len(chosen) == len(set(chosen.tolist())) == 14
-    drawn = [closest(pixels[rng.permutation(len(pixels))[:14]]) for _ in range(50)]
-    assert closest(pixels[chosen]) > max(drawn)
-
-
-def test_a_region_of_one_pixel_gets_that_pixel():
-    assert spread_points(np.array([[7, 9]]), 1, np.random.default_rng(0)).tolist() == [0]
 
 
 HANDS, FEET, TORSO = (3, 4), (5, 6), (1, 2)

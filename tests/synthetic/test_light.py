@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from densepose.surface.raycast import RayCaster, even_directions
 from densepose.synthetic.anatomy import load_anatomy
 from densepose.synthetic.camera import facing, fit_camera, look_at
 from densepose.synthetic.objects import box
@@ -17,7 +18,6 @@ from densepose.synthetic.photo_background import (
     photo_background,
     photo_files,
 )
-from densepose.synthetic.raycast import RayCaster, even_directions
 from densepose.synthetic.render import _wrinkled
 from densepose.synthetic.scene import Light, sample_light
 

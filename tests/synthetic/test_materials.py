@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from densepose.surface.raycast import RayCaster
 from densepose.synthetic.anatomy import load_anatomy
 from densepose.synthetic.appearance import clothed_surface, paint_body, sample_appearance
 from densepose.synthetic.backgrounds import random_background
@@ -11,7 +12,6 @@ from densepose.synthetic.materials import FLOOR_KINDS, KINDS, contrasting, rando
 from densepose.synthetic.noise import cloud_image, fractal_noise, smooth_noise
 from densepose.synthetic.objects import ball, box, chair, cylinder, random_object
 from densepose.synthetic.photograph import develop, encode_jpeg, sample_photograph
-from densepose.synthetic.raycast import RayCaster
 
 
 def test_noise_is_smooth_centred_and_of_unit_deviation():
