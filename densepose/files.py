@@ -12,7 +12,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,16 +92,12 @@ def _flush_to_disk(path: Path) -> None:
         os.close(handle)
 
 
-def sha256(
-    path: str | os.PathLike[str], *, on_progress: Callable[[int], None] | None = None
-) -> str:
-    """Hash of a file, 64 hexadecimal digits; ``on_progress`` gets the bytes of each piece read."""
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Hash of a file, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while piece := file.read(_PIECE):
             digest.update(piece)
-            if on_progress is not None:
-                on_progress(len(piece))
     return digest.hexdigest()
 
 

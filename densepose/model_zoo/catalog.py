@@ -25,10 +25,9 @@ from densepose.model_zoo.table import LICENCE, MODELS
 from densepose.progress import progress_bar
 from densepose.surface.official.prepare import (
     OfficialFile,
-    already_prepared,
+    check_file,
     files_in,
     official_files,
-    prepare_file,
 )
 
 EVALUATION_FOLDER = "densepose_smpl"  # below the folder of all data sets
@@ -152,21 +151,17 @@ def _get_evaluation_files(folder: Path, group: str, say: Say) -> None:
 
 def _get_official(folder: Path, file: OfficialFile) -> str:
     """Download a file unless it is there, check it, and convert it where it is large."""
-    if (earlier := already_prepared(folder, file)) is not None:
-        return f"{folder / file.path}: as before, {earlier.holds}"
     path = folder / file.path
-    if not path.is_file() and file.url.endswith(".tar.gz"):
+    if not _is_there(folder, file) and file.url.endswith(".tar.gz"):
         archive = path.with_name(file.url.rpartition("/")[2])
         download(file.url, archive, check=lambda _: None, licence=file.licence)
         with tarfile.open(archive) as opened, atomic(path) as temporary:
             member = next(m for m in opened.getmembers() if m.name.endswith(f"/{file.path}"))
             with opened.extractfile(member) as source, open(temporary, "wb") as target:
                 shutil.copyfileobj(source, target)
-    elif not path.is_file():
-        download(file.url, path, size_bytes=file.size_bytes, licence=file.licence)
-    with progress_bar(path.name, path.stat().st_size, in_bytes=True) as show:
-        made = prepare_file(folder, file, on_progress=lambda more: show(more=more))
-    return f"{path}: {made.holds}{f' ({made.note})' if made.note else ''}; sha256 {made.sha256}"
+    elif not _is_there(folder, file):
+        download(file.url, path, licence=file.licence)
+    return f"{path}: {check_file(folder, file)}"
 
 
 def _run_step(step: str, licence: str) -> str:

@@ -35,7 +35,8 @@ keypoint_weight    (17, K) float32     their weights, sum 1
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Set
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,6 @@ from .mesh import SurfaceMesh, check_mesh
 
 ASSET = Path(__file__).parent / "assets" / "body.npz"
 SCHEMA = 1
-_KEYS = (
-    *("vertices_m", "faces", "face_part", "mirror_vertex", "joint_names", "joint_parents"),
-    *("joints_m", "mirror_joint", "skin_joint", "skin_weight", "shape_names", "shape_low"),
-    *("shape_high", "shape_vertices_m", "shape_joints_m", "keypoint_vertex", "keypoint_weight"),
-)
 
 
 @dataclass(frozen=True)
@@ -128,18 +124,6 @@ class BodyTemplate:
         moved = np.einsum("vij,vj->vi", blended[:, :9].reshape(-1, 3, 3), vertices)
         return moved + blended[:, 9:] + _checked(translation, (3,), "translation")
 
-    def posed_joints(
-        self,
-        coefficients: ArrayLike,
-        rotations: ArrayLike,
-        translation: ArrayLike = (0.0, 0.0, 0.0),
-    ) -> NDArray[np.float32]:
-        """(J, 3) joints of the body that ``posed`` makes from the same arguments."""
-        _, joints = self.shaped(coefficients)
-        linear, offset = self.joint_motions(joints, rotations)
-        moved = np.einsum("jik,jk->ji", linear, joints)
-        return moved + offset + _checked(translation, (3,), "translation")
-
     def joint_motions(
         self, joints_m: NDArray[np.float32], rotations: ArrayLike
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -203,61 +187,40 @@ def read_template(path: Path) -> BodyTemplate:
     Raises:
         InputError: no such file; another schema, a key is missing, or the mesh is not one.
     """
-    arrays = read_body(path)
-    mesh = check_mesh(arrays["vertices_m"], arrays["faces"], str(path))
-    body = BodyTemplate(
-        mesh=mesh,
-        face_part=arrays["face_part"],
-        mirror_vertex=arrays["mirror_vertex"].astype(np.int64),
-        joint_names=tuple(arrays["joint_names"].tolist()),
-        joint_parents=arrays["joint_parents"].astype(np.int64),
-        joints_m=arrays["joints_m"],
-        mirror_joint=arrays["mirror_joint"].astype(np.int64),
-        skin_weights=_dense_weights(
-            arrays["skin_joint"], arrays["skin_weight"], len(arrays["joint_names"])
-        ),
-        shape_names=tuple(arrays["shape_names"].tolist()),
-        shape_low=arrays["shape_low"],
-        shape_high=arrays["shape_high"],
-        shape_vertices_m=arrays["shape_vertices_m"].astype(np.float32),
-        shape_joints_m=arrays["shape_joints_m"],
-        keypoint_vertex=arrays["keypoint_vertex"].astype(np.int64),
-        keypoint_weight=arrays["keypoint_weight"],
-    )
+    made = {field.name for field in fields(BodyTemplate)} - {"mesh", "skin_weights"}
+    needed = made | {"vertices_m", "faces", "skin_joint", "skin_weight"}
+    arrays = read_baked(path, SCHEMA, needed, "tools/assets/bake_template")
+    del arrays["schema"]
+    mesh = check_mesh(arrays.pop("vertices_m"), arrays.pop("faces"), str(path))
+    names = {key: tuple(arrays.pop(key).tolist()) for key in ("joint_names", "shape_names")}
+    joint, weight = arrays.pop("skin_joint"), arrays.pop("skin_weight")
+    weights = np.zeros((mesh.num_vertices, len(names["joint_names"])), np.float32)
+    np.add.at(weights, (np.arange(len(joint))[:, None], joint), weight)
+    wide = {np.dtype(np.int32): np.int64, np.dtype(np.float16): np.float32}
+    arrays = {
+        key: array.astype(wide.get(array.dtype, array.dtype)) for key, array in arrays.items()
+    }
+    body = BodyTemplate(mesh=mesh, skin_weights=weights, **names, **arrays)
     for array in [*vars(body).values(), mesh.vertices_m, mesh.faces]:
         if isinstance(array, np.ndarray):
             array.setflags(write=False)
     return body
 
 
-def _dense_weights(
-    joint: NDArray[np.integer], weight: NDArray[np.floating], num_joints: int
-) -> NDArray[np.float32]:
-    """(V, 4) joints and weights -> (V, J)."""
-    dense = np.zeros((len(joint), num_joints), dtype=np.float32)
-    np.add.at(dense, (np.arange(len(joint))[:, None], joint), weight)
-    return dense
-
-
-def read_body(path: Path) -> dict[str, NDArray]:
-    """All arrays of a baked body.
+def read_baked(path: Path, schema: int, keys: Set[str], tool: str) -> dict[str, NDArray]:
+    """``schema`` and the named arrays of a file that ``tool`` made.
 
     Raises:
         InputError: no such file; another schema, or a key is missing.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no baked body here; reinstall the package or run tools/assets/bake_template"
-        )
+    again = f"bake it again with {tool}"
+    if not Path(path).is_file():
+        raise InputError(f"{path}: missing; reinstall the package or {again}")
     with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    if int(arrays.get("schema", 0)) != SCHEMA:
-        raise InputError(
-            f"{path}: schema {arrays.get('schema')}, this version reads schema {SCHEMA}; bake it"
-            " again with tools/assets/bake_template"
-        )
-    missing = [key for key in _KEYS if key not in arrays]
-    if missing:
-        raise InputError(f"{path}: missing {', '.join(missing)}")
+        arrays = dict(file)
+    if int(arrays.get("schema", 0)) != schema:
+        found = arrays.get("schema")
+        raise InputError(f"{path}: schema {found}, this version reads schema {schema}; {again}")
+    if missing := sorted(keys - arrays.keys()):
+        raise InputError(f"{path}: missing {', '.join(missing)}; {again}")
     return arrays

@@ -28,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 from densepose.errors import InputError
 from densepose.structures.body_parts import NUM_PARTS
 
-from .body import BodyTemplate, load_template
+from .body import BodyTemplate, load_template, read_baked
 from .chart_search import (
     UV_STEPS,
     TriangleSearch,
@@ -312,23 +312,8 @@ def read_atlas(path: Path, template: BodyTemplate) -> ChartAtlas:
     Raises:
         InputError: no such file; another schema, or baked for another body.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(
-            f"{path}: no baked atlas here; reinstall the package or run tools/assets/bake_atlas"
-        )
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    if int(arrays.get("schema", 0)) != SCHEMA:
-        raise InputError(
-            f"{path}: schema {arrays.get('schema')}, this version reads schema {SCHEMA};"
-            " bake it again with tools/assets/bake_atlas"
-        )
-    for name in ("body", "uv", "uv_part", "uv_vertex_mesh", "uv_faces"):
-        if name not in arrays:
-            raise InputError(
-                f"{path}: {name} is missing; bake it again with tools/assets/bake_atlas"
-            )
+    keys = {"body", "uv", "uv_part", "uv_vertex_mesh", "uv_faces"}
+    arrays = read_baked(path, SCHEMA, keys, "tools/assets/bake_atlas")
     if str(arrays["body"]) != body_fingerprint(template):
         raise InputError(
             f"{path}: baked for body {arrays['body']}, but the body here is"

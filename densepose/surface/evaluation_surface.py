@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from densepose.errors import InputError
 
 from .charts import load_template_atlas
-from .geodesics import template_geodesics
+from .geodesics import GeodesicDistances, template_geodesics
 
 SURFACES = ("template", "smpl_27554")
 _OFFICIAL = re.compile(r"smpl_(?P<vertices>[1-9]\d{0,6})")
@@ -31,21 +31,13 @@ class VertexLookup(Protocol):
         ...
 
 
-class DistanceLookup(Protocol):
-    """Anything that knows distances between vertices, :class:`GeodesicDistances` for example."""
-
-    def lookup(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.floating]:
-        """(P,) and (P,) vertices -> (P,) metres along the surface."""
-        ...
-
-
 @dataclass(frozen=True)
 class EvaluationSurface:
     """Vertices of chart positions and distances between them."""
 
     name: str
     charts: VertexLookup
-    distances: DistanceLookup
+    distances: GeodesicDistances
 
     def nearest_vertex(self, part: ArrayLike, uv: ArrayLike) -> NDArray[np.int64]:
         """(P,) parts 0 to 24 and (P, 2) coordinates -> (P,) vertices, -1 for part 0."""

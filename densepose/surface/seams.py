@@ -44,27 +44,6 @@ def find_seams(atlas: ChartAtlas) -> Seams:
     return Seams(face[has], corner[has], other[has], side[has])
 
 
-def seam_points(atlas: ChartAtlas, per_side: int = 4) -> PairedPoints:
-    """Points on the seams with their places in both charts, ``per_side`` on each, evenly spaced."""
-    seams = find_seams(atlas)
-    once = np.flatnonzero(seams.face < seams.other_face)
-    along = ((np.arange(per_side) + 0.5) / per_side)[None, :, None]
-
-    def places(
-        face: NDArray[np.int64], start: NDArray[np.int64], end: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        corner = atlas.uv[atlas.uv_faces[face]].astype(np.float64)
-        row = np.arange(len(face))
-        place = corner[row, start][:, None] * (1 - along) + corner[row, end][:, None] * along
-        return np.repeat(atlas.face_part[face].astype(np.int64), per_side), place.reshape(-1, 2)
-
-    face, corner = seams.face[once], seams.corner[once]
-    other, other_corner = seams.other_face[once], seams.other_corner[once]
-    part, uv = places(face, corner, (corner + 1) % 3)
-    other_part, other_uv = places(other, (other_corner + 1) % 3, other_corner)
-    return PairedPoints(part, uv, other_part, other_uv)
-
-
 def points_beyond_seams(
     atlas: ChartAtlas, steps: int, reach: float
 ) -> tuple[PairedPoints, NDArray[np.int64]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.surface.charts import ChartAtlas, load_template_atlas
-from densepose.surface.seams import find_seams, points_beyond_seams, seam_points
+from densepose.surface.charts import ChartAtlas
+from densepose.surface.seams import find_seams, points_beyond_seams
 from tests.support.shapes import two_part_atlas
 
 
@@ -29,23 +29,6 @@ def test_the_two_squares_meet_in_four_sides(flat):
     np.testing.assert_allclose(flat.mesh.vertices_m[np.stack([start, end])][..., 0], 1)
     np.testing.assert_array_equal(start, faces[seams.other_face, (seams.other_corner + 1) % 3])
     assert (flat.face_part[seams.face] != flat.face_part[seams.other_face]).all()
-
-
-def test_points_of_a_seam_are_one_place_in_both_charts(flat):
-    points = seam_points(flat, per_side=3)
-    assert len(points.part) == 12
-    here = flat_xy(points.part, points.uv)
-    np.testing.assert_allclose(here, flat_xy(points.other_part, points.other_uv), atol=1e-6)
-    np.testing.assert_allclose(here[:, 0], 1, atol=1e-6)
-
-
-def test_on_the_template_too():
-    atlas = load_template_atlas()
-    points = seam_points(atlas, per_side=2)
-    here = atlas.to_points(points.part, points.uv)
-    there = atlas.to_points(points.other_part, points.other_uv)
-    assert len(here) > 500
-    np.testing.assert_allclose(here, there, atol=1e-4)
 
 
 def test_beyond_the_seam_the_surface_goes_on(flat):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
 
-from densepose.structures.body_parts import UV_STEPS
-from densepose.surface import chart_search
 from densepose.surface.body import load_template
 from densepose.surface.charts import ASSET, ChartAtlas, load_template_atlas, read_atlas
-from densepose.surface.mesh import edges, euler_characteristic
 from densepose.surface.own.quality import (
     area_distortion,
     distortion_percentile,
@@ -39,10 +35,6 @@ def flat_point(part: np.ndarray, uv: np.ndarray) -> np.ndarray:
     return np.concatenate([xy, np.zeros((len(xy), 1))], axis=1)
 
 
-def test_the_number_of_uv_steps_is_the_one_of_the_structures():
-    assert chart_search.UV_STEPS == UV_STEPS
-
-
 def test_points_come_back_where_they_were_drawn(flat):
     rng = np.random.default_rng(0)
     part, uv = rng.integers(1, 3, 500), rng.random((500, 2))  # a third lies outside the charts
@@ -65,15 +57,6 @@ def test_located_triangles_hold_their_points(flat):
     np.testing.assert_allclose(drawn, uv, atol=1e-6)
 
 
-def test_outside_the_chart_the_nearest_border_point_is_taken(flat):
-    rng = np.random.default_rng(2)
-    uv = rng.random((200, 2)) * 1.6 - 0.3
-    uv = uv[((uv < 0.1) | (uv > 0.9)).any(axis=1)]
-    face, weight = flat.locate(np.ones(len(uv), int), uv)
-    drawn = np.einsum("pk,pkd->pd", weight, flat.uv[flat.uv_faces[face]])
-    np.testing.assert_allclose(drawn, np.clip(uv, 0.1, 0.9), atol=1e-6)
-
-
 def test_there_and_back_again(flat):
     face, weight = random_surface_points(flat, 500, np.random.default_rng(3))
     part, uv = flat.from_surface(face, weight)
@@ -88,21 +71,6 @@ def test_points_of_another_pose(flat):
     np.testing.assert_allclose(got, [[1.5, 0.5, 3]], atol=1e-6)
     with pytest.raises(ValueError, match=r"vertices must have shape \(45, 3\), got \(44, 3\)"):
         flat.to_points([2], [[0.5, 0.5]], vertices=moved[1:])
-
-
-@pytest.mark.parametrize("steps", [255, None])
-def test_nearest_vertex_equals_a_loop(steps):
-    flat = two_part_atlas()
-    rng = np.random.default_rng(4)
-    part, uv = rng.integers(0, 3, 400), rng.random((400, 2))
-    if steps:
-        uv = np.floor(uv * 256) / steps
-    want = []
-    for number, position in zip(part, uv, strict=True):
-        gap = ((flat.uv.astype(float) - position) ** 2).sum(axis=1)
-        gap[flat.uv_part != number] = np.inf
-        want.append(flat.uv_vertex_mesh[gap.argmin()] if number else -1)
-    np.testing.assert_array_equal(flat.nearest_vertex(part, uv), want)
 
 
 def test_of_equally_near_vertices_the_lowest_is_taken():
@@ -180,7 +148,7 @@ def test_the_baked_atlas_is_the_one_of_the_baked_body(tmp_path):
     other = dataclasses.replace(body, face_part=body.face_part[::-1])
     with pytest.raises(ValueError, match=r"atlas\.npz: baked for body .* bake it again"):
         read_atlas(ASSET, other)
-    with pytest.raises(ValueError, match="no baked atlas here"):
+    with pytest.raises(ValueError, match="atlas.npz: missing; reinstall the package or bake it"):
         read_atlas(tmp_path / "atlas.npz", body)
 
 
@@ -195,32 +163,6 @@ def test_saving_and_reading_changes_nothing(tmp_path, atlas):
     np.savez(tmp_path / "a.npz", **{**arrays, "schema": 99})
     with pytest.raises(ValueError, match="schema 99, this version reads schema 1"):
         read_atlas(tmp_path / "a.npz", load_template())
-
-
-def test_assets_stay_small():
-    assert sum(path.stat().st_size for path in ASSET.parent.glob("*.npz")) <= 4e6
-
-
-def test_every_part_is_one_disc(atlas):
-    for part in range(1, 25):
-        faces = atlas.uv_faces[atlas.face_part == part]
-        assert euler_characteristic(faces) == 1
-        edge = edges(faces)
-        reached = np.zeros(len(atlas.uv), bool)
-        reached[faces[0]] = True
-        for _ in range(len(edge)):
-            before = reached.sum()
-            reached[edge[reached[edge].any(axis=1)]] = True
-            if reached.sum() == before:
-                break
-        np.testing.assert_array_equal(reached, atlas.uv_part == part)
-
-
-def test_charts_fill_the_unit_square(atlas):
-    for part in range(1, 25):
-        uv = atlas.uv[atlas.uv_part == part]
-        np.testing.assert_allclose(uv.min(axis=0), 0, atol=1e-6)
-        np.testing.assert_allclose(uv.max(axis=0), 1, atol=1e-6)
 
 
 def test_folds_and_distortion(atlas):
@@ -242,56 +184,3 @@ def test_distortion_of_equal_squares_is_one(flat):
     )
     turned = dataclasses.replace(flat, uv=1 - flat.uv[:, ::-1])
     assert folded_share(turned)[:2].tolist() == [1, 1]
-
-
-def along_surface(
-    atlas: ChartAtlas, part: np.ndarray, start: np.ndarray, end: np.ndarray
-) -> np.ndarray:
-    """Length in metres, on the surface, of the straight line between two places of a chart.
-
-    That is a way between the two points, so the distance along the surface is at most as long.
-    """
-    length = np.zeros(len(part))
-    last = atlas.to_points(part, start)
-    for share in np.linspace(0, 1, 17)[1:]:
-        here = atlas.to_points(part, start + share * (end - start))
-        length += np.linalg.norm(here - last, axis=1)
-        last = here
-    return length
-
-
-@pytest.mark.parametrize("quantised", [False, True])
-def test_round_trip_error_in_metres_along_the_surface(atlas, quantised):
-    face, weight = random_surface_points(atlas, 20_000, np.random.default_rng(5))
-    part, uv = atlas.from_surface(face, weight)
-    stored = np.rint(uv * UV_STEPS) / UV_STEPS if quantised else uv
-    there = surface_points(atlas, *atlas.locate(part, stored))
-    start = np.linalg.norm(atlas.to_points(part, uv) - surface_points(atlas, face, weight), axis=1)
-    assert (np.linalg.norm(atlas.to_points(part, stored) - there, axis=1) < 1e-9).all()
-    error = start + along_surface(atlas, part, uv, stored)
-    median, high = np.median(error), np.percentile(error, 99)
-    print(f"quantised {quantised}: median {1e3 * median:.2f} mm, 99% {1e3 * high:.2f} mm,"
-          f" max {1e3 * error.max():.1f} mm")  # fmt: skip
-    assert median < 0.005 and high < 0.02
-
-
-def test_nearest_vertices_are_near(atlas):
-    """The metric only sees vertices, so their spacing bounds what it can tell."""
-    face, weight = random_surface_points(atlas, 20_000, np.random.default_rng(6))
-    part, uv = atlas.from_surface(face, weight)
-    uv = np.floor(uv * UV_STEPS) / UV_STEPS
-    vertex = atlas.nearest_vertex(part, uv)
-    gap = np.linalg.norm(
-        atlas.mesh.vertices_m[vertex] - surface_points(atlas, face, weight), axis=1
-    )
-    print(f"median {1e3 * np.median(gap):.1f} mm, 99% {1e3 * np.percentile(gap, 99):.1f} mm")
-    assert np.median(gap) < 0.01 and np.percentile(gap, 99) < 0.03
-
-
-def test_a_broken_copy_of_the_asset_is_refused(tmp_path):
-    shutil.copy(ASSET, tmp_path / "atlas.npz")
-    with np.load(tmp_path / "atlas.npz") as file:
-        arrays = {name: file[name] for name in file.files if name != "uv"}
-    np.savez(tmp_path / "atlas.npz", **arrays)
-    with pytest.raises(ValueError, match=r"atlas\.npz: uv is missing"):
-        read_atlas(tmp_path / "atlas.npz", load_template())

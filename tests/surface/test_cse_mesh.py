@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from densepose.surface.official.cse import (
     MESH_NAMES,
     mesh_paths,
     num_vertices_in,
-    open_distances,
+    read_distances,
     read_geometry,
     read_mirror,
     read_texcoords,
@@ -45,10 +44,8 @@ def write(folder: Path, **changes) -> None:
 
 
 def read(folder: Path, kind: str):
-    if kind == "geodists":
-        return open_distances(folder, NAME)
-    readers = {"geometry": read_geometry, "symmetry": read_mirror, "texcoords": read_texcoords}
-    return readers[kind](mesh_paths(folder, NAME)[kind], 8)
+    readers = (read_geometry, read_distances, read_mirror, read_texcoords)
+    return dict(zip(contents(), readers, strict=True))[kind](mesh_paths(folder, NAME)[kind], 8)
 
 
 def test_all_files_are_read(tmp_path):
@@ -75,23 +72,8 @@ def test_a_geometry_of_zeros_is_no_geometry(tmp_path, caplog):
     assert "the geometry is not part of the release" in caplog.text
 
 
-def test_distances_are_converted_once_and_again_when_the_pickle_is_newer(tmp_path):
-    write(tmp_path)
-    read(tmp_path, "geodists")
-    paths = mesh_paths(tmp_path, NAME)
-    converted = paths["geodists"].with_suffix(".float32.npy")
-    stamp = converted.stat().st_mtime_ns
-    read(tmp_path, "geodists")
-    assert converted.stat().st_mtime_ns == stamp
-    paths["geodists"].write_bytes(pickle.dumps(2 * contents()["geodists"]))
-    os.utime(paths["geodists"], ns=(stamp + 10**9, stamp + 10**9))
-    assert read(tmp_path, "geodists")[0, 1] == 2
-    paths["geodists"].unlink()
-    assert read(tmp_path, "geodists")[0, 1] == 2
-
-
 @pytest.mark.parametrize(
-    ("kind", "content", "told"),
+    ("kind", "content", "message"),
     [
         ("geometry", {"vertices": np.ones((8, 3))}, r"cube_8.pkl: expected a dict with 'faces'"),
         ("geometry", {"vertices": np.ones((7, 3))}, r"vertices must be \(8, 3\) numbers, got shap"),
@@ -108,36 +90,14 @@ def test_distances_are_converted_once_and_again_when_the_pickle_is_newer(tmp_pat
         ("texcoords", np.zeros((8, 2), int), "texture coordinates must be .* of int64"),
         ("geodists", np.zeros((8, 9), np.float32), r"must be \(8, 8\) numbers, got shape \(8, 9\)"),
         ("geodists", np.zeros((8, 8), int), "got shape .* of int64"),
-        ("geodists", np.full((8, 8), -1.0), "distances must be from 0 to .*, got -1"),
-        ("geodists", np.full((8, 8), np.inf), "distances must be from 0 to .*, got inf"),
+        ("geodists", np.full((8, 8), -1.0), "the distances must be from 0 to .*, got -1"),
+        ("geodists", np.full((8, 8), np.inf), "the distances must be from 0 to .*, got inf"),
     ],
 )
-def test_files_of_another_form_are_refused(tmp_path, kind, content, told):
+def test_files_of_another_form_are_refused(tmp_path, kind, content, message):
     write(tmp_path, **{kind: content})
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         read(tmp_path, kind)
-
-
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_distances_may_differ_there_and_back(tmp_path, order):
-    matrix = np.arange(64, dtype=np.float64).reshape(8, 8)
-    write(tmp_path, geodists=np.asarray(matrix, order=order))
-    found = read(tmp_path, "geodists")
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, matrix)
-
-
-def test_damaged_converted_distances_are_named(tmp_path):
-    write(tmp_path)
-    read(tmp_path, "geodists")
-    converted = mesh_paths(tmp_path, NAME)["geodists"].with_suffix(".float32.npy")
-    for content in (b"\x93NUMPY", converted.read_bytes()[:-200]):
-        converted.write_bytes(content)
-        with pytest.raises(ValueError, match=r"not a complete .npy file .*delete it"):
-            read(tmp_path, "geodists")
-    np.save(converted, np.zeros(28, np.float32))
-    with pytest.raises(ValueError, match=r"expected \(8, 8\) float32, got \(28,\)"):
-        read(tmp_path, "geodists")
 
 
 def test_a_mirror_that_does_not_lead_back_is_told(tmp_path, caplog):

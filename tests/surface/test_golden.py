@@ -12,8 +12,18 @@ from densepose.surface.mesh import mesh_fingerprint
 from densepose.surface.symmetry import template_symmetry
 
 
+def digest(*arrays: np.ndarray) -> str:
+    content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
 def test_body_and_charts_are_the_released_ones():
-    atlas = load_template_atlas()
+    atlas, body = load_template_atlas(), load_template()
+    assert digest(body.mirror_vertex, body.joint_parents, body.mirror_joint) == "95604107cff1ad08"
+    assert digest(body.joints_m, body.skin_weights) == "feb276146007a952"
+    assert digest(body.shape_vertices_m, body.shape_joints_m) == "071869ef159edc03"
+    assert digest(body.keypoint_vertex, body.keypoint_weight) == "b7bcd6c1bbe64063"
+    assert digest(np.array([body.joint_names]), body.shape_low, body.shape_high) == "12e10718d3fb01f4"
     assert body_fingerprint(load_template()) == "5bd5689bea774ae9"
     assert mesh_fingerprint(atlas.uv, atlas.uv_faces, atlas.uv_part) == "ec6a95b080c884d5"
 

@@ -43,14 +43,6 @@ def test_a_grid_is_what_locate_says_one_by_one(flat, steps):
     assert (grid.face[[0, *range(3, 25)]] == -1).all()
 
 
-def test_the_corner_of_a_moved_position_starts_the_side_it_was_moved_to(flat):
-    grid = chart_grid(flat, 20)
-    part, i, j = np.nonzero(grid.border_corner >= 0)
-    corner, weight = grid.border_corner[part, i, j], grid.barycentric[part, i, j]
-    opposite = (corner + 2) % 3
-    np.testing.assert_array_equal(weight[np.arange(len(part)), opposite], 0)
-
-
 def test_the_template_s_tables_are_what_the_atlas_says(template):
     iuv = random_iuv(1500, 24)
     part, uv = iuv[:, 0].astype(int), iuv[:, 1:] / UV_STEPS

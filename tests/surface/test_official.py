@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.io import savemat
-from scipy.spatial.distance import cdist
 
 from densepose.surface.evaluation_surface import load_evaluation_surface
 from densepose.surface.official.export import write_official_files
@@ -41,17 +40,6 @@ def stand_in(tmp_path: Path) -> dict:
 
 def load(made: dict, **options):
     return load_official_surface(made["folder"], num_vertices=VERTICES, **options)
-
-
-def test_vertices_are_those_of_an_exhaustive_search(stand_in):
-    rng = np.random.default_rng(1)
-    part, uv = rng.integers(0, 25, 300), rng.uniform(0, 1, (300, 2))
-    want = []
-    for number, position in zip(part, uv, strict=True):
-        rows = np.flatnonzero(stand_in["part"] == number)
-        gap = cdist(stand_in["uv"][rows], position[None])[:, 0]
-        want.append(stand_in["mesh_vertex"][rows[gap.argmin()]] if number else -1)
-    assert load(stand_in).nearest_vertex(part, uv).tolist() == want
 
 
 def test_of_equally_near_vertices_the_first_is_taken():
@@ -152,8 +140,8 @@ def test_broken_distances_are_refused(stand_in):
         ([values], "got list"),
         ({"Pdist_matrix": values[:-1]}, "expected 2415 distances of 70 vertices"),
         ({"Pdist_matrix": values.astype(int)}, "expected 2415 distances of 70 vertices"),
-        ({"Pdist_matrix": negative}, r"must be from 0 to 10, got -1.0 \(1 wrong values"),
-        ({"Pdist_matrix": values * np.nan}, "must be from 0 to 10, got nan"),
+        ({"Pdist_matrix": negative}, r"must be from 0 to 10.0, got -1.0 \(1 wrong values"),
+        ({"Pdist_matrix": values * np.nan}, "must be from 0 to 10.0, got nan"),
     ]
     for content, message in cases:
         with open(stand_in["folder"] / DISTANCE_FILE, "wb") as file:

@@ -13,7 +13,7 @@ from densepose.surface.geodesics import GeodesicDistances, packed_size
 from densepose.surface.official.charts import chart_turns, load_uv_symmetry, read_uv_processed
 from densepose.surface.official.cse import (
     mesh_paths,
-    open_distances,
+    read_distances,
     read_geometry,
     read_mirror,
     read_texcoords,
@@ -38,10 +38,9 @@ def exported(tmp_path_factory) -> dict:
     count = atlas.mesh.num_vertices
     triangle = np.random.default_rng(0).uniform(0.1, 2, packed_size(count)).astype(np.float32)
     distances = GeodesicDistances(triangle, count)
-    symmetry = derive_symmetry(atlas, mirror)
-    told = []
+    symmetry, reported = derive_symmetry(atlas, mirror), []
     files = export_surface(
-        folder, atlas, symmetry, mirror, distances, name=NAME, on_file=told.append
+        folder, atlas, symmetry, mirror, distances, name=NAME, on_file=reported.append
     )
     return locals()
 
@@ -49,7 +48,7 @@ def exported(tmp_path_factory) -> dict:
 def test_every_file_is_written_and_nothing_else(exported):
     written = {path for path in exported["folder"].rglob("*") if path.is_file()}
     assert written == set(exported["files"]) and len(written) == 9
-    assert len(exported["told"]) == 7
+    assert len(exported["reported"]) == 7
 
 
 def test_the_evaluation_surface_is_the_same(exported):
@@ -112,9 +111,8 @@ def test_the_files_of_the_mesh_are_read_back(exported):
     texcoords = read_texcoords(paths["texcoords"], count)
     np.testing.assert_array_equal(texcoords, texture_coordinates(atlas))
     i, j = np.indices((count, count))
-    matrix = open_distances(exported["folder"], NAME)
+    matrix = read_distances(paths["geodists"], count)
     np.testing.assert_array_equal(matrix, exported["distances"].lookup(i, j))
-    paths["geodists"].with_suffix(".float32.npy").unlink()
 
 
 def test_places_in_the_texture_by_hand(exported):

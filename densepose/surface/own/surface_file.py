@@ -22,8 +22,7 @@ uv_flip            (24, 256, 256, 2) uint16     (u, v) x 65535 of the mirrored p
 =================  ===========================  ==================================================
 
 Distances are in ``geodesics_<fingerprint of the mesh>_<accuracy>.npy`` in the same folder (see
-``geodesics``), or are computed once, into the cache. Files of earlier versions have them inside, as
-``geodesics_m``.
+``geodesics``), or are computed once, into the cache.
 """
 
 from __future__ import annotations
@@ -42,12 +41,11 @@ from densepose.structures.body_parts import NUM_PARTS
 
 from ..charts import ChartAtlas
 from ..evaluation_surface import EvaluationSurface
-from ..geodesics import GeodesicDistances, cached_geodesics, geodesics_path, packed_size
+from ..geodesics import cached_geodesics, geodesics_path
 from ..mesh import check_mesh
 from ..symmetry import ChartSymmetry
 
 SCHEMA = 1
-_GEODESICS = "geodesics_m"
 _UV_SCALE = 65535
 _NEEDED = (
     *("vertices_m", "faces", "face_part", "part_names", "uv", "uv_part", "uv_vertex_mesh"),
@@ -129,8 +127,7 @@ def read_own_surface(path: str | os.PathLike[str]) -> OwnSurface:
         raise InputError(f"{path}: no such file; densepose build-surface makes one")
     try:
         with np.load(path, allow_pickle=False) as file:
-            names = set(file.files)
-            arrays = {name: file[name] for name in names - {_GEODESICS}}
+            arrays = dict(file)
     except (ValueError, EOFError, OSError, zipfile.BadZipFile, AttributeError) as error:
         raise InputError(f"{path}: not a file of a surface, or damaged ({error})") from error
     if int(arrays.get("own_surface", 0)) != SCHEMA:
@@ -183,23 +180,5 @@ def load_own_evaluation_surface(
     path = Path(path)
     surface = read_own_surface(path)
     mesh = surface.atlas.mesh
-    distances = _stored_distances(path, mesh.num_vertices)
-    if distances is None:
-        beside = geodesics_path(mesh, path.parent)
-        folder = path.parent if beside.is_file() else cache_dir
-        distances = cached_geodesics(mesh, folder)
-    return EvaluationSurface(surface.name, surface.atlas, distances)
-
-
-def _stored_distances(path: Path, num_vertices: int) -> GeodesicDistances | None:
-    """Distances inside a file of an earlier version, in memory."""
-    with np.load(path, allow_pickle=False) as file:
-        if _GEODESICS not in file.files:
-            return None
-        triangle = file[_GEODESICS]
-    if triangle.shape != (packed_size(num_vertices),) or triangle.dtype != np.float32:
-        raise InputError(
-            f"{path}: distances of {num_vertices} vertices expected, got shape {triangle.shape} of"
-            f" {triangle.dtype}; make it again"
-        )
-    return GeodesicDistances(triangle, num_vertices)
+    folder = path.parent if geodesics_path(mesh, path.parent).is_file() else cache_dir
+    return EvaluationSurface(surface.name, surface.atlas, cached_geodesics(mesh, folder))
