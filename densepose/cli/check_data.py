@@ -25,7 +25,11 @@ def run(args: Namespace) -> int:
     """Print what was found; 1 if something in the file cannot be used."""
     # Not at the top: `densepose --help` should not wait for detectron2.
     from densepose.data.coco import check_annotations
+    from densepose.progress import progress_bar
 
-    report = check_annotations(args.annotations, args.images)
+    with progress_bar("open images") as show:
+        report = check_annotations(
+            args.annotations, args.images, lambda more, total: show(total=total, more=more)
+        )
     print(json.dumps(report.to_dict(), indent=2) if args.json else report.summary())
     return 1 if report.errors else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,11 +63,10 @@ def read_densepose_coco(
     Args:
         json_path: the annotation file.
         image_root: folder the ``file_name`` of images is relative to.
-        dataset_name: for messages; ids may repeat in data sets whose name holds "minival", as they
-            do in the released files.
+        dataset_name: for messages.
         on_bad: "warn" skips what breaks a rule and reports it in one summary; "error" raises it.
         class_names: categories to read, in the order of their class numbers; all of the file when
-            skipped.
+            skipped. The only category of a file is "person", whatever its name.
         has_truth: False for images without annotations, as of a test split.
 
     Returns:
@@ -91,30 +90,30 @@ def read_densepose_coco(
             " to see what is expected where, or correct IMAGES in DATASETS.REGISTER"
         )
     data = read_annotation_file(json_path, has_truth=has_truth)
-    content = check_records(
-        data,
-        str(json_path),
-        image_root=image_root,
-        tolerated=_tolerated(dataset_name, str(json_path)),
-    )
+    content = check_records(data, str(json_path), image_root=image_root)
     report = content.report
+    if not content.images:
+        raise InputError(f"none of the images can be used; {report.summary()}")
     if report.errors and on_bad == "error":
         raise InputError(report.summary())
     logger.log(logging.WARNING if report.counts else logging.INFO, "%s", report.summary())
-    if not content.images:
-        raise InputError(f"none of the images can be used; {report.summary()}")
     class_of = _class_numbers(content.categories, class_names, json_path)
     ids = tuple(sorted(class_of, key=class_of.__getitem__))
     records = _records(content, class_of, image_root, has_truth)
     return LoadedSet(records, tuple(content.categories[number] for number in ids), ids)
 
 
-def check_annotations(json_path: str | Path, image_root: str | Path | None) -> AnnotationReport:
+def check_annotations(
+    json_path: str | Path,
+    image_root: str | Path | None,
+    on_image: Callable[[int, int], None] = lambda more, images: None,
+) -> AnnotationReport:
     """Check a file without loading it for training; broken rules are reported, not raised.
 
     Args:
         json_path: the annotation file.
-        image_root: folder of its images, each of which is opened; None skips that check.
+        image_root: folder of its images, each of which is decoded; None skips that check.
+        on_image: is called with how many more images were opened, and how many there are.
 
     Raises:
         InputError: the file or the folder is missing; the file is not DensePose-COCO JSON at all.
@@ -122,19 +121,7 @@ def check_annotations(json_path: str | Path, image_root: str | Path | None) -> A
     if image_root is not None and not Path(image_root).is_dir():
         raise InputError(f"{image_root}: no such folder")
     data = read_annotation_file(json_path, has_truth=False)
-    return check_records(
-        data,
-        str(json_path),
-        image_root=image_root,
-        open_images=True,
-        tolerated=_tolerated(str(json_path)),
-    ).report
-
-
-def _tolerated(*names: str) -> frozenset[str]:
-    # Some ids repeat in the released minival and valminusminival files.
-    repeats = any("minival" in name for name in names)
-    return frozenset({"annotation-id-unique"} if repeats else ())
+    return check_records(data, str(json_path), image_root=image_root, on_image=on_image).report
 
 
 def _class_numbers(
@@ -142,6 +129,8 @@ def _class_numbers(
 ) -> dict[int, int]:
     """Class number of each category that is read."""
     chosen = list(class_names) if class_names else [categories[n] for n in sorted(categories)]
+    if chosen == ["person"] and len(categories) == 1:
+        chosen = list(categories.values())
     unknown = sorted(set(chosen) - set(categories.values()))
     if unknown:
         raise InputError(

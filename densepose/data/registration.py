@@ -26,13 +26,14 @@ from detectron2.data.datasets.coco import convert_to_coco_dict
 
 from densepose.errors import InputError
 from densepose.files import to_json, write_text
+from densepose.structures.records import AnnotationFile, check_records, read_annotation_file
 from densepose.surface.evaluation_surface import is_own_surface
 from densepose.surface.official.charts import SYMMETRY_FILE, load_uv_symmetry
 from densepose.surface.own.surface_file import read_own_surface
 from densepose.surface.symmetry import ChartSymmetry, template_symmetry
 
 from .builtin_sets import BUILTIN, SURFACES, DatasetInfo
-from .categories import rules_from_config
+from .categories import category_ids_of, rules_from_config
 from .coco import OWNER, read_densepose_coco, require_registered
 
 logger = logging.getLogger(__name__)
@@ -178,6 +179,7 @@ def _register(info: DatasetInfo, root: Path, on_bad: str) -> None:
         evaluator_type="densepose_coco",
         surface=info.surface,
         has_truth=info.has_truth,
+        on_bad=on_bad,
         **({"thing_classes": list(info.class_names)} if info.class_names else {}),
         keypoint_names=list(COCO_PERSON_KEYPOINT_NAMES),
         keypoint_flip_map=list(COCO_PERSON_KEYPOINT_FLIP_MAP),
@@ -224,6 +226,54 @@ def annotation_file(name: str, folder: str | os.PathLike[str]) -> str:
         written |= {key: value for key, value in person.items() if key.startswith("dp_")}
     write_text(Path(folder, "annotations.json"), to_json(coco, indent=None))
     return str(Path(folder, "annotations.json"))
+
+
+def annotations_to_score(name: str) -> AnnotationFile:
+    """The annotations of a data set of this package, as evaluating it reads them.
+
+    Raises:
+        InputError: something in the file would have to be skipped.
+    """
+    metadata = MetadataCatalog.get(name)
+    content = read_annotation_file(metadata.json_file)
+    checked = check_records(content, metadata.json_file, image_root=metadata.image_root)
+    checked.report.require_all(on_bad=metadata.on_bad)
+    return checked
+
+
+def detection_file(name: str, folder: str | os.PathLike[str]) -> str:
+    """Write the annotations of a data set, checked, in the form that pycocotools needs.
+
+    It crashes on damaged run lengths, and asks for keys that are optional in our files. Images
+    whose file is missing and categories that are not read are left out.
+
+    Args:
+        name: of a data set of this package.
+        folder: where ``annotations.json`` is written.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        InputError: something in the file would have to be skipped.
+    """
+    checked = annotations_to_score(name)
+    ids = category_ids_of(name)
+    sizes = {image["id"]: [image["height"], image["width"]] for image in checked.images}
+    people = []
+    for person in checked.annotations:
+        if person["category_id"] in ids:
+            size = sizes[person["image_id"]]
+            empty = {"size": size, "counts": [size[0] * size[1]]}
+            keypoints = person.get("keypoints", [0] * 3 * len(COCO_PERSON_KEYPOINT_NAMES))
+            labelled = sum(visibility > 0 for visibility in keypoints[2::3])
+            filled = {"segmentation": empty, "keypoints": keypoints, "num_keypoints": labelled}
+            people.append(filled | person)
+    categories = [{"id": number, "name": checked.categories[number]} for number in ids]
+    content = {"images": checked.images, "annotations": people, "categories": categories}
+    path = Path(folder, "annotations.json")
+    write_text(path, to_json(content, indent=None))
+    return str(path)
 
 
 def dataset_status() -> list[DatasetStatus]:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator, inference_on_dataset
 from detectron2.structures import Instances
 from detectron2.utils import comm
@@ -21,8 +21,10 @@ from detectron2.utils.events import get_event_storage, has_event_storage
 
 from densepose.config import has_given_boxes
 from densepose.data.categories import evaluated_class, rules_from_config
+from densepose.data.coco import OWNER
 from densepose.data.registration import (
     annotation_file,
+    detection_file,
     load_symmetry,
     smpl_dir,
     symmetry_from_config,
@@ -67,8 +69,11 @@ def build_evaluator(cfg: CfgNode, name: str, folder: str | Path) -> DatasetEvalu
         folder: for results.
     """
     metadata = MetadataCatalog.get(name)
+    is_ours = metadata.get("registered_by") == OWNER
     if not cfg.MODEL.DENSEPOSE_ON:
-        return COCOEvaluator(name, output_dir=str(folder))
+        return COCOEvaluator(
+            _checked_set(name, folder) if is_ours else name, output_dir=str(folder)
+        )
     scored = evaluated_class(name, rules_from_config(cfg))
     several = cfg.MODEL.ROI_HEADS.NUM_CLASSES > 1
     # A set without points on a body has boxes and masks to score; no surface is asked.
@@ -82,7 +87,25 @@ def build_evaluator(cfg: CfgNode, name: str, folder: str | Path) -> DatasetEvalu
         category_id=scored.category_ids,
         protocol="single" if has_given_boxes(cfg) else "multi",
         save_predictions=cfg.DENSEPOSE_EVALUATION.STORAGE == "file",
+        image_root=metadata.image_root if is_ours else None,
+        on_bad=metadata.on_bad if is_ours else "warn",
     )
+
+
+def _checked_set(name: str, folder: str | Path) -> str:
+    """Name of a data set whose file has what pycocotools needs."""
+    metadata = MetadataCatalog.get(name)
+    if metadata.get("thing_dataset_id_to_contiguous_id") is None:
+        DatasetCatalog.get(name)  # says which categories are read
+    checked = f"{name} of {folder}"
+    if checked in MetadataCatalog.list():
+        MetadataCatalog.remove(checked)
+    MetadataCatalog.get(checked).set(
+        json_file=detection_file(name, folder),
+        thing_classes=metadata.thing_classes,
+        thing_dataset_id_to_contiguous_id=metadata.thing_dataset_id_to_contiguous_id,
+    )
+    return checked
 
 
 def evaluate(

@@ -16,7 +16,12 @@ from detectron2.utils import comm
 
 from densepose.config import bootstrap_entries
 from densepose.data.coco import require_registered
-from densepose.data.registration import dataset_status, smpl_dir, symmetry_from_config
+from densepose.data.registration import (
+    annotations_to_score,
+    dataset_status,
+    smpl_dir,
+    symmetry_from_config,
+)
 from densepose.errors import InputError, mistake_text
 from densepose.files import did_you_mean
 from densepose.model_zoo.files import check_weights_file, resolve_weights
@@ -122,9 +127,11 @@ def _check_data(cfg: CfgNode, name: str, *, is_tested: bool) -> None:
             # Without images that are missing, which DATASETS.ON_BAD_RECORD is about.
             for image in check_records(first, source, image_root=root).images:
                 _check_image(root / image["file_name"])
+    # Annotations are read in full, as the first evaluation does, which may be hours later.
     if is_tested and cfg.MODEL.DENSEPOSE_ON and Path(metadata.get("json_file") or "").is_file():
-        # Annotations are read in full, as the first evaluation does, which may be hours later.
         build_evaluator(cfg, name, cfg.OUTPUT_DIR).check()
+    elif is_tested and status is not None:
+        annotations_to_score(name)
 
 
 def _check_image(path: Path) -> None:

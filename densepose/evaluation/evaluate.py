@@ -23,7 +23,7 @@ from densepose.structures.prediction import ImagePrediction
 from densepose.surface.evaluation_surface import EvaluationSurface
 
 from .coco_ap import CocoScores
-from .foreign_files import SUFFIXES, read_upstream_dump
+from .foreign_files import read_upstream_dump
 from .ground_truth import GroundTruth
 from .masks import box_overlap, detection_masks, mask_overlap, people_masks, without_ignored
 from .matching import (
@@ -50,6 +50,8 @@ _IMAGES_AT_A_TIME = 64
 _PIXELS_AT_A_TIME = 1 << 22
 _SIMILARITIES = ("densepose_gps", "densepose_gpsm", "densepose_iou")
 _PAPER_SIMILARITIES = ("densepose_gps_paper", "densepose_gpsm_paper")
+# A ZIP archive or a pickle of protocol 2 or later, see torch.save.
+_STARTS_OF_DUMPS = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _COUNTS = ("images", "people", "people_with_points", "points", "detections")
 Predictions = Iterable[ImagePrediction] | str | os.PathLike[str]
 
@@ -164,11 +166,13 @@ def opened_predictions(
         return map(truth.identify, predictions)
     path = Path(predictions)
     skipped = Counter() if skipped is None else skipped
-    if path.suffix == ".json":
-        return read_challenge_results(path, truth, skipped)
-    if path.suffix in SUFFIXES:
-        return read_upstream_dump(path, truth, skipped)
-    return (truth.identify(read_prediction(one)) for one in prediction_paths(path))
+    if not path.is_file():
+        return (truth.identify(read_prediction(one)) for one in prediction_paths(path))
+    with open(path, "rb") as file:
+        head = file.read(64).lstrip()
+    is_json = path.suffix == ".json" and head[:2] not in _STARTS_OF_DUMPS
+    is_json = is_json or head[:1] in (b"[", b"{")
+    return (read_challenge_results if is_json else read_upstream_dump)(path, truth, skipped)
 
 
 @dataclass
@@ -223,13 +227,12 @@ class ImageScorer:
         """
         image_id = prediction.image_id
         if image_id not in self.truth:
-            source = self.truth.source
-            raise InputError(f"predictions are of image {image_id}, which is not in {source}")
+            raise InputError(f"{prediction.name}: the image is not in {self.truth.source}")
         if image_id not in self._evaluated:
             self.totals.skipped["their image is not evaluated"] += len(prediction)
             return
         if image_id in self.totals.image_ids:
-            raise InputError(f"image {image_id} is predicted twice")
+            raise InputError(f"{prediction.name}: the image is predicted twice")
         self.totals.image_ids.add(image_id)
         self._waiting.append(prediction)
         self._pixels += sum(label.size for label in prediction.labels)
@@ -375,6 +378,8 @@ class ImageScorer:
         known = self.truth.categories
         if not counts["detections"]:
             yield "no detections: the predictions are empty, of other images, or below a threshold"
+        if missing := self.truth.num_missing_images:
+            yield f"{missing} images of {source} have no file; they and their people are not scored"
         if not counts["people"]:
             yield (
                 f"no people of category {self.truth.category_id} in {source}, which has the"

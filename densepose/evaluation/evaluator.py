@@ -48,6 +48,8 @@ class DensePoseEvaluator(DatasetEvaluator):
         image_ids: Collection[int] | None = None,
         category_id: int | Collection[int] | None = None,
         save_predictions: bool = False,
+        image_root: str | os.PathLike[str] | None = None,
+        on_bad: str = "warn",
         **rules: Any,
     ) -> None:
         """Remember what to score; nothing is read or written yet.
@@ -63,6 +65,8 @@ class DensePoseEvaluator(DatasetEvaluator):
             category_id: see ``evaluate_densepose``.
             save_predictions: each process writes the predictions of its images to
                 ``output_dir``/predictions, which is emptied first.
+            image_root: folder of the images; those whose file is missing are not scored.
+            on_bad: "error" refuses missing images.
             rules: fields of ``ScoringRules``.
 
         Raises:
@@ -73,7 +77,12 @@ class DensePoseEvaluator(DatasetEvaluator):
         self._surface = surface
         self._output_dir = Path(output_dir)
         self._rules = ScoringRules(**rules)
-        self._truth_options = {"image_ids": image_ids, "category_id": category_id}
+        self._truth_options = {
+            "image_ids": image_ids,
+            "category_id": category_id,
+            "image_root": image_root,
+            "on_bad": on_bad,
+        }
         self._save_predictions = save_predictions
         self._scorer: ImageScorer | None = None
         self._writer: PredictionWriter | None = None

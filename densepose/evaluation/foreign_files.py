@@ -11,21 +11,31 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from densepose.errors import InputError
 from densepose.structures.body_parts import UV_STEPS
-from densepose.structures.prediction import ImagePrediction
+from densepose.structures.prediction import ImagePrediction, check_map_sizes
+from densepose.structures.records import expectation
 
 from .ground_truth import GroundTruth
-from .predictions import Person, decoded_png, entries_by_image, prediction_of_people
+from .predictions import (
+    Person,
+    PersonEntry,
+    decoded_png,
+    entries_by_image,
+    prediction_of_people,
+    typed_entries,
+)
 
-SUFFIXES = (".pkl", ".pickle", ".pth", ".pt")
 _MAPS = ("DensePoseChartResult", "DensePoseChartResultWithConfidences")
 _QUANTIZED, _COMPRESSED = "DensePoseChartResultQuantized", "DensePoseChartResultCompressed"
 _CLASSES = (*_MAPS, _QUANTIZED, _COMPRESSED)
@@ -35,9 +45,14 @@ _MODULES = (
     "densepose.structures",
     "densepose.data.structures",
 )
-_BROKEN = (ValueError, TypeError, KeyError, AttributeError, OSError, IndexError)
+# What torch raises on damaged bytes.
 _UNREADABLE = (
-    *_BROKEN,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OSError,
+    IndexError,
     pickle.UnpicklingError,
     EOFError,
     RuntimeError,
@@ -49,6 +64,21 @@ Maps = tuple[np.ndarray, np.ndarray]  # labels (h, w) and uv (2, h, w), uint8
 
 class _Plain:
     """Stands for an instance of one of upstream's classes; has its attributes."""
+
+
+class _OfImage(msgspec.Struct):
+    """An entry of ``apply_net.py dump``."""
+
+    file_name: str
+    scores: Any
+    pred_boxes_XYXY: Any
+    pred_densepose: Any = None
+
+
+class _OfPerson(PersonEntry, kw_only=True):
+    """An entry of upstream's evaluator."""
+
+    densepose: Any
 
 
 # name of class -> stand-in
@@ -71,27 +101,14 @@ def read_upstream_dump(
     content = load_dump(path)
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
         raise InputError(f"{path}: expected a list of dicts, as apply_net.py dump writes it")
-    of_people = bool(content) and "image_id" in content[0]
-    keys = ("image_id", "bbox", "score", "densepose")
-    keys = keys if of_people else ("file_name", "scores", "pred_boxes_XYXY")
-    for number, entry in enumerate(content):
-        missing = [key for key in keys if key not in entry]
-        if missing:
-            raise InputError(
-                f"{path}: entry {number}: no {missing[0]!r}; it has {sorted(entry)}. Only"
-                " chart-based predictions that were kept in memory can be read"
-            )
-    if of_people:
-        yield from _of_evaluator(content, truth, str(path), skipped)
+    if content and "image_id" in content[0]:
+        yield from _of_evaluator(typed_entries(content, _OfPerson, str(path)), truth, path, skipped)
         return
     names = _ImageNames(truth)
-    for number, entry in enumerate(content):
+    for number, entry in enumerate(typed_entries(content, _OfImage, str(path))):
         source = f"{path}: entry {number}"
-        image_id = names.image_id(str(entry["file_name"]), source)
-        try:
-            yield _of_apply_net(entry, image_id, truth)
-        except _BROKEN as error:
-            raise InputError(f"{source} ({entry['file_name']}): {error}") from error
+        image_id = names.image_id(entry.file_name, source)
+        yield _of_apply_net(entry, image_id, truth, f"{source} ({entry.file_name})")
 
 
 def load_dump(path: str | os.PathLike[str]) -> Any:
@@ -107,8 +124,13 @@ def load_dump(path: str | os.PathLike[str]) -> Any:
     names = [(cls, f"{module}.{name}") for name, cls in _STAND_INS.items() for module in _MODULES]
     with open(path, "rb") as file, torch.serialization.safe_globals(names):
         try:
+            if zipfile.is_zipfile(file):
+                kinds = {member.compress_type for member in zipfile.ZipFile(file).infolist()}
+                if kinds != {zipfile.ZIP_STORED}:  # could fill the memory from a small file
+                    raise ValueError("compressed, which torch.save never does")
+            file.seek(0)
             return torch.load(file, map_location="cpu", weights_only=True)
-        except _UNREADABLE as error:
+        except (*_UNREADABLE, zipfile.BadZipFile) as error:
             raise InputError(
                 f"{path}: not a dump of chart-based predictions by torch.save, or damaged"
                 f" ({_reason(error)})"
@@ -122,67 +144,128 @@ def _reason(error: Exception) -> str:
     return "its pickle is broken" if "weights_only" in str(error) else str(error)
 
 
-def _of_apply_net(entry: dict[str, Any], image_id: int, truth: GroundTruth) -> ImagePrediction:
-    scores, boxes = _array(entry["scores"]), _array(entry["pred_boxes_XYXY"])
-    found = entry.get("pred_densepose")
-    if isinstance(found, (list, tuple)):
-        people = [_maps(one) for one in found]
-    elif len(scores):
-        raise InputError("no pred_densepose that can be read; is it of a chart-based model?")
-    else:
-        people = []
-    if not len(scores) == len(boxes) == len(people):
-        raise InputError(f"{len(scores)} scores, {len(boxes)} boxes, {len(people)} people")
+def _of_apply_net(
+    entry: _OfImage, image_id: int, truth: GroundTruth, source: str
+) -> ImagePrediction:
+    with _named(source):
+        scores, boxes = _array(entry.scores, 1), _array(entry.pred_boxes_XYXY, 2)
+        found = entry.pred_densepose
+        if not isinstance(found, (list, tuple)) and len(scores):
+            raise InputError("no pred_densepose that can be read; is it of a chart-based model?")
+        found = found if isinstance(found, (list, tuple)) else ()
+        if boxes.shape != (len(scores), 4) or len(scores) != len(found):
+            raise InputError(f"{len(scores)} scores, boxes {boxes.shape}, {len(found)} people")
+    size = truth.image_size(image_id)
+    people = _maps_of_image(found, size, [f"{source}: person {n}" for n in range(len(found))])
     return ImagePrediction(
         image_id=image_id,
-        image_size=truth.image_size(image_id),
-        boxes_xyxy_px=boxes.astype(np.float32).reshape(-1, 4),
+        image_size=size,
+        boxes_xyxy_px=boxes.astype(np.float32),
         scores=scores.astype(np.float32),
         labels=tuple(labels for labels, _ in people),
         uv=tuple(uv for _, uv in people),
+        source=source,
     )
 
 
 def _of_evaluator(
-    content: list[dict[str, Any]], truth: GroundTruth, path: str, skipped: Counter[str]
+    content: Sequence[_OfPerson],
+    truth: GroundTruth,
+    path: str | os.PathLike[str],
+    skipped: Counter[str],
 ) -> Iterator[ImagePrediction]:
-    for image_id, numbers in entries_by_image(path, content, truth, skipped).items():
-        people: list[Person] = []
-        for number in numbers:
-            try:
-                box = np.asarray(content[number]["bbox"], np.float64)
-                people.append((box, *_maps(content[number]["densepose"])))
-            except _BROKEN as error:
-                raise InputError(f"{path}: entry {number}: {error}") from error
-        scores = [float(content[number]["score"]) for number in numbers]
-        yield prediction_of_people(image_id, people, scores, truth)
+    # Upstream's evaluator saves numbers of classes.
+    images = entries_by_image(path, content, truth, skipped, of_classes=True)
+    for image_id, numbers in images.items():
+        entries = [content[number] for number in numbers]
+        names = [f"{path}: entry {number}" for number in numbers]
+        maps = _maps_of_image([e.densepose for e in entries], truth.image_size(image_id), names)
+        people: list[Person] = [
+            (np.array(entry.bbox, np.float64), *of_person)
+            for entry, of_person in zip(entries, maps, strict=True)
+        ]
+        yield prediction_of_people(image_id, people, entries, truth, str(path))
+
+
+def _maps_of_image(
+    found: Sequence[Any], image_size: tuple[int, int], names: Sequence[str]
+) -> list[Maps]:
+    """The maps of the people of an image; too large ones are refused before they are copied."""
+    sizes, maps = np.zeros((len(names), 2), np.int64), []
+    for index, name in enumerate(names):
+        with _named(name):
+            sizes[index] = _map_size(found[index])
+    check_map_sizes(sizes, image_size, names[0] if names else "")
+    for index, name in enumerate(names):
+        with _named(name):
+            maps.append(_maps(found[index]))
+    return maps
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def _map_size(found: Any) -> tuple[int, int]:
+    name = type(found).__name__
+    if name in _MAPS:
+        shape = _array(_part(found, "labels"), 2).shape
+    elif name == _QUANTIZED:
+        shape = _array(_part(found, "labels_uv_uint8"), 3).shape[1:]
+    elif name == _COMPRESSED:
+        given = _part(found, "shape_chw")
+        try:
+            shape = msgspec.convert(given, tuple[int, int, int], strict=False)[1:]
+        except ValueError as error:
+            raise InputError(f"shape_chw {expectation(given, error)}") from error
+    else:
+        raise InputError(f"a {name} is not a chart-based prediction; expected one of {_CLASSES}")
+    return shape[0], shape[1]
 
 
 def _maps(found: Any) -> Maps:
     name = type(found).__name__
     if name in _MAPS:
-        labels, uv = _array(found.labels), _array(found.uv)
+        labels, uv = _array(found.labels, 2), _array(_part(found, "uv"), 3)
+        if not ((labels >= 0) & (labels < 2**8)).all() or not np.isfinite(uv).all():
+            raise InputError("labels are not in 0..255, or uv are not finite")
         steps = np.clip(uv.astype(np.float32) * np.float32(UV_STEPS), 0, UV_STEPS)
         return labels.astype(np.uint8), steps.astype(np.uint8)
-    if name == _QUANTIZED:
-        planes = _array(found.labels_uv_uint8)
-        return planes[0], planes[1:]
     if name == _COMPRESSED:
-        planes = decoded_png(found.labels_uv_str)
-        if planes.shape != tuple(found.shape_chw):
-            raise InputError(f"maps should be {tuple(found.shape_chw)}, the PNG is {planes.shape}")
-        return planes[0], planes[1:]
-    raise InputError(f"a {name} is not a chart-based prediction; expected one of {_CLASSES}")
+        text = _part(found, "labels_uv_str")
+        if not isinstance(text, str):
+            raise InputError(f"labels_uv_str: expected text, got a {type(text).__name__}")
+        planes = decoded_png(text, _map_size(found))
+    else:
+        planes = _array(found.labels_uv_uint8, 3)
+        if planes.dtype != np.uint8 or len(planes) != 3:
+            raise InputError(f"labels_uv_uint8: expected (3, h, w) uint8, got {planes.shape}")
+    return planes[0], planes[1:]
 
 
-def _array(value: Any) -> np.ndarray:
+def _part(found: Any, name: str) -> Any:
+    if not hasattr(found, name):
+        raise InputError(f"a {type(found).__name__} without {name!r}")
+    return getattr(found, name)
+
+
+def _array(value: Any, ndim: int) -> np.ndarray:
     import torch
 
     if not isinstance(value, torch.Tensor):
         raise InputError(f"expected a tensor, got a {type(value).__name__}")
+    if value.layout != torch.strided or value.is_quantized or value.is_complex():
+        raise InputError(f"expected a plain tensor of real numbers, got {value.dtype}")
+    if value.ndim != ndim:
+        raise InputError(f"expected a tensor of {ndim} dimensions, got {tuple(value.shape)}")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         # Numbers that are shown more than once could fill the memory from a small file.
         raise InputError(f"a tensor of {tuple(value.shape)} is larger than what is stored of it")
+    value = value.detach()
     return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
 
 

@@ -19,16 +19,21 @@ import numpy as np
 
 from densepose.errors import InputError
 from densepose.structures.prediction import ImagePrediction
-from densepose.structures.records import POINT_KEYS, check_records, read_annotation_file, top_level
+from densepose.structures.records import (
+    POINT_KEYS,
+    check_records,
+    person_category,
+    read_annotation_file,
+    top_level,
+)
 
 from .ragged import ranges, starts
 
 logger = logging.getLogger(__name__)
 
 Record = Mapping[str, Any]
-# Repeated ids have a meaning of their own, see ``GroundTruth``. A file without people gives no
-# scores.
-_TOLERATED = frozenset({"annotation-id-unique", "annotation-any"})
+# Points are packed, and not kept as lists of Python's numbers besides.
+_PACKED = frozenset({*POINT_KEYS, "dp_vertex"})
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class PackedPeople:
     part: np.ndarray  # (P,) int64 in 1..24
     uv: np.ndarray  # (P, 2) float64
     owner: np.ndarray  # (P,) int64 in [0, G), ascending
-    records: tuple[Record, ...]  # G annotations as read, for their masks
+    records: tuple[Record, ...]  # G annotations as read, without points
 
     def __len__(self) -> int:
         return len(self.annotation_ids)
@@ -124,6 +129,9 @@ class GroundTruth:
         category_id: int | Collection[int] | None = None,
         image_ids: Collection[int] | None = None,
         repeat_duplicate_ids: bool = True,
+        strict: bool = False,
+        image_root: str | Path | None = None,
+        on_bad: str = "warn",
     ) -> None:
         """Check and pack what is annotated.
 
@@ -136,19 +144,21 @@ class GroundTruth:
             repeat_duplicate_ids: where several annotations share an id (minival has such), take the
                 last of them once for every occurrence, in its own image (default). So do all
                 evaluators built on pycocotools. False takes each annotation as it is.
+            strict: refuse repeated ids and no image at all, as loading for training does.
+            image_root: folder of the images; those whose file is missing are not evaluated, nor
+                are their people. None looks for no files.
+            on_bad: "error" refuses missing images, as loading for training does.
 
         Raises:
             InputError: a record breaks a rule of ``structures.records`` and would be skipped, or a
                 category or image is missing.
         """
-        checked = check_records(top_level(content, source), source, tolerated=_TOLERATED)
-        if checked.report.errors:
-            raise InputError(
-                f"no annotation may be skipped in an evaluation: {checked.report.summary()}"
-            )
+        checked = check_records(top_level(content, source), source, image_root=image_root)
+        checked.report.require_all(on_bad=on_bad, strict=strict)
         if checked.report.counts:
             logger.warning("%s", checked.report.summary())
         self.source = source
+        self.num_missing_images = checked.report.counts["image-file"]
         asked = category_id if isinstance(category_id, Collection) else (category_id,)
         self.categories = checked.categories
         self.category_ids = tuple(_chosen_category(self.categories, one, source) for one in asked)
@@ -174,7 +184,7 @@ class GroundTruth:
         Raises:
             InputError: no such file; not JSON, not in COCO format, or see the constructor.
         """
-        return cls(read_annotation_file(path), str(path), **options)
+        return cls(read_annotation_file(path), str(path), strict=True, **options)
 
     def _by_image(
         self, annotations: Sequence[Record], repeat_duplicate_ids: bool
@@ -228,7 +238,9 @@ class GroundTruth:
         found = self._ids_by_name.get(name, ())
         if len(found) != 1:
             count = f"{len(found)} images have" if found else "no image has"
-            raise InputError(f"{self.source}: {count} the name of the predicted photo {name!r}")
+            raise InputError(
+                f"{prediction.name}: {count} the name of the photo {name!r} in {self.source}"
+            )
         return replace(prediction, image_id=found[0], file_name="")
 
     @cached_property
@@ -245,14 +257,28 @@ class GroundTruth:
 
     def records(self, image_id: int) -> tuple[Record, ...]:
         """The annotations of an evaluated image as read, in the order of the file."""
-        return self.people([image_id]).records
+        people = self.people([image_id])
+        values = np.column_stack([people.points_grid, people.part, people.uv]).T.tolist()
+        of_person = zip(people.first_point, people.first_point[1:], strict=False)
+        points = [
+            {key: column[a:b] for key, column in zip(POINT_KEYS, values, strict=True)}
+            for a, b in of_person
+        ]
+        return tuple(
+            {**record, **(own if has_points else {})}
+            for record, own, has_points in zip(
+                people.records, points, people.has_points, strict=True
+            )
+        )
 
     @property
     def annotation_ids(self) -> np.ndarray:
         """(G,) of all people that are evaluated."""
         return self._people.annotation_ids
 
-    def class_numbers(self, given: Collection[Any], source: str) -> frozenset[Any]:
+    def class_numbers(
+        self, given: Collection[int], source: str, *, of_classes: bool = False
+    ) -> frozenset[int]:
         """Which category ids in a file of predictions are those that are evaluated.
 
         Files of results have the ids of the annotation file. detectron2's evaluator saves the
@@ -261,16 +287,18 @@ class GroundTruth:
         Args:
             given: all ids in the predictions.
             source: name of their file.
+            of_classes: they are rather numbers of classes where they could be both.
 
         Raises:
             InputError: they are neither.
         """
         classes = dict(enumerate(sorted(self.categories)))
-        for known in ({category: category for category in classes.values()}, classes):
+        both = ({category: category for category in classes.values()}, classes)
+        for known in reversed(both) if of_classes else both:
             if set(given) <= set(known):
                 return frozenset(n for n, c in known.items() if c in self.category_ids)
         raise InputError(
-            f"{source}: has the category ids {sorted(set(given), key=str)}; expected those of"
+            f"{source}: has the category ids {sorted(set(given))[:20]}; expected those of"
             f" {self.source}, {self.categories}, or class numbers from 0 to {len(classes) - 1}"
         )
 
@@ -289,10 +317,7 @@ def _chosen_category(known: Mapping[int, str], category_id: int | None, source: 
         if category_id not in known:
             raise InputError(f"{source}: no category {category_id}; it has {dict(known)}")
         return category_id
-    people = [number for number, name in known.items() if name == "person"]
-    if len(known) == 1 or len(people) == 1:
-        return next(iter(known)) if len(known) == 1 else people[0]
-    raise InputError(f"{source}: say which category_id to evaluate; it has {dict(known)}")
+    return person_category(known, source)
 
 
 def _pack_people(
@@ -327,5 +352,7 @@ def _pack_people(
         part=points[:, 2].astype(np.int64),
         uv=points[:, 3:],
         owner=np.repeat(np.arange(len(people)), np.array(num_points, np.int64)),
-        records=people,
+        records=tuple(
+            {key: value for key, value in record.items() if key not in _PACKED} for record in people
+        ),
     )

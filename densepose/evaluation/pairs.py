@@ -32,7 +32,7 @@ import numpy as np
 
 from densepose.errors import InputError
 from densepose.structures.body_parts import METRIC_GRID, NUM_PARTS, UV_STEPS
-from densepose.structures.prediction import ImagePrediction
+from densepose.structures.prediction import ImagePrediction, check_prediction
 from densepose.surface.evaluation_surface import EvaluationSurface
 
 from .ground_truth import PackedPeople
@@ -95,23 +95,20 @@ def pack_detections(
 ) -> PackedDetections:
     """Check predictions and sort them; equal scores keep their order.
 
-    Width and height of a box are differences in float32, as networks put boxes out; the maps must
-    have that size in whole pixels, at least 1 x 1.
-
     Args:
         predictions: of I images.
         image_sizes: I heights and widths in px, as the annotation file has them.
 
     Raises:
-        InputError: another image size, values that are not finite, maps of another size than their
-            box, or a label above 24.
+        InputError: another image size, or see ``check_prediction``.
     """
     for prediction, size in zip(predictions, image_sizes, strict=True):
         if tuple(prediction.image_size) != tuple(size):
             raise InputError(
-                f"{_name(prediction)}: made for an image of {tuple(prediction.image_size)} px"
+                f"{prediction.name}: made for an image of {tuple(prediction.image_size)} px"
                 f" (height, width), the annotation file says {tuple(size)}"
             )
+        check_prediction(prediction)
     image = np.repeat(np.arange(len(predictions)), [len(p.scores) for p in predictions])
     none = np.zeros(0, np.float32)
     corners = [np.asarray(p.boxes_xyxy_px, np.float32).reshape(-1, 4) for p in predictions]
@@ -124,37 +121,7 @@ def pack_detections(
         tuple(chain.from_iterable(p.labels for p in predictions)),
         tuple(chain.from_iterable(p.uv for p in predictions)),
     )
-    _check(unsorted, predictions)
     return unsorted._take(np.lexsort((-unsorted.scores, image)))
-
-
-def _name(prediction: ImagePrediction) -> str:
-    return f"prediction of image {prediction.image_id}"
-
-
-def _check(found: PackedDetections, predictions: Sequence[ImagePrediction]) -> None:
-    def name_of(index: int) -> str:
-        image = int(found.image[index])
-        return f"{_name(predictions[image])}, person {index - np.searchsorted(found.image, image)}"
-
-    finite = np.isfinite(found.boxes_xywh_px).all(axis=1) & np.isfinite(found.scores)
-    if not finite.all():
-        raise InputError(
-            f"{name_of(int(finite.argmin()))}: a box or a score is not a finite number"
-        )
-    sizes = np.maximum(found.boxes_xywh_px[:, 3:1:-1].astype(np.int64), 1).tolist()
-    for index, (label, uv, size) in enumerate(zip(found.labels, found.uv, sizes, strict=True)):
-        if list(label.shape) != size or list(uv.shape) != [2, *size]:
-            box = found.boxes_xywh_px[index].tolist()
-            raise InputError(
-                f"{name_of(index)}: box {box} (x, y, width, height) asks for maps of {size} px, got"
-                f" labels {label.shape} and uv {uv.shape}"
-            )
-    # A loop over maps, not pixels: NumPy's maximum is faster than packing them first.
-    highest = np.array([label.max() for label in found.labels] or [0])
-    if (highest > NUM_PARTS).any():
-        index = int(highest.argmax())
-        raise InputError(f"{name_of(index)}: label {highest[index]}; parts are 0 to {NUM_PARTS}")
 
 
 class PackedMaps(NamedTuple):

@@ -33,35 +33,68 @@ part, U and V in steps of 1 / 255.
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
+import math
 import os
 import zipfile
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 from PIL import Image, UnidentifiedImageError
 
 from densepose.errors import InputError
 from densepose.files import atomic, to_json, write_text
+from densepose.ops.run_lengths import runs_fill
 from densepose.structures.body_parts import PART_NAMES
-from densepose.structures.prediction import ImagePrediction
-from densepose.structures.records import read_json
+from densepose.structures.prediction import (
+    MOST_MAP_PIXELS,
+    ImagePrediction,
+    check_map_sizes,
+    check_prediction,
+)
+from densepose.structures.records import MOST_PIXELS, Finite, Side, Whole, expectation, read_json
 
 from .ground_truth import GroundTruth
 
 SCHEMA = 1
 MARKER = "densepose_predictions.json"
-_KEYS = ("image_id", "image_size", "boxes_xyxy_px", "scores", "map_sizes", "labels", "uv")
-_RESULT_KEYS = ("image_id", "bbox", "score", "uv_shape", "uv_data")
-# What reading an archive raises on damaged bytes; the last two where they ask for a password or for
-# another kind of compression.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, NotImplementedError)
+# Name -> dtype and number of dimensions, see above.
+_ARRAYS = {
+    "schema": (np.int64, 0),
+    "image_id": (np.int64, 0),
+    "image_size": (np.int64, 1),
+    "boxes_xyxy_px": (np.float32, 2),
+    "scores": (np.float32, 1),
+    "map_sizes": (np.int64, 2),
+    "labels": (np.uint8, 1),
+    "uv": (np.uint8, 1),
+    "mask_counts": (np.uint8, 1),
+    "mask_lengths": (np.int64, 1),
+    "keypoints_px": (np.float32, 3),
+    "part_names": (np.str_, 1),
+    "file_name": (np.str_, 0),
+}
+_NEEDED = ("image_id", "image_size", "boxes_xyxy_px", "scores", "map_sizes", "labels", "uv")
+# An archive of more unpacked bytes has maps that are refused, or is meant to fill the memory.
+_MOST_BYTES = 4 * MOST_MAP_PIXELS
+# What reading an archive raises on damaged bytes; the last three where they ask for a password, for
+# another kind of compression, or for arrays that fit into no memory.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    MemoryError,
+)
 
 
 class PredictionWriter:
@@ -143,22 +176,44 @@ def read_prediction(path: str | Path) -> ImagePrediction:
         InputError: damaged, of another schema, or its arrays do not fit together.
     """
     try:
-        # np.load would leave a damaged file open.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (*_DAMAGE, AttributeError, TypeError) as error:  # the last two: a bare .npy array
+        arrays = _unpacked(path)
+    except _DAMAGE as error:
         raise InputError(f"{path}: damaged ({error}); delete it and predict again") from error
     if "schema" not in arrays:
         raise InputError(f"{path}: not a prediction file: it has no key 'schema'")
-    if int(arrays["schema"]) != SCHEMA:
+    if arrays["schema"].tolist() != SCHEMA:
         raise InputError(
-            f"{path}: schema {int(arrays['schema'])}, this version reads schema {SCHEMA};"
+            f"{path}: schema {arrays['schema']}, this version reads schema {SCHEMA};"
             " predict again, or use the version that wrote the file"
         )
-    missing = [key for key in _KEYS if key not in arrays]
+    missing = [key for key in _NEEDED if key not in arrays]
     if missing:
         raise InputError(f"{path}: incomplete, key {missing[0]!r} is missing")
-    return _prediction(arrays, str(path))
+    for name, array in arrays.items():
+        kind, ndim = _ARRAYS.get(name, (None, 0))
+        if kind is None or not np.issubdtype(array.dtype, kind) or array.ndim != ndim:
+            expected = "no such key" if kind is None else f"{ndim} dimensions of {kind.__name__}"
+            raise InputError(
+                f"{path}: {name}: expected {expected}, got {array.ndim} of {array.dtype}; predict"
+                " again"
+            )
+    prediction = _prediction(arrays, str(path))
+    check_prediction(prediction)
+    return prediction
+
+
+def _unpacked(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ file; np.load would read an archive of any size."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if (total := sum(member.file_size for member in members)) > _MOST_BYTES:
+            raise ValueError(f"{total:,} bytes unpacked; at most {_MOST_BYTES:,} are read")
+        arrays = {}
+        for member in members:
+            with archive.open(member) as stream:
+                array = np.lib.format.read_array(stream, allow_pickle=False)
+            arrays[member.filename.removesuffix(".npy")] = array
+    return arrays
 
 
 def _arrays(prediction: ImagePrediction) -> dict[str, np.ndarray]:
@@ -201,13 +256,19 @@ def _arrays(prediction: ImagePrediction) -> dict[str, np.ndarray]:
 
 def _prediction(arrays: Mapping[str, np.ndarray], source: str) -> ImagePrediction:
     boxes, scores, sizes = arrays["boxes_xyxy_px"], arrays["scores"], arrays["map_sizes"]
+    keypoints, image_size = arrays.get("keypoints_px"), arrays["image_size"].tolist()
     count = len(scores)
+    if len(image_size) != 2 or min(image_size) < 1 or math.prod(image_size) > MOST_PIXELS:
+        raise InputError(f"{source}: image_size {image_size}; expected height and width in px")
     if boxes.shape != (count, 4) or sizes.shape != (count, 2):
         raise InputError(
             f"{source}: {count} scores, but boxes {boxes.shape} and map sizes {sizes.shape}"
         )
-    if (sizes < 1).any():
-        raise InputError(f"{source}: a map has no pixels; every map is at least 1 x 1")
+    if keypoints is not None and (len(keypoints) != count or not np.isfinite(keypoints).all()):
+        raise InputError(
+            f"{source}: keypoints_px {keypoints.shape}; expected finite ones of {count} people"
+        )
+    check_map_sizes(sizes, image_size, source)
     pixels = sizes.prod(axis=1)
     labels, uv = arrays["labels"], arrays["uv"]
     if len(labels) != pixels.sum() or len(uv) != 2 * pixels.sum():
@@ -218,31 +279,33 @@ def _prediction(arrays: Mapping[str, np.ndarray], source: str) -> ImagePredictio
     ends = np.cumsum(pixels)[:-1]
     flat_labels = np.split(labels, ends) if count else []
     flat_uv = np.split(uv, 2 * ends) if count else []
-    height, width = arrays["image_size"].tolist()
     return ImagePrediction(
         image_id=int(arrays["image_id"]),
-        image_size=(height, width),
+        image_size=(image_size[0], image_size[1]),
         boxes_xyxy_px=boxes,
         scores=scores,
         labels=tuple(flat.reshape(size) for flat, size in zip(flat_labels, sizes, strict=True)),
         uv=tuple(flat.reshape(2, *size) for flat, size in zip(flat_uv, sizes, strict=True)),
-        masks=_masks(arrays, source) if "mask_lengths" in arrays else None,
-        keypoints_px=arrays.get("keypoints_px"),
+        masks=_masks(arrays, count, source) if "mask_lengths" in arrays else None,
+        keypoints_px=keypoints,
         file_name=str(arrays.get("file_name", "")),
+        source=source,
     )
 
 
-def _masks(arrays: Mapping[str, np.ndarray], source: str) -> tuple[dict[str, Any], ...]:
-    lengths, counts = arrays["mask_lengths"], arrays["mask_counts"].tobytes()
-    if lengths.sum() != len(counts):
+def _masks(arrays: Mapping[str, np.ndarray], count: int, source: str) -> tuple[dict[str, Any], ...]:
+    lengths, text = arrays["mask_lengths"], arrays.get("mask_counts", np.zeros(0)).tobytes()
+    if len(lengths) != count or (lengths < 0).any() or lengths.sum() != len(text):
         raise InputError(
-            f"{source}: the masks should have {lengths.sum()} bytes, there are {len(counts)}"
+            f"{source}: {len(lengths)} masks of {lengths.sum()} bytes, there are {count} people and"
+            f" {len(text)} bytes"
         )
     size, ends = arrays["image_size"].tolist(), np.cumsum(lengths).tolist()
-    return tuple(
-        {"size": size, "counts": counts[end - length : end]}
-        for end, length in zip(ends, lengths.tolist(), strict=True)
-    )
+    counts = [text[end - n : end] for end, n in zip(ends, lengths.tolist(), strict=True)]
+    # pycocotools crashes on runs that do not fill their image.
+    if not (filled := runs_fill(counts, tuple(size))).all():
+        raise InputError(f"{source}: the mask of person {filled.argmin()} does not fill {size} px")
+    return tuple({"size": size, "counts": each} for each in counts)
 
 
 def _is_ours(name: str) -> bool:
@@ -288,59 +351,98 @@ def read_challenge_results(
     results = read_json(path)
     if not isinstance(results, list):
         raise InputError(f"{path}: expected a list of results, got a {type(results).__name__}")
-    for number, result in enumerate(results):
-        missing = [k for k in _RESULT_KEYS if not isinstance(result, dict) or k not in result]
-        if missing:
-            raise InputError(
-                f"{path}: result {number}: no {missing[0]!r}; expected the keys {_RESULT_KEYS}"
-            )
-    for image_id, entries in entries_by_image(path, results, truth, skipped).items():
-        people = [_person(results[n], f"{path}: result {n}") for n in entries]
-        scores = [float(results[n]["score"]) for n in entries]
-        yield prediction_of_people(image_id, people, scores, truth)
+    read = typed_entries(results, _Result, str(path))
+    for image_id, numbers in entries_by_image(path, read, truth, skipped).items():
+        entries = [read[number] for number in numbers]
+        names = [f"{path}: entry {number}" for number in numbers]
+        sizes = np.array([entry.uv_shape[1:] for entry in entries], np.int64)
+        check_map_sizes(sizes, truth.image_size(image_id), f"{names[0]}: image {image_id}")
+        people = [_person(entry, name) for entry, name in zip(entries, names, strict=True)]
+        yield prediction_of_people(image_id, people, entries, truth, str(path))
 
 
+class PersonEntry(msgspec.Struct):
+    """What every entry of one person has, in files of results and in dumps."""
+
+    image_id: Whole
+    bbox: Annotated[list[Finite], Meta(min_length=4, max_length=4)]  # x, y, width, height in px
+    score: Finite
+    category_id: Whole | None = None
+
+
+class _Result(PersonEntry, kw_only=True):
+    uv_shape: tuple[int, Side, Side]
+    uv_data: str
+
+
+Entry = TypeVar("Entry", bound=msgspec.Struct)
 Person = tuple[np.ndarray, np.ndarray, np.ndarray]  # box xywh px (4,), labels (h, w), uv (2, h, w)
+
+
+def typed_entries(entries: Sequence[Any], kind: type[Entry], source: str) -> list[Entry]:
+    """The entries of a file of predictions; whole numbers may be written as 7, 7.0 or "7".
+
+    Raises:
+        InputError: an entry lacks a key, or has a value of another type.
+    """
+    read = []
+    for number, entry in enumerate(entries):
+        try:
+            read.append(msgspec.convert(entry, kind, strict=False))
+        except ValueError as error:
+            raise InputError(
+                f"{source}: entry {number}: {expectation(entry, error)}; expected the keys"
+                f" {', '.join(kind.__struct_fields__)}"
+            ) from error
+    return read
 
 
 def entries_by_image(
     path: str | os.PathLike[str],
-    entries: list[Mapping[str, Any]],
+    entries: Sequence[PersonEntry],
     truth: GroundTruth,
     skipped: Counter[str],
+    *,
+    of_classes: bool = False,
 ) -> dict[int, list[int]]:
-    """Image id -> numbers of the entries, one a person, whose category is evaluated.
+    """Image id -> numbers of the entries whose category is evaluated; see ``class_numbers``.
 
     Raises:
         InputError: an image or a category is not in the annotation file.
     """
-    categories = [entry.get("category_id", truth.category_id) for entry in entries]
-    evaluated = truth.class_numbers(categories, str(path)) if entries else frozenset()
+    given = {entry.category_id for entry in entries} - {None}
+    evaluated = truth.class_numbers(given, str(path), of_classes=of_classes) | {None}
     by_image: dict[int, list[int]] = defaultdict(list)
-    for number, (entry, category) in enumerate(zip(entries, categories, strict=True)):
-        if category not in evaluated:
+    for number, entry in enumerate(entries):
+        if entry.category_id not in evaluated:
             skipped["their category is not evaluated"] += 1
             continue
-        if entry["image_id"] not in truth:
+        if entry.image_id not in truth:
             raise InputError(
-                f"{path}: entry {number}: image {entry['image_id']} is not in {truth.source}"
+                f"{path}: entry {number}: image {entry.image_id} is not in {truth.source}"
             )
-        by_image[int(entry["image_id"])].append(number)
+        by_image[entry.image_id].append(number)
     return by_image
 
 
 def prediction_of_people(
-    image_id: int, people: list[Person], scores: list[float], truth: GroundTruth
+    image_id: int,
+    people: Sequence[Person],
+    entries: Sequence[PersonEntry],
+    truth: GroundTruth,
+    source: str,
 ) -> ImagePrediction:
     """The people of one image, best score first; equal scores keep their order."""
-    order = np.argsort(-np.array(scores), kind="stable").tolist()
+    scores = np.array([entry.score for entry in entries])
+    order = np.argsort(-scores, kind="stable").tolist()
     return ImagePrediction(
         image_id=image_id,
         image_size=truth.image_size(image_id),
         boxes_xyxy_px=np.stack([_corners_of_size(*people[i][:2]) for i in order]),
-        scores=np.array(scores, np.float32)[order],
+        scores=scores[order].astype(np.float32),
         labels=tuple(people[i][1] for i in order),
         uv=tuple(people[i][2] for i in order),
+        source=source,
     )
 
 
@@ -367,20 +469,31 @@ def _corners_of_size(box_xywh_px: np.ndarray, label: np.ndarray) -> np.ndarray:
     return np.concatenate([near, best])
 
 
-def decoded_png(text: str) -> np.ndarray:
+def decoded_png(text: str, size: Sequence[int]) -> np.ndarray:
     """(3, h, w) uint8 part, U and V of a base64 PNG.
 
+    Args:
+        text: the PNG.
+        size: height and width that it must have; others are not decoded.
+
     Raises:
-        InputError: it cannot be decoded, or is not RGB.
+        InputError: it cannot be decoded, or is not RGB of this size.
     """
     try:
         data = base64.b64decode("".join(text.split()), validate=True)
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            if image.mode != "RGB":
-                raise InputError(f"the PNG is {image.mode}, expected RGB")
-            return np.moveaxis(np.asarray(image), -1, 0)
-    except (binascii.Error, UnidentifiedImageError, OSError, SyntaxError, AttributeError) as error:
+            mode, got = image.mode, image.size[::-1]
+            if (mode, got) == ("RGB", tuple(size)):
+                return np.moveaxis(np.asarray(image), -1, 0)
+    except (
+        UnidentifiedImageError,
+        Image.DecompressionBombError,
+        OSError,
+        SyntaxError,
+        ValueError,  # also binascii.Error, and text chunks that are too large
+    ) as error:
         raise InputError(f"its PNG cannot be read: {error}") from error
+    raise InputError(f"the PNG is {mode} of {list(got)} px, expected RGB of {list(size)} px")
 
 
 def _result(prediction: ImagePrediction, index: int, category_id: int) -> dict[str, Any]:
@@ -398,19 +511,16 @@ def _result(prediction: ImagePrediction, index: int, category_id: int) -> dict[s
     }
 
 
-def _person(result: Mapping[str, Any], name: str) -> Person:
-    try:
-        planes = decoded_png(result["uv_data"])
-    except ValueError as error:
-        raise InputError(f"{name}: uv_data: {error}; encode it again") from error
-    box = np.asarray(result["bbox"], np.float64)
-    if box.shape != (4,) or not np.isfinite(box).all():
-        raise InputError(f"{name}: bbox must be x, y, width, height, got {result['bbox']}")
-    width, height = np.maximum(np.floor(box[2:]), 1).astype(int).tolist()
-    shape = [3, height, width]
-    if list(result["uv_shape"]) != shape or list(planes.shape) != shape:
+def _person(result: _Result, name: str) -> Person:
+    box = np.array(result.bbox, np.float64)
+    height, width = np.maximum(np.floor(box[:1:-1]), 1).astype(int).tolist()
+    if result.uv_shape != (3, height, width):
         raise InputError(
-            f"{name}: bbox {result['bbox']} asks for uv_shape {shape}, got {result['uv_shape']} and"
-            f" a PNG of {list(planes.shape)}"
+            f"{name}: bbox {result.bbox} asks for uv_shape {[3, height, width]}, got"
+            f" {list(result.uv_shape)}"
         )
+    try:
+        planes = decoded_png(result.uv_data, (height, width))
+    except InputError as error:
+        raise InputError(f"{name}: uv_data: {error}; encode it again") from error
     return box, planes[0], planes[1:]

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from densepose.errors import InputError
+
 FIRST_OFFENDERS = 5
 # Boxes of which more leave their image mean something else than x, y, w, h.
 MOST_OUTSIDE = 0.5
@@ -20,8 +22,10 @@ class Rule(NamedTuple):
 
 
 RULES = {
+    "image-any": Rule("an image of the file can be used", "everything"),
     "image-keys": Rule(
-        "an image has id, file_name (a path below the folder), and height and width above 0",
+        "an image has id, file_name (a path below the folder), height and width above 0 of at most"
+        " 178,956,970 px together, and is_labeled, if at all, as 0 or 1",
         "the image and its people",
     ),
     "image-id-unique": Rule("no two images share an id", "the second image"),
@@ -31,18 +35,23 @@ RULES = {
     ),
     "image-ignore-regions": Rule(
         "ignore_regions_x and ignore_regions_y are lists of polygons of the same lengths, of three"
-        " or more points each",
+        " or more points each, at or in the image",
         "the regions",
     ),
     "category-keys": Rule("a category has id and name", "the category"),
+    "category-unique": Rule("no two categories share an id or a name", "the second category"),
     "annotation-keys": Rule("an annotation has id, image_id, category_id and bbox", "the person"),
     "annotation-crowd": Rule("iscrowd is 0 or 1", "the person"),
-    "annotation-id-unique": Rule("no two annotations share an id", "nothing"),
+    "annotation-id-unique": Rule(
+        "no two annotations share an id (number them from 1 on; upstream's rules score the last one"
+        " of an id in place of the others)",
+        "nothing",
+    ),
     "annotation-any": Rule("an annotation of the file can be used", "nothing"),
     "image-known": Rule("image_id names an image of the file", "the person"),
     "category-known": Rule("category_id names a category of the file", "the annotation"),
     "box-form": Rule("bbox is four finite numbers x, y, w, h with w, h > 0", "the person"),
-    "box-in-image": Rule("the box overlaps the image", "the person"),
+    "box-in-image": Rule("the box overlaps the image and is not ten times as large", "the person"),
     "box-inside-image": Rule(
         "the box ends at most 2 px outside the image (many that do not: are they corners x0, y0,"
         " x1, y1 instead of x, y, w, h?)",
@@ -83,7 +92,8 @@ RULES = {
         "the run lengths of a part mask fill 256 x 256 pixels", "the part masks of the person"
     ),
     "segmentation-form": Rule(
-        "segmentation is a run-length mask, or polygons x, y, x, y, ... of finite numbers",
+        "segmentation is a run-length mask, or polygons x, y, x, y, ... of finite numbers at or in"
+        " the image",
         "the segmentation",
     ),
     "segmentation-short": Rule("a polygon has at least three points", "the polygon"),
@@ -129,7 +139,10 @@ class AnnotationReport:
             listed.append(text)
 
     def describe(
-        self, images: Iterable[Mapping[str, Any]], people: Sequence[Mapping[str, Any]]
+        self,
+        images: Iterable[Mapping[str, Any]],
+        people: Sequence[Mapping[str, Any]],
+        categories: Mapping[int, str],
     ) -> None:
         """Count what is annotated in the records that can be used."""
         self.people = len(people)
@@ -143,6 +156,12 @@ class AnnotationReport:
             "crowds": sum(person["iscrowd"] for person in people),
         }
         self.forms = _forms(list(images), people)
+        if len(categories) > 1 and "person" not in categories.values():
+            named = ", ".join(f"{number} ({name})" for number, name in list(categories.items())[:8])
+            self.forms.append(
+                f"no category is called person, the first are {named}; name those to read by"
+                " CLASSES in DATASETS.REGISTER"
+            )
 
     @property
     def errors(self) -> list[str]:
@@ -151,6 +170,22 @@ class AnnotationReport:
         if self.counts["box-inside-image"] > MOST_OUTSIDE * max(self.people, 1):
             harmless.discard("box-inside-image")
         return [rule for rule, _ in self.counts.most_common() if rule not in harmless]
+
+    def require_all(self, *, on_bad: str = "warn", strict: bool = True) -> None:
+        """Refuse a file that scores cannot be computed of: what is skipped would change them.
+
+        Args:
+            on_bad: "warn" accepts images whose file is missing; they are not scored.
+            strict: refuse repeated ids and no image at all, as loading for training does.
+
+        Raises:
+            InputError: with the summary.
+        """
+        tolerated = {"annotation-any"}  # gives no scores, and a warning
+        tolerated |= set() if strict else {"annotation-id-unique", "image-any"}
+        tolerated |= {"image-file"} if on_bad == "warn" else set()
+        if not tolerated.issuperset(self.errors):
+            raise InputError(f"no annotation may be skipped in an evaluation: {self.summary()}")
 
     def summary(self) -> str:
         """All findings in one text: rule, count, what is skipped and the first offenders."""

@@ -20,9 +20,8 @@ import json
 import os
 import re
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -35,6 +34,7 @@ from densepose.errors import InputError
 from densepose.ops.run_lengths import count_pixels
 
 from .body_parts import ANNOTATION_GRID, NUM_PARTS, NUM_REGIONS
+from .image_files import Problem, missing_files, unreadable_files
 from .record_report import AnnotationReport
 
 POINT_KEYS = ("dp_x", "dp_y", "dp_I", "dp_U", "dp_V")
@@ -42,12 +42,17 @@ VERTEX_KEYS = ("dp_vertex", "ref_model")
 NUM_KEYPOINTS = 17
 # Boxes of COCO end a fraction of a pixel outside the image now and then; this is not a mistake.
 BOX_MARGIN_PX = 2.0
-# Corners of polygons may leave the image. But pycocotools walks along every pixel of an edge.
-_POLYGON_MARGIN = 1e3
+# Boxes and corners of polygons may leave the image, but not by more than so many of its sides.
+_FAR = 10
+# pycocotools walks along every pixel of all edges of a person: so many sides of the image, or px.
+_LONGEST_OUTLINE, _LONGEST_OUTLINE_PX = 100, 2e7
+# Pillow opens no larger image.
+MOST_PIXELS = 178_956_970
 _PERSON = {"id": 1, "name": "person"}
 
 Whole = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 Side = Annotated[int, Meta(ge=1, le=2**20)]
+Flag = Annotated[int, Meta(ge=0, le=1)]
 Finite = Annotated[float, Meta(ge=-1e9, le=1e9)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 OnGrid = Annotated[float, Meta(ge=0, le=ANNOTATION_GRID)]
@@ -78,12 +83,13 @@ _IMAGE = (
     Field("width", Side, "image-keys", True),
     Field("file_name", Annotated[str, Meta(min_length=1, max_length=4096)], "image-keys"),
 )
+_IS_LABELED = Field("is_labeled", Flag, "image-keys", True)
 _CATEGORY = (Field("id", Whole, "category-keys", True), Field("name", str, "category-keys"))
 _PERSON_FIELDS = (
     Field("id", Whole, "annotation-keys", True),
     Field("image_id", Whole, "annotation-keys", True),
     Field("category_id", Whole, "annotation-keys", True),
-    Field("iscrowd", Annotated[int, Meta(ge=0, le=1)], "annotation-crowd", True),
+    Field("iscrowd", Flag, "annotation-crowd", True),
 )
 _BOX = Field("bbox", Annotated[list[Finite], Meta(min_length=4, max_length=4)], "box-form")
 _AREA = Field("area", Annotated[float, Meta(ge=0, le=1e12)], "area-form")
@@ -181,37 +187,56 @@ def check_records(
     source: str,
     *,
     image_root: str | Path | None = None,
-    open_images: bool = False,
-    tolerated: frozenset[str] = frozenset(),
+    on_image: Callable[[int, int], None] | None = None,
 ) -> AnnotationFile:
     """Compare every record with every rule, and keep what can be used.
 
     Args:
         content: as ``top_level`` returns it; nothing in it is changed.
-        source: path of the file, for messages.
+        source: path of the file, for messages. Ids may repeat where it holds "minival", as they do
+            in the released files.
         image_root: folder of the images; None does not check whether the files exist.
-        open_images: also open the header of every image.
-        tolerated: rules whose breaking is reported, but is not an error in this file.
+        on_image: also decode every image; is called with how many more are, and how many there are.
     """
-    return _Reader(content, source, tolerated).read(image_root, open_images)
+    return _Reader(content, source).read(image_root, on_image)
+
+
+def person_category(categories: Mapping[int, str], source: str) -> int:
+    """Id of the category that is the person: the only one, or the one of that name.
+
+    Raises:
+        InputError: several, and none is called "person".
+    """
+    named = [number for number, name in categories.items() if name == _PERSON["name"]]
+    if len(categories) == 1 or named:
+        return named[0] if named else next(iter(categories))
+    raise InputError(
+        f"{source}: none of its categories {dict(categories)} is called 'person'; name those to"
+        " read by CLASSES in DATASETS.REGISTER, those to score by category_id"
+    )
 
 
 class _Reader:
     """Reads one file; every method reports what it skips."""
 
-    def __init__(self, content: Mapping[str, Any], source: str, tolerated: frozenset[str]) -> None:
+    def __init__(self, content: Mapping[str, Any], source: str) -> None:
         self.content = content
         counts = (len(content["images"]), len(content.get("annotations", ())))
+        tolerated = frozenset({"annotation-id-unique"} if "minival" in source else ())
         self.report = AnnotationReport(source, *counts, tolerated=tolerated)
         # Masks of the whole file are checked in one call: record, key, text and pixels of each.
         self.runs: list[tuple[dict[str, Any], str, str | bytes, int]] = []
 
-    def read(self, image_root: str | Path | None, open_images: bool) -> AnnotationFile:
+    def read(
+        self, image_root: str | Path | None, on_image: Callable[[int, int], None] | None
+    ) -> AnnotationFile:
         categories = self.categories()
         known = self.images()
         images = {number: image for number, image in known.items() if image is not None}
         if image_root is not None:
-            self.image_files(images, Path(image_root), open_images)
+            self.drop_images(images, missing_files(images, Path(image_root)))
+            if on_image is not None:
+                self.drop_images(images, unreadable_files(images, Path(image_root), on_image))
         sizes = {n: _sides(image) for n, image in images.items()}
         seen: set[int] = set()
         people = []
@@ -221,9 +246,11 @@ class _Reader:
                 self.parts(person, sizes[person["image_id"]])
                 people.append(person)
         self.check_runs()
+        if not images:
+            self.report.add("image-any", f"none of {self.report.num_images} images")
         if not people and "annotations" in self.content:
             self.report.add("annotation-any", f"none of {self.report.num_annotations} annotations")
-        self.report.describe(images.values(), people)
+        self.report.describe(images.values(), people, categories)
         return AnnotationFile(list(images.values()), people, categories, self.report)
 
     def fields(self, record: dict[str, Any], fields: Sequence[Field], name: str) -> bool:
@@ -233,7 +260,7 @@ class _Reader:
             try:
                 read = msgspec.convert(value, kind, strict=not is_whole)
             except ValueError as error:
-                got = "missing" if key not in record else _expectation(value, error)
+                got = "missing" if key not in record else expectation(value, error)
                 self.report.add(rule, f"{name}: {key} {got}")
                 return False
             if is_whole:
@@ -241,12 +268,19 @@ class _Reader:
         return True
 
     def categories(self) -> dict[int, str]:
-        found = {}
+        found, names = {}, set()
         for number, record in enumerate(self.content["categories"], start=1):
             category = _record(record)
             category.setdefault("name", str(category.get("id")))
-            if self.fields(category, _CATEGORY, f"category number {number}"):
-                found[category["id"]] = category["name"]
+            name = f"category number {number}"
+            if not self.fields(category, _CATEGORY, name):
+                continue
+            if category["id"] in found or category["name"] in names:
+                shown = f"{category['id']} ({reprlib.repr(category['name'])})"
+                self.report.add("category-unique", f"{name}: {shown}")
+                continue
+            found[category["id"]] = category["name"]
+            names.add(category["name"])
         return found
 
     def images(self) -> dict[int, dict[str, Any] | None]:
@@ -264,25 +298,30 @@ class _Reader:
             if known.get(image["id"]) is not None:
                 self.report.add("image-id-unique", f"{name}: number {number} has the id of another")
                 continue
-            sound = self.fields(image, _IMAGE[1:], name) and self.path(image, name)
-            if sound:
-                self.regions(image, name)
+            sound = self.image(image, name)
             known[image["id"]] = image if sound else None
         return known
 
-    def path(self, image: dict[str, Any], name: str) -> bool:
+    def image(self, image: dict[str, Any], name: str) -> bool:
+        """Whether size, path and label flag can be used; regions to ignore are kept or dropped."""
+        flags = [_IS_LABELED] if "is_labeled" in image else []
+        _whole_flag(image, "is_labeled")
+        if not self.fields(image, (*_IMAGE[1:], *flags), name):
+            return False
         try:
-            inside = ".." not in Path(image["file_name"]).parts and b"\0" not in os.fsencode(
-                image["file_name"]
-            )
+            path = Path(image["file_name"])
+            inside = not path.is_absolute() and ".." not in path.parts
+            inside = inside and b"\0" not in os.fsencode(path)
         except UnicodeError:
             inside = False
+        shown = f"{image['height']} x {image['width']} px are more than {MOST_PIXELS:,}"
         if not inside:
-            shown = reprlib.repr(image["file_name"])
-            self.report.add(
-                "image-keys", f"{name}: file_name {shown} is not a path below the folder"
-            )
-        return inside
+            shown = f"file_name {reprlib.repr(image['file_name'])} is not a path below the folder"
+        if not inside or image["height"] * image["width"] > MOST_PIXELS:
+            self.report.add("image-keys", f"{name}: {shown}")
+            return False
+        self.regions(image, name)
+        return True
 
     def regions(self, image: dict[str, Any], name: str) -> None:
         keys = [field.key for field in _REGIONS_TO_IGNORE]
@@ -290,31 +329,20 @@ class _Reader:
             return
         sound = self.fields(image, _REGIONS_TO_IGNORE, name)
         if sound:
-            lengths = [[len(polygon) for polygon in image[key]] for key in keys]
-            far = _far_polygon(chain(*(image[key] for key in keys)), _sides(image))
-            sound = lengths[0] == lengths[1] and not far
-            if not sound:
-                text = f"{lengths[0]} values x, {lengths[1]} values y"
-                text = f"a polygon far from the image: {reprlib.repr(far)}" if far else text
+            x, y = (image[key] for key in keys)
+            lengths = [len(polygon) for polygon in x], [len(polygon) for polygon in y]
+            text = f"{lengths[0]} values x, {lengths[1]} values y"
+            if lengths[0] == lengths[1]:
+                text = _outline_problem(zip(x, y, strict=True), _sides(image))
+            if text:
                 self.report.add("image-ignore-regions", f"{name}: {text}")
+            sound = not text
         if not sound:
             _drop(image, keys)
 
-    def image_files(self, images: dict[int, dict[str, Any]], root: Path, open_images: bool) -> None:
-        """Skip images whose file is missing or, if it is opened, of no use."""
-        folders: dict[Path, frozenset[str]] = {}
-        for number, image in list(images.items()):
-            path = root / image["file_name"]
-            # Folders are listed once: to look for each image is slow on network disks.
-            listed = folders.get(path.parent)
-            if listed is None:
-                listed = folders[path.parent] = _names_in(path.parent)
-            if path.name not in listed:
-                self.report.add("image-file", f"image {number}: {path} does not exist")
-            elif open_images and (problem := _image_problem(path, image)):
-                self.report.add("image-readable", f"image {number}: {path}: {problem}")
-            else:
-                continue
+    def drop_images(self, images: dict[int, dict[str, Any]], problems: Iterable[Problem]) -> None:
+        for number, rule, text in list(problems):
+            self.report.add(rule, f"image {number}: {text}")
             del images[number]
 
     def person(
@@ -328,8 +356,7 @@ class _Reader:
         """Ids, category and box of an annotation; None where they cannot be used."""
         person = _record(record)
         person.setdefault("iscrowd", 0)
-        if person["iscrowd"] is True or person["iscrowd"] is False:
-            person["iscrowd"] = int(person["iscrowd"])
+        _whole_flag(person, "iscrowd")
         if not self.fields(person, _PERSON_FIELDS, f"annotation number {number}"):
             return None
         name = _name(person)
@@ -354,7 +381,8 @@ class _Reader:
             return False
         if image is not None:
             beyond = (x + width - image["width"], y + height - image["height"])
-            if x >= image["width"] or y >= image["height"] or x + width <= 0 or y + height <= 0:
+            apart = x >= image["width"] or y >= image["height"] or x + width <= 0 or y + height <= 0
+            if apart or width > _FAR * image["width"] or height > _FAR * image["height"]:
                 self.report.add("box-in-image", shown)
                 return False
             if max(*beyond, -x, -y) > BOX_MARGIN_PX:
@@ -431,11 +459,9 @@ class _Reader:
             person["segmentation"] = dict(given)
             return self.mask(person, person["segmentation"], size, "segmentation", name)
         odd = next((p for p in given if len(p) % 2), None)
-        far = _far_polygon(given, size)
-        if odd or far:
-            what = "of an odd number of values" if odd else "far from the image"
-            shown = reprlib.repr(odd or far)
-            self.report.add("segmentation-form", f"{name}: got a polygon {what}: {shown}")
+        problem = f"of an odd number of values: {reprlib.repr(odd)}" if odd else ""
+        if problem := problem or _outline_problem(((p[::2], p[1::2]) for p in given), size):
+            self.report.add("segmentation-form", f"{name}: got a polygon {problem}")
             return False
         drawn = [polygon for polygon in given if len(polygon) >= 6]
         if len(drawn) < len(given):
@@ -504,7 +530,7 @@ def _name(person: Mapping[str, Any]) -> str:
     return f"annotation {person['id']} of image {person['image_id']}"
 
 
-def _expectation(value: Any, error: ValueError) -> str:
+def expectation(value: Any, error: ValueError) -> str:
     """What a field holds where it is wrong, and what was expected there."""
     if not isinstance(error, msgspec.ValidationError):
         return f"is {reprlib.repr(value)}, which is not a number"
@@ -520,41 +546,25 @@ def _sides(image: Mapping[str, Any]) -> tuple[int, int]:
     return image["height"], image["width"]
 
 
-def _far_polygon(polygons: Iterable[list[float]], size: tuple[int, int]) -> list[float] | None:
-    """The first polygon that is so far from an image that drawing it would take all memory."""
-    bound = _POLYGON_MARGIN * (1 + max(size))
-    return next((p for p in polygons if p and max(max(p), -min(p)) >= bound), None)
+def _outline_problem(
+    polygons: Iterable[tuple[list[float], list[float]]], size: tuple[int, int]
+) -> str:
+    """Why drawing polygons (x, y) would take too much memory or time; "" if it does not."""
+    side = max(size)
+    longest, length = min(_LONGEST_OUTLINE * side, _LONGEST_OUTLINE_PX), 0.0
+    for x, y in polygons:
+        low, high = min((*x, *y), default=0.0), max((*x, *y), default=0.0)
+        if max(high, -low) > _FAR * side:
+            return f"far from the image: x {reprlib.repr(x)}, y {reprlib.repr(y)}"
+        steps = len(x) * (high - low)  # at most
+        if steps > longest:
+            corners = np.array([x, y])
+            moved = corners - np.roll(corners, 1, axis=1)
+            steps = float(np.abs(moved).max(axis=0).sum())
+        length += steps
+    return f"{length:,.0f} px long, expected at most {longest:,.0f}" if length > longest else ""
 
 
-def _names_in(folder: Path) -> frozenset[str]:
-    try:
-        return frozenset(os.listdir(folder))
-    except (OSError, ValueError):
-        return frozenset()
-
-
-def _image_problem(path: Path, image: Mapping[str, Any]) -> str:
-    """Why an image is of no use: damaged, cut off, of another size; "" if it is fine."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as opened:
-            size = opened.size
-            turned = opened.getexif().get(0x0112, 1) >= 5
-            kind = opened.format
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 4096))
-            tail = file.read()
-    except Exception as error:  # Pillow raises many kinds
-        return f"cannot be opened ({error}); fetch it again"
-    ends = {"JPEG": b"\xff\xd9", "PNG": b"IEND"}
-    if ends.get(kind, b"") not in tail:
-        return f"is cut off: its {kind} data do not end; fetch it again"
-    width, height = size[::-1] if turned else size
-    if (height, width) != (image["height"], image["width"]):
-        exif = " after its EXIF entry turned it" if turned else ""
-        return (
-            f"is {height} x {width} px (height, width){exif}, annotated are {image['height']} x"
-            f" {image['width']}; correct the annotation file or the image"
-        )
-    return ""
+def _whole_flag(record: dict[str, Any], key: str) -> None:
+    if isinstance(record.get(key), bool):
+        record[key] = int(record[key])

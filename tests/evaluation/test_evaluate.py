@@ -289,8 +289,8 @@ def changed(**fields) -> list[ImagePrediction]:
 @pytest.mark.parametrize(
     ("predictions", "message"),
     [
-        (changed(image_id=999), "predictions are of image 999, which is not in ground truth"),
-        ([*EASY.predictions, EASY.predictions[3]], "image 4 is predicted twice"),
+        (changed(image_id=999), "image 999: the image is not in ground truth"),
+        ([*EASY.predictions, EASY.predictions[3]], "image 4: the image is predicted twice"),
         (changed(image_size=(1, 2)), r"image of \(1, 2\) px .*says \(360, 480\)"),
         (
             changed(boxes_xyxy_px=EASY.predictions[0].boxes_xyxy_px * 2),

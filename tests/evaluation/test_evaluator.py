@@ -93,7 +93,7 @@ def test_misuse_is_refused(tmp_path):
     with pytest.raises(TypeError, match="shoe_size"):
         DensePoseEvaluator(*arguments, shoe_size=47)
     evaluator = evaluator_at(tmp_path)
-    with pytest.raises(ValueError, match="image 1 is predicted twice"):
+    with pytest.raises(ValueError, match="image 1: the image is predicted twice"):
         show(evaluator, [1, 1])
     (tmp_path / PREDICTIONS_DIR).mkdir()
     (tmp_path / PREDICTIONS_DIR / "thesis.tex").write_text("years of work")

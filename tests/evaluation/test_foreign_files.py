@@ -150,11 +150,14 @@ def changed(**fields) -> list[dict]:
     ("content", "message"),
     [
         ({"a": 1}, "expected a list of dicts"),
-        ([{"file_name": "a.jpg"}], "entry 0: no 'scores'"),
+        ([{"file_name": "a.jpg"}], "entry 0: .*missing required field scores"),
         (changed(scores=torch.zeros(9)), r"entry 0 \(.*\): 9 scores, "),
         (changed(scores=[0.5]), "expected a tensor, got a list"),
         (changed(pred_densepose=None), "is it of a chart-based model"),
-        ([{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}], "entry 0: no 'densepose'"),
+        (
+            [{"image_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}],
+            "entry 0: .*missing required field densepose",
+        ),
         (
             [{"image_id": 9, "bbox": [1, 2, 3, 4], "score": 0.5, "densepose": None}],
             "entry 0: image 9 is not in truth.json",

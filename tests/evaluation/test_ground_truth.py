@@ -88,7 +88,7 @@ def test_only_the_chosen_category_and_images_count():
     both = GroundTruth(made, "x", category_id=(5, 1))
     assert (both.category_id, both.category_ids) == (5, (5, 1))
     assert [len(both.records(image_id)) for image_id in (1, 2)] == [2, 1]
-    with pytest.raises(ValueError, match="x: say which category_id to evaluate"):
+    with pytest.raises(ValueError, match="x: none of its categories .* is called 'person'"):
         GroundTruth(made, "x")
     with pytest.raises(ValueError, match="x: no category 9"):
         GroundTruth(made, "x", category_id=9)

@@ -11,6 +11,7 @@ from densepose.evaluation.ground_truth import GroundTruth
 from densepose.evaluation.pairs import pack_detections
 from densepose.evaluation.predictions import (
     MARKER,
+    PersonEntry,
     PredictionWriter,
     prediction_of_people,
     prediction_paths,
@@ -181,12 +182,13 @@ def test_results_come_back_with_the_same_maps(tmp_path):
 
 def test_corners_keep_the_size_of_the_maps_through_float32():
     rng = np.random.default_rng(0)
+    entry = PersonEntry(image_id=1, bbox=[], score=1.0)
     for _ in range(2000):
         box = rng.uniform(0, 600, 4).round(int(rng.integers(0, 4)))
         box[2:] = np.maximum(box[2:], 1)
         width, height = np.floor(box[2:]).astype(int)
         person = (box, np.zeros((height, width), np.uint8), np.zeros((2, height, width), np.uint8))
-        corners = prediction_of_people(1, [person], [1.0], TRUTH).boxes_xyxy_px[0]
+        corners = prediction_of_people(1, [person], [entry], TRUTH, "").boxes_xyxy_px[0]
         assert corners.dtype == np.float32
         assert np.floor(corners[2:] - corners[:2]).tolist() == np.floor(box[2:]).tolist()
 
@@ -194,9 +196,9 @@ def test_corners_keep_the_size_of_the_maps_through_float32():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"uv_data": "????"}, "result 0: uv_data: its PNG cannot be read"),
-        ({"uv_data": "AAAA"}, "result 0: uv_data: its PNG cannot be read"),
-        ({"uv_data": None}, "result 0: no 'uv_data'"),
+        ({"uv_data": "????"}, "entry 0: uv_data: its PNG cannot be read"),
+        ({"uv_data": "AAAA"}, "entry 0: uv_data: its PNG cannot be read"),
+        ({"uv_data": None}, "entry 0: .*missing required field uv_data"),
         ({"bbox": [0, 0, 5, 5]}, r"asks for uv_shape \[3, 5, 5\]"),
         ({"category_id": 7}, r"has the category ids \[7\]; expected those of truth.json"),
         ({"image_id": 99}, "image 99 is not in truth.json"),
