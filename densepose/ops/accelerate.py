@@ -17,7 +17,6 @@ from densepose.ops.decoder_regions import merging_class, region_class
 from densepose.ops.depthwise import depthwise_class, is_same_padded
 from densepose.ops.folding import fold_frozen_norms
 from densepose.ops.joined_layers import joined_class
-from densepose.ops.linear import AcceleratedLinear, onednn_is_faster
 from densepose.ops.memory import keep_freed_memory
 from densepose.ops.pooler import GatherROIPooler
 from densepose.ops.winograd_layer import winograd_class
@@ -109,16 +108,6 @@ def _change_class(
     return len(modules)
 
 
-def _swap_linears(model: nn.Module) -> int:
-    """Give every fully connected layer oneDNN's product, where that is the faster one."""
-    if not onednn_is_faster():
-        return 0
-    layers = [module for module in model.modules() if type(module) is nn.Linear]
-    for layer in layers:
-        layer.__class__ = AcceleratedLinear
-    return len(layers)
-
-
 def _swap_decoders(model: nn.Module) -> int:
     """Levels are added before they are doubled, around the boxes alone where these are known."""
     from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
@@ -189,7 +178,6 @@ OPERATORS: dict[str, Callable[[nn.Module], int]] = {
     "gather RoIAlign poolers": _swap_poolers,
     "Winograd convolutions": _swap_wide,
     "depthwise convolutions": _swap_depthwise,
-    "oneDNN linear layers": _swap_linears,
     "decoders around boxes": _swap_decoders,
     "predictors of one wide layer": _swap_predictors,
 }
