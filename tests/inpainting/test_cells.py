@@ -55,8 +55,3 @@ def test_large_people_have_no_more_cells_than_their_masks():
     cells, points = cells_and_points(big)
     assert cells.map_sizes.tolist() == [[100, MAX_CELLS]]
     assert (cells.size_px == 900).all() and (points.size_px == 900).all()
-
-
-def test_nobody_has_no_cells():
-    cells, points = cells_and_points(people(boxes=()))
-    assert len(cells.person) == len(points.part) == 0

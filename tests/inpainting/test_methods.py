@@ -1,3 +1,5 @@
+"""Methods between annotated points: baselines, the body, and a network with the points."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -5,20 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from densepose.inpainting.cells import Cells, Points, parts_of_region
+from densepose.inpainting.cells import Cells, Points, cells_and_points, parts_of_region
 from densepose.inpainting.methods import (
     SMOOTHINGS,
     BodyPlaces,
     Scores,
     choose_smoothing,
+    nearest_point,
     on_surface,
+    refine_in_charts,
     refine_on_surface,
     smooth_in_part,
 )
 from densepose.structures.body_parts import COARSE_OF_PART
 from densepose.surface.charts import load_template_atlas
 from densepose.synthetic.annotator_noise import SurfaceNoise
-from tests.support.inpainting_scenes import scene
+from tests.support.inpainting_scenes import people, scene, truth
 
 
 @pytest.fixture(scope="module")
@@ -134,18 +138,6 @@ def test_confidence_is_lower_where_network_and_points_disagree(body):
     assert doubtful.mean() < 0.8 * sure.mean()
 
 
-def test_cells_stay_in_their_region_whatever_the_network_says(body):
-    rng = np.random.default_rng(0)
-    someone, cells, points = scene(boxes=((10.0, 20.0, 58.0, 84.0), (60.0, 5.0, 120.0, 45.0)))
-    wild = [
-        Scores(rng.normal(size=k) * 9, rng.normal(size=(k, 2, 2)), rng.random((k, 2)))
-        for k in (len(cells.person), len(points.person))
-    ]
-    guess = refine_on_surface(cells, points, *wild, body)
-    assert np.array_equal(COARSE_OF_PART[guess.part], cells.region)
-    assert ((guess.uv >= 0) & (guess.uv <= 1)).all()
-
-
 def test_the_worse_the_annotators_the_more_is_smoothed(body):
     chosen, errors = [], []
     for metres in (0.0, 0.01, 0.04):
@@ -180,11 +172,68 @@ def test_smoothing_without_anything_to_choose_by(body):
     assert choose_smoothing([], body) == 0
 
 
-def test_nobody(body):
-    someone, cells, points = scene(boxes=())
-    none = Scores(np.zeros(0), np.zeros((0, 2, 2)), np.zeros((0, 2)))
+BOXES = ((10.0, 20.0, 58.0, 84.0), (60.0, 5.0, 120.0, 45.0))
+
+
+def test_nearest_equals_the_definition_written_as_a_loop():
+    someone, cells, points = scene(boxes=BOXES, points=12)
+    guess = nearest_point(cells, points)
+    for k in range(0, len(cells.person), 97):
+        own = np.flatnonzero(
+            (points.person == cells.person[k]) & (points.region == cells.region[k])
+        )
+        distance = np.linalg.norm(points.place_px[own] - cells.place_px[k], axis=1)
+        best = own[distance.argmin()]
+        assert guess.part[k] == points.part[best]
+        assert np.array_equal(guess.uv[k], points.uv[best])
+
+
+@pytest.mark.parametrize("method", [nearest_point, smooth_in_part])
+def test_a_region_without_points_stays_unknown(method):
+    someone = people()
+    hands = someone.part == 4
+    without = replace(
+        someone,
+        points_grid=someone.points_grid[~hands],
+        part=someone.part[~hands],
+        uv=someone.uv[~hands],
+        owner=someone.owner[~hands],
+    )
+    cells, points = cells_and_points(without)
+    guess = method(cells, points)
+    assert np.array_equal(guess.part > 0, cells.region == 1)
+    assert np.array_equal(guess.confidence > 0, guess.part > 0)
+
+
+def test_splines_find_linear_charts_and_nearly_the_border_between_parts():
+    someone, cells, points = scene(boxes=BOXES, points=60)
+    guess = smooth_in_part(cells, points)
+    for person, box in enumerate(BOXES):
+        own = cells.person == person
+        part, uv = truth(cells.place_px[own], np.array(box))
+        right = guess.part[own] == part
+        assert right.mean() > 0.97
+        np.testing.assert_allclose(guess.uv[own][right], uv[right], atol=1e-4)
+
+
+def wild(count: int) -> Scores:
+    """A network that says anything."""
+    rng = np.random.default_rng(0)
+    uv = rng.normal(size=(count, 2, 2))
+    return Scores(rng.normal(size=count) * 9, uv, rng.random((count, 2)))
+
+
+@pytest.mark.parametrize("boxes", [BOXES, ()], ids=["two people", "nobody"])
+def test_cells_stay_in_their_region_and_charts_whatever_the_network_says(body, boxes):
+    _, cells, points = scene(boxes=boxes)
+    network = wild(len(cells.person)), wild(len(points.person))
     for guess in (
+        nearest_point(cells, points),
+        smooth_in_part(cells, points),
         on_surface(cells, points, body),
-        refine_on_surface(cells, points, none, none, body),
+        refine_in_charts(cells, points, *network),
+        refine_on_surface(cells, points, *network, body),
     ):
-        assert len(guess.part) == 0
+        assert np.array_equal(COARSE_OF_PART[guess.part], cells.region)
+        assert ((guess.uv >= 0) & (guess.uv <= 1)).all()
+        assert ((guess.confidence > 0) & (guess.confidence <= 1)).all()

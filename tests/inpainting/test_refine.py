@@ -7,7 +7,6 @@ import pytest
 
 from densepose.inpainting.cells import Guess, keep_points, parts_of_region
 from densepose.inpainting.methods import Scores, network_alone, refine_in_charts
-from densepose.structures.body_parts import COARSE_OF_PART
 from tests.support.inpainting_scenes import scene, truth
 
 BOX = (10.0, 20.0, 58.0, 84.0)
@@ -79,19 +78,6 @@ def test_a_part_without_points_is_the_networks():
     np.testing.assert_allclose(guess.uv[hand], at_cells.uv[hand, 0])
 
 
-def test_cells_stay_in_their_region_and_charts():
-    rng = np.random.default_rng(0)
-    someone, cells, points, at_cells, at_points = everything()
-    wild = [
-        replace(s, log_ratio=rng.normal(size=len(s.log_ratio)) * 9, uv=rng.normal(size=s.uv.shape))
-        for s in (at_cells, at_points)
-    ]
-    guess = refine_in_charts(cells, points, *wild)
-    assert np.array_equal(COARSE_OF_PART[guess.part], cells.region)
-    assert ((guess.uv >= 0) & (guess.uv <= 1)).all()
-    assert ((guess.confidence > 0) & (guess.confidence <= 1)).all()
-
-
 def test_confidence_by_hand():
     someone, cells, points, at_cells, at_points = everything(sure=2.0)
     spread = np.full_like(at_cells.spread, 0.1)
@@ -123,10 +109,3 @@ def test_annotated_points_are_reproduced_where_they_lie():
         assert np.array_equal(kept.uv[at], points.uv[k])
         assert kept.confidence[at] == 1
     assert not nothing.part.any()  # the guess itself is not changed
-
-
-def test_nobody():
-    someone, cells, points = scene(boxes=())
-    empty = scores_at(cells.place_px, cells.region)
-    guess = refine_in_charts(cells, points, empty, empty)
-    assert len(keep_points(cells, points, guess).part) == 0

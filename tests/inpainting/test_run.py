@@ -130,9 +130,3 @@ def test_maps_by_hand():
     assert not part[0].any()
     assert (part[1, 2], uv[:, 1, 2].tolist(), confidence[1, 2]) == (0, [0, 0], 0)
     assert (part[1, 3], uv[:, 1, 3].tolist(), confidence[1, 3]) == (4, [51, 255], 153)
-
-
-def test_nobody_has_no_maps():
-    _, cells, _ = scene(boxes=())
-    nothing = Guess(np.zeros(0, int), np.zeros((0, 2)), np.zeros(0))
-    assert to_maps(cells, nothing) == []

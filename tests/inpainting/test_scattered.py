@@ -54,23 +54,6 @@ def test_kernels_by_hand():
     assert exponential(2.0)(np.array([2.0]))[0] == pytest.approx(math.exp(-1))
 
 
-@pytest.mark.parametrize("kernel", [thin_plate, exponential(0.1)])
-def test_passes_through_the_points(kernel):
-    known, values, group, _, _ = random_groups()
-    got = interpolate(known, values, group, known, group, kernel=kernel, linear=True)
-    np.testing.assert_allclose(got, values, atol=1e-6)
-
-
-def test_a_plane_stays_a_plane_also_outside():
-    rng = np.random.default_rng(1)
-    known = rng.uniform(0, 1, (9, 2))
-    places = rng.uniform(-2, 3, (20, 2))
-    zeros = np.zeros(9, int), np.zeros(20, int)
-    plane = [2 + x @ np.array([[1.0], [-3.0]]) for x in (known, places)]
-    got = interpolate(known, plane[0], zeros[0], places, zeros[1], kernel=thin_plate, linear=True)
-    np.testing.assert_allclose(got, plane[1], atol=1e-6)
-
-
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_few_points_or_points_on_a_line_are_enough(count: int):
     known = np.stack([np.arange(count), np.arange(count)], axis=1) / 10

@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from detectron2.modeling.roi_heads.fast_rcnn import FastRCNNOutputLayers
 from detectron2.structures import Boxes, Instances
-from detectron2.utils.events import EventStorage
 
 from densepose.config import check_config
 from densepose.modeling.box_refinement import refined_proposals
@@ -111,18 +109,6 @@ def test_training_has_the_losses_of_all_stages_and_reaches_every_parameter(count
         for name in ("loss_cls", "loss_box_reg"):
             assert torch.isfinite(losses[name + stage]), name + stage
     assert parameters_without_gradient(model) == []
-
-
-def test_refinement_makes_no_gradient_of_its_own():
-    torch.manual_seed(0)
-    model = quick_model("synthetic_cpu", KEY, 1).train()
-    predictor = model.roi_heads.box_predictor
-    assert isinstance(predictor, FastRCNNOutputLayers)
-    x = torch.rand(2, predictor.bbox_pred.in_features, requires_grad=True)
-    image = proposals([[0.0, 0, 20, 20], [50.0, 0, 80, 20]], [0, 1], [[0.0, 0, 20, 20]] * 2)
-    with EventStorage():
-        (new,) = refined_proposals(predictor, predictor(x), [image])
-    assert not new.proposal_boxes.tensor.requires_grad
 
 
 @pytest.mark.parametrize(

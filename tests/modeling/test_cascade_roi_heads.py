@@ -5,8 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-from detectron2.utils.events import EventStorage
-
 from densepose.engine.load_report import compare_weights
 from densepose.modeling.cascade_roi_heads import taken_together
 from densepose.structures.chart_output import ChartOutput
@@ -97,13 +95,6 @@ def test_figure_8_projects_75_maps_of_a_densepose_branch():
     assert predictions(model)["densepose"].shape[1] == 25
 
 
-def test_densepose_off_leaves_a_cascade_of_the_others():
-    model = cascade_model("MODEL.DENSEPOSE_ON", False)
-    losses = train_step(model, people(2))
-    assert losses["loss_mask_stage2"].item() > 0
-    assert not [name for name, _ in model.named_parameters() if "densepose" in name]
-
-
 def test_people_without_annotations_of_a_branch_train_the_others():
     model = cascade_model()
     without_points = people(2, gt_densepose=None)
@@ -121,12 +112,6 @@ def test_names_of_the_first_stage_are_those_of_a_model_without_cascade():
     report = compare_weights("one stage", one.state_dict(), two.state_dict())
     assert report.left_over == () and report.wrong_shape == {}
     assert report.new and all(name.startswith("roi_heads.cascade.stage2.") for name in report.new)
-
-
-def test_the_first_stage_of_a_cascade_predicts_as_the_model_without():
-    plain, two = quick_model("multitask_cpu"), cascade_model(TEST_STAGE=1)
-    two.load_state_dict(plain.state_dict(), strict=False)
-    assert_same_predictions(predictions(plain), predictions(two))
 
 
 def test_added_refinements_start_as_good_as_the_first_stage():
@@ -152,22 +137,6 @@ def test_added_refinements_are_the_sum_of_both_outputs():
 def assert_same_predictions(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
     for name in a:
         torch.testing.assert_close(a[name], b[name])
-
-
-def test_losses_of_the_second_stage_train_the_first_outputs():
-    # Output layers that add start at 0 and let nothing through to the head features.
-    model = cascade_model(REFINED="replace")
-    model.train()
-    with EventStorage():
-        losses = model(batch(people(2)))
-    sum(value for name, value in losses.items() if name.endswith("_stage2")).backward()
-    for layer in (
-        model.roi_heads.densepose_predictor.index_uv_lowres,
-        model.roi_heads.mask_head.predictor,
-        model.roi_heads.keypoint_head.score_lowres,
-        model.roi_heads.densepose_head.body_conv_fcn1,
-    ):
-        assert layer.weight.grad.any()
 
 
 def test_no_detection_gives_empty_predictions():

@@ -8,12 +8,8 @@ from torch import nn
 
 from detectron2.structures import Boxes, Instances
 
-from densepose.modeling.dp_fcn import DensePoseFCN
-from densepose.modeling.heads import DensePoseV1ConvXHead
 from densepose.modeling.inference import instances_to_prediction
-from densepose.modeling.losses import DensePoseChartLoss
 from densepose.modeling.person_crops import CropSettings
-from densepose.modeling.predictors import DensePoseChartPredictor
 from densepose.structures.annotations import DensePoseAnnotations
 from tests.support.models import batch, parameters_without_gradient, quick_model, train_step
 from tests.support.painted_model import Pixels, painted_model
@@ -155,19 +151,3 @@ def test_people_are_found_as_connected_foreground():
     assert boxes == [[24.0, 16.0, 56.0, 64.0], [96.0, 80.0, 136.0, 120.0]]
     prediction = instances_to_prediction(found, 1)
     assert all((labels == 2).mean() > 0.95 for labels in prediction.labels)
-
-
-def test_without_a_config_the_parts_fit_together():
-    model = DensePoseFCN(
-        backbone=Pixels(),
-        in_features=["res2"],
-        head=DensePoseV1ConvXHead(3, hidden_channels=8, num_convs=1),
-        predictor=DensePoseChartPredictor(8, coarse_channels=0, num_charts=24),
-        losses=DensePoseChartLoss(region_weight=1.0),
-        pixel_mean=[0.0] * 3,
-        pixel_std=[1.0] * 3,
-        stride=1,
-        figure_ground="channel",
-    )
-    assert set(train_step(model, target(2))) == KEYS
-    assert parameters_without_gradient(model) == []

@@ -95,11 +95,6 @@ def test_more_parts_than_the_compiled_loops_take():
     torch.testing.assert_close(uv, want_uv)
 
 
-def test_decoding_takes_one_person():
-    with pytest.raises(ValueError, match="one person, got 2"):
-        decode_person(smooth_output(2), (5, 5))
-
-
 def test_box_sizes_round_down_and_are_at_least_one_pixel():
     boxes = torch.tensor([[0.0, 0.0, 10.9, 20.2], [3.7, 3.7, 4.1, 4.6], [5.5, 1.0, 8.4, 2.0]])
     assert box_sizes_px(boxes) == [(20, 10), (1, 1), (1, 2)]

@@ -22,13 +22,6 @@ def test_a_widened_network_begins_with_what_it_knows_about_colours():
     assert net[0].weight.grad[:, 3:].abs().sum() > 0
 
 
-def test_nothing_is_done_for_no_channels():
-    net = network()
-    weight = net[0].weight
-    widen_input(net, 0)
-    assert net[0].weight is weight
-
-
 @pytest.mark.parametrize(
     "layers", [[], [nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1), nn.Conv2d(3, 4, 1)]]
 )

@@ -9,7 +9,6 @@ from torch.nn import functional as F
 from detectron2.layers import ShapeSpec
 
 from densepose.modeling.decoder import Decoder, check_strides
-from densepose.modeling.heads import DensePoseV1ConvXHead
 from densepose.modeling.predictors import (
     DensePoseChartPredictor,
     DensePoseChartWithConfidencePredictor,
@@ -46,14 +45,6 @@ def test_decoder_refuses_strides_that_do_not_meet():
         check_strides({**SHAPES, "p3": ShapeSpec(channels=6, stride=12)}, 4)
 
 
-def test_head_keeps_the_size_and_takes_nobody():
-    head = DensePoseV1ConvXHead(4, hidden_channels=6, num_convs=3)
-    assert head(torch.randn(2, 4, 7, 7)).shape == (2, 6, 7, 7)
-    assert head(torch.randn(0, 4, 7, 7)).shape == (0, 6, 7, 7)
-    assert DensePoseV1ConvXHead(4, hidden_channels=6, num_convs=0).out_channels == 4
-    assert head(torch.randn(2, 4, 7, 7)).min() >= 0
-
-
 @pytest.mark.parametrize("kernel_size", [2, 4, 6])
 @pytest.mark.parametrize("joined", [False, True])
 def test_predictor_equals_its_layers_one_by_one(kernel_size: int, joined: bool):
@@ -71,17 +62,6 @@ def test_predictor_equals_its_layers_one_by_one(kernel_size: int, joined: bool):
     ):
         assert maps.shape[-2:] == (14, 14)
         torch.testing.assert_close(maps, getattr(model, name)(features), rtol=1e-4, atol=1e-5)
-
-
-def test_predictor_of_nobody_gives_empty_maps_with_connected_parameters():
-    model = DensePoseChartPredictor(5, coarse_channels=2, num_charts=24)
-    output = model(torch.zeros(0, 5, 7, 7))
-    assert len(output) == 0
-    assert output.part_logits.shape == (0, 25, 14, 14)
-    sum(
-        maps.sum() for maps in (output.coarse_logits, output.part_logits, output.u, output.v)
-    ).backward()
-    assert all(p.grad is not None and not p.grad.any() for p in model.parameters())
 
 
 @pytest.mark.parametrize(

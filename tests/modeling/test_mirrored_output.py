@@ -43,12 +43,6 @@ def test_twice_is_nothing():
         torch.testing.assert_close(getattr(back, name), getattr(output, name))
 
 
-def test_commutes_with_up_sampling():
-    output, symmetry = detached(), template_symmetry()
-    small_first = mirrored(output, symmetry).upsampled()
-    torch.testing.assert_close(small_first.u, mirrored(output.upsampled(), symmetry).u)
-
-
 def test_a_table_is_read_as_annotations_are():
     """Points of the mirrored side get what ``flip_uv`` gives them one by one."""
     symmetry, output = table_symmetry(), detached(upscale=1)
@@ -62,10 +56,6 @@ def test_a_table_is_read_as_annotations_are():
         float(got.v[person, channel, row, column]),
     ] == (pytest.approx(wanted.tolist()))
     assert torch.equal(got.u[:, 0], output.u[:, 0].flip(2))
-
-
-def test_nobody_stays_nobody():
-    assert len(mirrored(detached()[:0], template_symmetry())) == 0
 
 
 def test_what_the_symmetry_does_not_know_is_refused():

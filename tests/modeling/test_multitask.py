@@ -33,13 +33,6 @@ def test_every_batch_trains_every_branch(model: torch.nn.Module, counts: tuple[i
     assert parameters_without_gradient(model) == []
 
 
-def test_people_without_keypoints_train_the_rest(model: torch.nn.Module):
-    losses = train_step(model, with_keypoints(target(2), visible=False), target(0))
-    assert losses["loss_keypoint"].item() == 0
-    assert losses["loss_mask"].item() > 0 and losses["loss_densepose_I"].item() > 0
-    assert parameters_without_gradient(model) == []
-
-
 def test_sampled_proposals_share_the_masks_of_their_people(model: torch.nn.Module):
     model.train()
     people = with_keypoints(target(2))
@@ -108,15 +101,3 @@ def test_works_with_the_operators_for_cpu(name: str):
         want, got = (one(batch(target(1)))[0]["instances"] for one in (plain, fast))
     assert len(got) == len(want) > 0
     torch.testing.assert_close(got.pred_keypoints, want.pred_keypoints, rtol=1e-3, atol=1e-3)
-
-
-def test_no_detection_gives_empty_outputs(model: torch.nn.Module):
-    model.eval()
-    before = model.roi_heads.box_predictor.test_score_thresh
-    model.roi_heads.box_predictor.test_score_thresh = 1.1
-    with torch.no_grad():
-        (output,) = model(batch(target(1)))
-    model.roi_heads.box_predictor.test_score_thresh = before
-    people = output["instances"]
-    assert people.pred_keypoints.shape == (0, 17, 3)
-    assert people.pred_masks.shape == (0, 96, 128)

@@ -20,14 +20,6 @@ def test_registering_twice_changes_nothing():
     assert ROI_HEADS_REGISTRY.get("DensePoseROIHeads") is first
 
 
-def test_no_file_registers_by_being_imported():
-    sources = {
-        path.name: path.read_text() for path in (ROOT / "densepose" / "modeling").rglob("*.py")
-    }
-    registering = {name for name, text in sources.items() if ".register(" in text}
-    assert registering == {"registration.py"}
-
-
 def test_another_class_of_the_same_name_is_refused(monkeypatch: pytest.MonkeyPatch):
     registry = Registry("TEST")
     stranger = type("DensePoseV1ConvXHead", (), {"__module__": "somebody.else"})

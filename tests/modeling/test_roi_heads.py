@@ -145,15 +145,6 @@ def test_detections_carry_maps_and_survive_post_processing(with_decoder: torch.n
     assert first.pred_boxes.tensor.max() > 128
 
 
-def test_no_detection_gives_empty_maps(plain: torch.nn.Module):
-    plain.eval()
-    plain.roi_heads.box_predictor.test_score_thresh = 1.1
-    with torch.no_grad():
-        (output,) = plain(batch(target(1)))
-    assert len(output["instances"]) == len(output["instances"].pred_densepose) == 0
-    assert output["instances"].pred_densepose.u.shape == (0, 25, 14, 14)
-
-
 def test_given_boxes_are_independent_of_each_other(plain: torch.nn.Module):
     plain.eval()
     features = {name: torch.randn(2, 16, 96 // s, 128 // s) for name, s in LEVELS.items()}

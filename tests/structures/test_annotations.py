@@ -69,23 +69,11 @@ def test_a_single_index_is_refused():
         people()[torch.tensor(1)]
 
 
-def test_count_of_points_includes_people_without_any():
-    assert people().num_points.tolist() == [2, 0, 3]
-    assert DensePoseAnnotations.empty(2).num_points.tolist() == [0, 0]
-
-
 def test_cat_renumbers_owners():
     both = DensePoseAnnotations.cat([people(), DensePoseAnnotations.empty(1, grid=4), people()])
     assert len(both) == 7
     assert both.owner.tolist() == [0, 0, 2, 2, 2, 4, 4, 6, 6, 6]
     assert both.has_masks.tolist() == [True, False, True, False, True, False, True]
-
-
-def test_splitting_and_joining_gives_the_same():
-    every = people()
-    joined = DensePoseAnnotations.cat([every[:1], every[1:2], every[2:]])
-    for name, value in vars(every).items():
-        torch.testing.assert_close(getattr(joined, name), value)
 
 
 def test_moving_keeps_everything():

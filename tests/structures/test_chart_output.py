@@ -25,10 +25,6 @@ def test_upsampled_is_the_definition_of_the_full_maps():
     assert full.log_variance is None
 
 
-def test_upsampling_nobody():
-    assert output(0).upsampled().u.shape == (0, 25, 8, 8)
-
-
 def test_indexing_keeps_the_scale_and_absent_maps():
     small = output(3, part_confidence=torch.randn(3, 1, 4, 4))
     for index in (slice(1, 3), torch.tensor([2, 0]), torch.tensor([True, False, True])):

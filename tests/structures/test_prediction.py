@@ -17,11 +17,6 @@ def prediction(people: int, maps: int) -> ImagePrediction:
     )
 
 
-def test_length_is_the_number_of_people():
-    assert len(prediction(0, 0)) == 0
-    assert len(prediction(2, 2)) == 2
-
-
 def test_every_person_needs_its_maps():
     with pytest.raises(ValueError, match="image 5: 2 boxes, 2 scores, 1 label maps and 2 uv maps"):
         prediction(2, 1)
