@@ -1,7 +1,7 @@
 """Makes the environment that ``make demo`` and ``make test`` run in, by means of Python alone.
 
 Safe to run again at any time: when nothing changed it returns at once, after an interruption it
-goes on where it stopped. Versions come from requirements/pins.txt, detectron2 is checked against
+resumes where it stopped. Versions come from requirements/pins.txt, detectron2 is checked against
 its hash.
 """
 
@@ -34,7 +34,7 @@ LARGE_DOWNLOAD = re.compile(r"Downloading (\w+)-([^-]+)-\S+ \(([\d.]+ [MG]B)\)")
 
 
 class SetupError(Exception):
-    """Something the person at the keyboard can mend; shown without a traceback."""
+    """Something the person at the keyboard can fix; shown without a traceback."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"set-up: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nset-up: interrupted; the same command goes on from here", file=sys.stderr)
+        print("\nset-up: interrupted; the same command resumes", file=sys.stderr)
         return 130
     return 0
 
@@ -216,13 +216,11 @@ def pip_install(venv: Path, what: str, arguments: Sequence[str]) -> None:
     else:
         status, reasons = run_told_shortly([*command, "--progress-bar", "off"])
     if status:
-        raise SetupError(
-            f"pip could not install {what}: {reasons} (the same command goes on from here)"
-        )
+        raise SetupError(f"pip could not install {what}: {reasons} (the same command resumes)")
 
 
 def run_told_shortly(command: Sequence[str]) -> tuple[int, str]:
-    """Run pip, passing on only what tells how far it is; returns its status and last errors."""
+    """Run pip, passing on only its progress; returns its status and last errors."""
     lines: list[str] = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"

@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="parts 1 to 24 for each triangle or vertex (.txt .npy .json), or names with lists of"
-        " vertices (.json); left out: parts are found",
+        " vertices (.json); default: parts are found",
     )
     add(
         "--labels-of",
@@ -93,7 +93,7 @@ def run(args: Namespace) -> int:
     mesh, sides = surface.atlas.mesh, "with" if surface.symmetry else "without"
     print(
         f"{out}: {mesh.num_vertices} vertices, {len(set(surface.atlas.face_part.tolist()))} parts,"
-        f" {sides} left and right, {out.stat().st_size / 1e6:.1f} MB; look at {picture}"
+        f" {sides} left and right, {out.stat().st_size / 1e6:.1f} MB; picture: {picture}"
     )
     return 0
 

@@ -16,7 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the file, the folder of its images and the form of the answer."""
     parser.add_argument("annotations", help="JSON file in the format of DensePose-COCO")
     parser.add_argument(
-        "--images", metavar="DIR", help="folder of its images; left out: not looked for"
+        "--images", metavar="DIR", help="folder of its images [images are not checked]"
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 

@@ -225,5 +225,5 @@ def _description(before: Mapping[str, Tensor], after: Mapping[str, Tensor], drop
         lines.append(f"{len(halved)} in half precision, largest rounding {worst:.1e}")
         kept = [n for n, v in after.items() if v.ndim > 1 and v.dtype == torch.float32]
         lines += [f"too large for half precision: {', '.join(kept)}"] * bool(kept)
-    lines += [f"left out, being no weights: {', '.join(dropped)}"] * bool(dropped)
+    lines += [f"skipped, not weights: {', '.join(dropped)}"] * bool(dropped)
     return "\n".join(lines)

@@ -50,7 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="A-B",
         help="fewest and most people in a scene",
     )
-    add("--backgrounds", metavar="DIR", help="folder of photos; left out: generated backgrounds")
+    add("--backgrounds", metavar="DIR", help="folder of photos [generated backgrounds]")
     add(
         "--photo-share",
         type=float,

@@ -90,7 +90,7 @@ def run(args: Namespace) -> int:
             " predicted on"
         )
     if not iuv[..., 0].any():
-        raise InputError(f"{args.iuv}: shows nobody, no pixel belongs to a part")
+        raise InputError(f"{args.iuv}: shows no instance: no pixel belongs to a part")
     return _take(args, photo, iuv) if args.action == TAKE else _put(args, photo, iuv)
 
 

@@ -190,7 +190,7 @@ def _register(info: DatasetInfo, root: Path, on_bad: str) -> None:
 
 
 def _load(info: DatasetInfo, json_path: str, image_root: str, on_bad: str) -> list[dict[str, Any]]:
-    """The records of a set; tells the catalog which categories it has, as detectron2's sets do."""
+    """The records of a set; registers which categories it has, as detectron2's sets do."""
     loaded = read_densepose_coco(
         json_path,
         image_root,

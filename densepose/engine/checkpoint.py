@@ -184,7 +184,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         if resuming and missing:
             raise InputError(
                 f"{path}: holds no {' and no '.join(missing)}, only weights; to start a new run"
-                f" from it leave out --resume and set MODEL.WEIGHTS {path}"
+                f" from it omit --resume and set MODEL.WEIGHTS {path}"
             )
         own = {name: self.checkpointables[name].state_dict() for name in names} if resuming else {}
         if (average := _average(checkpoint)) and "trainer" in own and not _average(own):
@@ -192,7 +192,7 @@ class SafeCheckpointer(DetectionCheckpointer):
             checkpoint["model"] = average["train_model"]
         report = self._load_model(checkpoint, str(path), fine_tune=not resuming)
         if resuming and names:
-            report.check_complete("The config is not that of the run: leave out --resume")
+            report.check_complete("The config is not that of the run: omit --resume")
         for name in names:
             if resuming:
                 check_optimizer(path, checkpoint[name], own[name])
@@ -304,7 +304,7 @@ def check_optimizer(path: str, saved: Mapping[str, Any], own: Mapping[str, Any])
         raise InputError(
             f"{path}: holds the state of {found[0][0]} for {found[0][1]} parameters, the config"
             f" asks for {found[1][0]} and {found[1][1]} parameters; resume with the"
-            " SOLVER.OPTIMIZER and the MODEL of the run, or leave out --resume"
+            " SOLVER.OPTIMIZER and the MODEL of the run, or omit --resume"
         )
 
 

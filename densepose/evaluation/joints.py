@@ -68,7 +68,9 @@ class JointAgreement:
     other_side: np.ndarray  # where it is so for the same joint of the other side alone
     num_people: int
     num_found: int
-    mask_iou: np.ndarray  # of each annotated mask with the person found for it; 0 where nobody was
+    mask_iou: (
+        np.ndarray
+    )  # of each annotated mask with the person found for it; 0 where there is none
 
     def to_dict(self) -> dict[str, Any]:
         """Fractions of the visible joints; mean mask IoU, None without masks."""
@@ -113,7 +115,7 @@ def joint_agreement(
 
     Each annotated person gets at most one of the found ones, by the largest sum of box IoUs of at
     least 0.5. Crowds and people without a visible joint are no people here. An image without
-    prediction counts, with nobody found.
+    prediction counts, with no instance found.
 
     Args:
         annotations: path or content of a keypoint file of COCO.
@@ -139,8 +141,10 @@ def joint_agreement(
         counts, num_found, overlaps = counts + more, num_found + found, [*overlaps, iou]
         on_progress(1, len(images))
     for image_id, people in left.items():
-        nobody = ImagePrediction(image_id=image_id, image_size=truth.image_size(image_id), **empty)
-        more, iou, _ = _of_image(people, nobody)
+        empty_prediction = ImagePrediction(
+            image_id=image_id, image_size=truth.image_size(image_id), **empty
+        )
+        more, iou, _ = _of_image(people, empty_prediction)
         counts, overlaps = counts + more, [*overlaps, iou]
     on_progress(len(left), len(images))
     num_people = sum(map(len, by_image.values()))

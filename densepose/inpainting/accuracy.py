@@ -117,10 +117,12 @@ def compare(
             part, uv = iuv[y, x, 0].astype(np.int64), iuv[y, x, 1:] / UV_STEPS
             for name, image in made.items():
                 inpainted = image.part[person][row, column].astype(np.int64)
-                there = image.uv[person][:, row, column].T / UV_STEPS
+                inpainted_uv = image.uv[person][:, row, column].T / UV_STEPS
                 errors[name].part.append(part)
                 errors[name].inpainted.append(inpainted)
-                errors[name].distance_m.append(distance_m(surface, part, uv, inpainted, there))
+                errors[name].distance_m.append(
+                    distance_m(surface, part, uv, inpainted, inpainted_uv)
+                )
     return errors
 
 
@@ -178,7 +180,7 @@ def truth_of(truth_dir: str | Path, picture: Picture) -> Guess:
     shown = instance[row, column]
     seen = np.zeros((len(picture.people), 256), np.int64)
     np.add.at(seen, (cells.person, shown), 1)
-    seen[:, 0] = 0  # nobody
+    seen[:, 0] = 0  # background
     own = (shown > 0) & (shown == seen.argmax(axis=1)[cells.person])
     part = np.where(own, iuv[row, column, 0], 0).astype(np.int64)
     return Guess(part, iuv[row, column, 1:] / UV_STEPS, own.astype(np.float64))

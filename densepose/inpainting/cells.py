@@ -95,8 +95,10 @@ def cells_and_points(people: DensePoseAnnotations) -> tuple[Cells, Points]:
     person = np.repeat(np.arange(len(count)), count)
     index = np.arange(len(person)) - first[person]
     rows, columns = map_sizes[person].T
-    share = np.stack([(index % columns + 0.5) / columns, (index // columns + 0.5) / rows], axis=1)
-    at = (share * ANNOTATION_GRID).astype(np.int64)
+    fraction = np.stack(
+        [(index % columns + 0.5) / columns, (index // columns + 0.5) / rows], axis=1
+    )
+    at = (fraction * ANNOTATION_GRID).astype(np.int64)
     region = people.coarse.numpy()[person, at[:, 1], at[:, 0]].astype(np.int64)
     points = _points(people, map_sizes, size_px)
     cell_of_point = first[points.person] + points.index
@@ -104,7 +106,7 @@ def cells_and_points(people: DensePoseAnnotations) -> tuple[Cells, Points]:
     region[cell_of_point[uncovered]] = points.region[uncovered]
     inside = region > 0
     person, index = person[inside], index[inside]
-    place_px = low[person] + share[inside] * span[person]
+    place_px = low[person] + fraction[inside] * span[person]
     return Cells(person, index, place_px, size_px[person], region[inside], map_sizes), points
 
 

@@ -241,7 +241,7 @@ def _annotated_records(names: list[str]) -> tuple[Records, str]:
         raise InputError(f"--dataset: annotated on different surfaces: {surfaces}")
     records = [r for name in names for r in DatasetCatalog.get(name) if has_annotated_people(r)]
     if not records:
-        raise InputError(f"{', '.join(names)}: nobody has annotated points and part masks")
+        raise InputError(f"{', '.join(names)}: no person has annotated points and part masks")
     if len({r["image_id"] for r in records}) < len(records):
         raise InputError(
             f"{', '.join(names)}: the same image id stands for several images; inpaint the data"

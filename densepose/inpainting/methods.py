@@ -199,10 +199,10 @@ def refine_in_charts(
     groups = points.group(points.part), cells.group(guess.part)
     error = _error(cells, points, groups, points.uv - said, UV_ERROR_REACH)
     # One point says where its part is, but not how U and V change.
-    share = _share_of_points(cells, points, groups, reach, free=1)[:, None]
+    fraction = _fraction_of_points(cells, points, groups, reach, free=1)[:, None]
     second = guess.part == parts_of_region()[cells.region, 1]
     network = at_cells.uv[np.arange(len(second)), second.astype(np.int64)] + error
-    uv = share * _uv_of_points(cells, points, guess.part) + (1 - share) * network
+    uv = fraction * _uv_of_points(cells, points, guess.part) + (1 - fraction) * network
     return Guess(guess.part, uv.clip(0, 1), guess.confidence)
 
 
@@ -233,14 +233,14 @@ def refine_on_surface(
     error_m = body.points_m(points.part, points.uv) - _mean_place(points.region, at_points, body)
     by_network_m = _mean_place(cells.region, at_cells, body)
     by_network_m += _error(cells, points, groups, error_m, ERROR_REACH)
-    share = _share_of_points(cells, points, groups, reach, free=0)
-    mixed_m = share[:, None] * by_points_m + (1 - share[:, None]) * by_network_m
+    fraction = _fraction_of_points(cells, points, groups, reach, free=0)
+    mixed_m = fraction[:, None] * by_points_m + (1 - fraction[:, None]) * by_network_m
     part, uv = body.nearest(mixed_m, cells.region)
     # Two opinions that are far apart are both less sure; without points there is but one.
     apart_m = np.linalg.norm(by_points_m - by_network_m, axis=1)
     agreed = np.where(known, np.exp(-apart_m / DISAGREEMENT_M), 1.0)
     alone = np.exp(-at_cells.spread.min(axis=1) / SPREAD) * agreed
-    return Guess(part, uv, share * np.sqrt(agreed) + (1 - share) * alone)
+    return Guess(part, uv, fraction * np.sqrt(agreed) + (1 - fraction) * alone)
 
 
 Groups = tuple[np.ndarray, np.ndarray]  # of points and of cells
@@ -261,7 +261,7 @@ def _error(
     )
 
 
-def _share_of_points(
+def _fraction_of_points(
     cells: Cells, points: Points, groups: Groups, reach: float, free: int
 ) -> np.ndarray:
     """(Q,) how much the points count, 0 to 1: near them, and where there are more than ``free``."""

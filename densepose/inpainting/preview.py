@@ -1,4 +1,4 @@
-"""Pictures to look at: annotated points beside what was made of them."""
+"""Pictures of annotated points beside what was made of them."""
 
 from __future__ import annotations
 
@@ -70,5 +70,5 @@ def _pixels_and_cells(
     """Pixels of the image whose centre lies in the box along one axis, and the cells these read."""
     first, last = max(int(np.ceil(low_px - 0.5)), 0), min(int(np.ceil(high_px - 0.5)), size_px)
     last = max(first, last)
-    share = (np.arange(first, last) + 0.5 - low_px) / (high_px - low_px)
-    return slice(first, last), (share * cells).astype(np.int64).clip(0, cells - 1)
+    fraction = (np.arange(first, last) + 0.5 - low_px) / (high_px - low_px)
+    return slice(first, last), (fraction * cells).astype(np.int64).clip(0, cells - 1)

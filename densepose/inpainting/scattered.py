@@ -91,10 +91,10 @@ def interpolate(
     for number in np.unique(group):
         own, asked = np.flatnonzero(group == number), np.flatnonzero(place_group == number)
         spots, middle, inverse = _solve(known[own], kernel, linear, noise)
-        there = places[asked] - middle
-        basis = [kernel(cdist(there, spots))]
+        offset = places[asked] - middle
+        basis = [kernel(cdist(offset, spots))]
         if linear:
-            basis += [np.ones((len(asked), 1)), there]
+            basis += [np.ones((len(asked), 1)), offset]
         result[asked] = np.concatenate(basis, axis=1) @ (inverse[:, : len(own)] @ values[own])
     return result
 

@@ -62,8 +62,8 @@ def refined_proposals(
     """The boxes that were found, as proposals; labelled again where the old ones are labelled.
 
     A labelled proposal stays with its person and is foreground if it overlaps with it now. Where
-    there are several classes, background that has become foreground is left out: of which class
-    its person is, is not known any more.
+    there are several classes, background that has become foreground is skipped: the class
+    of its instance is unknown.
     """
     boxes = predictor.predict_boxes(predictions, proposals)
     scores = predictor.predict_probs(predictions, proposals)

@@ -172,7 +172,7 @@ class PyramidPooling(nn.Module):
 
 
 class WideConv(nn.Conv2d):
-    """A dilated 3x3 convolution without bias that leaves out the taps no position can reach."""
+    """A dilated 3x3 convolution without bias without the taps that no position can reach."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         """Build it: ``channels`` in and out, the size kept."""

@@ -25,7 +25,7 @@ class HRFPN(Backbone):
 
     The level of stride s has a whole number of cells and covers the top left of the image; of the
     right and lower edge up to one cell of the last level (64 px for five levels), and at times one
-    more, is left out of all levels, so that each level has twice the cells of the next.
+    more, is cut off from all levels, so that each level has twice the cells of the next.
     """
 
     def __init__(self, bottom_up: Backbone, *, out_channels: int, num_levels: int) -> None:

@@ -137,9 +137,9 @@ def turned_back(maps: Tensor, view: View, boxes: Boxes, boxes_in_view: Boxes) ->
     affine = torch.from_numpy(view.affine()).to(maps.device, torch.float32)
     side = maps.shape[-1]
     cell = (torch.arange(side, device=maps.device, dtype=torch.float32) + 0.5) / side
-    share = torch.stack(torch.meshgrid(cell, cell, indexing="xy"), dim=-1)  # (Z, Z, 2) x, y
+    fraction = torch.stack(torch.meshgrid(cell, cell, indexing="xy"), dim=-1)  # (Z, Z, 2) x, y
     low, size = _corner_and_size(boxes)
-    position = (low + share * size) @ affine[:, :2].T + affine[:, 2]
+    position = (low + fraction * size) @ affine[:, :2].T + affine[:, 2]
     low, size = _corner_and_size(boxes_in_view)
     grid = (2 * (position - low) / size - 1).to(maps.dtype)
     return F.grid_sample(maps, grid, padding_mode="border", align_corners=False)

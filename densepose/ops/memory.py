@@ -19,7 +19,7 @@ _LARGEST_BLOCK = 32 * 2**20
 
 
 def keep_freed_memory(*, large_blocks: bool) -> bool:
-    """Tell the C library to keep what is freed, for the rest of the process.
+    """Make the C library keep what is freed, for the rest of the process.
 
     Args:
         large_blocks: also blocks of over 32 MB. That is for inference, where little is alive at a

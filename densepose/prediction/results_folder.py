@@ -50,7 +50,7 @@ Entry = dict[str, Any]
 
 
 class ResultsFolder:
-    """Made new, or one that goes on where it was interrupted."""
+    """Made new, or one that is resumed."""
 
     def __init__(
         self, folder: str | Path, settings: Mapping[str, Any], *, overwrite: bool = False

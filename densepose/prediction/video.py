@@ -21,7 +21,7 @@ from densepose.files import atomic
 logger = logging.getLogger(__name__)
 
 _DEFAULT_RATE = Fraction(25)
-_QUALITY = "20"  # constant rate factor of H.264: hard to tell from the original
+_QUALITY = "20"  # constant rate factor of H.264: hardly different from the original
 _TICKS = 60_000  # a second; whole for the usual rates, and MPEG-4 knows no finer ones
 
 

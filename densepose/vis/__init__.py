@@ -1,1 +1,1 @@
-"""Pictures for people to look at: predictions and truth on images, and the report of a run."""
+"""Pictures: predictions and truth on images, and the report of a run."""

@@ -1,4 +1,4 @@
-"""A picture of the charts of an atlas, and of the body with its parts, for people to look at."""
+"""A picture of the charts of an atlas, and of the body with its parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from densepose.files import atomic
 from densepose.structures.body_parts import NUM_PARTS, PART_NAMES
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.mesh import face_normals
-from densepose.surface.own.quality import area_distortion, distortion_percentile, folded_share
+from densepose.surface.own.quality import area_distortion, distortion_percentile, folded_fraction
 
 from .styles import PART_COLORS
 
@@ -44,7 +44,7 @@ def draw_atlas(
     from matplotlib.patches import Rectangle
 
     factor, share = area_distortion(atlas), distortion_percentile(atlas, 95)
-    folded = folded_share(atlas)
+    folded = folded_fraction(atlas)
     figure = Figure(figsize=(24, 13), layout="constrained")
     body, charts = figure.subfigures(1, 2, width_ratios=(1, 3))
     for axis, side in zip(body.subplots(2, 1), (1, -1), strict=True):

@@ -119,7 +119,7 @@ def people_sheet(people: Sequence[PersonPicture], *, columns: int = 5) -> np.nda
     """Annotated points on the left, predicted parts on the right, person by person.
 
     Raises:
-        InputError: nobody is given.
+        InputError: no person is given.
     """
     pairs = [_truth_and_prediction(person) for person in people]
     return contact_sheet(pairs, [person.title for person in people], columns=columns)

@@ -32,7 +32,7 @@ def test_weights_come_back_as_they_were(checkpoint, tmp_path: Path, suffix: str)
     notes = back if suffix == ".safetensors" else back["metadata"]
     assert notes["config"] == "VERSION: 2" and notes["iteration"] == "7"
     assert notes["licence"] == "CC0"
-    assert "2 tensors" in text and "left out, being no weights: trainer" in text
+    assert "2 tensors" in text and "skipped, not weights: trainer" in text
     assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
@@ -75,7 +75,7 @@ def test_caffe2_names_are_rewritten_and_still_matched_by_their_ends(tmp_path: Pa
     back = read_checkpoint(tmp_path / f"new{suffix}")
     assert list(back["model"]) == ["stem.conv1.weight"] and back[HEURISTICS]
     assert back["__author__"] != "Caffe2"  # or detectron2 would rewrite the names again
-    assert "left out, being no weights: cfg, conv1_w_momentum" in text
+    assert "skipped, not weights: cfg, conv1_w_momentum" in text
 
 
 def test_names_that_are_not_caffe2s_are_refused(tmp_path: Path):

@@ -86,7 +86,7 @@ def test_an_iuv_picture_of_either_order(files, order):
         (("take", "photo.png", NPZ, "--person", "3"), "no person 3; there are 2"),
         (("take", "photo.png", "iuv.png", "--person", "1"), "--person chooses from a prediction"),
         (("take", "small.png", NPZ), "made for a photo of 30 x 20 px, but .*small.png has 10 x 5"),
-        (("take", "photo.png", "black.png"), "shows nobody"),
+        (("take", "photo.png", "black.png"), "shows no instance"),
         (("put", "photo.png", NPZ), "put needs --texture"),
         (("put", "photo.png", NPZ, "--texture", "photo.png"), "a texture holds 6 x 4"),
         (("take", "photo.png", NPZ, "--texture", "t.png"), "--texture is for put"),

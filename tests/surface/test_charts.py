@@ -12,7 +12,7 @@ from densepose.surface.charts import ASSET, ChartAtlas, load_template_atlas, rea
 from densepose.surface.own.quality import (
     area_distortion,
     distortion_percentile,
-    folded_share,
+    folded_fraction,
 )
 from tests.support.shapes import random_surface_points, surface_points, two_part_atlas
 from tools.assets.bake_atlas import save_atlas
@@ -167,7 +167,7 @@ def test_saving_and_reading_changes_nothing(tmp_path, atlas):
 
 def test_folds_and_distortion(atlas):
     """At most 1% of a part folded over; distortion as measured, with a little room."""
-    folded, distortion = folded_share(atlas), distortion_percentile(atlas, 95)
+    folded, distortion = folded_fraction(atlas), distortion_percentile(atlas, 95)
     for part in range(24):
         print(f"part {part + 1}: folded {folded[part]:.4f}, distortion 95% {distortion[part]:.2f}")
     assert folded.max() <= 0.01
@@ -180,7 +180,8 @@ def test_distortion_of_equal_squares_is_one(flat):
     np.testing.assert_allclose(area_distortion(flat), 1, rtol=1e-5)
     np.testing.assert_allclose(distortion_percentile(flat)[:2], 1, rtol=1e-5)
     assert (
-        np.isnan(distortion_percentile(flat)[2:]).all() and np.isnan(folded_share(flat)[2:]).all()
+        np.isnan(distortion_percentile(flat)[2:]).all()
+        and np.isnan(folded_fraction(flat)[2:]).all()
     )
     turned = dataclasses.replace(flat, uv=1 - flat.uv[:, ::-1])
-    assert folded_share(turned)[:2].tolist() == [1, 1]
+    assert folded_fraction(turned)[:2].tolist() == [1, 1]

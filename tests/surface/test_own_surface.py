@@ -17,7 +17,7 @@ from densepose.surface.own.build import (
     chart_warnings,
     make_own_atlas,
 )
-from densepose.surface.own.quality import folded_share
+from densepose.surface.own.quality import folded_fraction
 from densepose.surface.own.surface_file import (
     OwnSurface,
     load_own_evaluation_surface,
@@ -55,7 +55,7 @@ def surface(egg):
 def test_charts_have_no_folds_and_fill_the_square(surface):
     atlas = surface.atlas
     parts = np.unique(atlas.face_part)
-    assert 5 <= len(parts) <= 6 and (folded_share(atlas)[parts - 1] == 0).all()
+    assert 5 <= len(parts) <= 6 and (folded_fraction(atlas)[parts - 1] == 0).all()
     for part in parts:
         uv = atlas.uv[atlas.uv_part == part]
         np.testing.assert_allclose([uv.min(axis=0), uv.max(axis=0)], [[0, 0], [1, 1]], atol=1e-6)
@@ -139,7 +139,7 @@ def test_without_distances_they_are_computed_into_the_cache(surface, tmp_path):
 @pytest.mark.parametrize("mesh", [sphere(1), tube(), torus(), half_cylinder()])
 def test_one_part_of_any_shape_gets_a_chart_without_folds(mesh):
     atlas = make_own_atlas(mesh, np.ones(mesh.num_faces, int))
-    assert folded_share(atlas)[0] == 0
+    assert folded_fraction(atlas)[0] == 0
     places = mesh.vertices_m[atlas.uv_vertex_mesh]
     np.testing.assert_allclose(atlas.to_points(atlas.uv_part, atlas.uv), places, atol=1e-4)
 

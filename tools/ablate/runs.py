@@ -93,7 +93,7 @@ def run_all(
         experiments: the file.
         rows: of it.
         output: folder of the table; each run has ``<row>/seed<k>`` below it.
-        command: runs a verb; ``in_a_process`` when left out.
+        command: runs a verb; by default ``in_a_process``.
         after_each: called after each run that was not finished before.
 
     Returns:

@@ -29,7 +29,7 @@ from densepose.surface.own.flatten import (
     to_unit_square,
     turned,
 )
-from densepose.surface.own.quality import distortion_percentile, folded_share
+from densepose.surface.own.quality import distortion_percentile, folded_fraction
 from densepose.vis.atlas_picture import draw_atlas
 
 logger = logging.getLogger(__name__)
@@ -221,7 +221,7 @@ def main() -> None:
     template = load_template()
     atlas = make_atlas(template)
     save_atlas(arguments.output, atlas, template)
-    folded, distortion = folded_share(atlas), distortion_percentile(atlas, 95)
+    folded, distortion = folded_fraction(atlas), distortion_percentile(atlas, 95)
     for part in range(NUM_PARTS):
         print(
             f"{part + 1:2d} {PART_NAMES[part + 1]:22s} folded {100 * folded[part]:.2f}%,"

@@ -112,14 +112,14 @@ def compare(
                     apart = _largest_difference(list(got[name].values()), want[name])
                     equal &= apart == 0
                     first = got[name]["AP"]
-                    shown = "nobody to find" if first is None else f"{first:.3f}"
+                    shown = "no instance" if first is None else f"{first:.3f}"
                     rows.append((kind, name, str(len(want[name])), shown, f"{apart:g}"))
     head = ("set", "table", "numbers", "AP", "largest difference")
     return markdown_table(head, rows), equal
 
 
 def _largest_difference(got: Sequence[float | None], want: Sequence[float | None]) -> float:
-    """Infinite where one side alone has nobody to find."""
+    """Infinite where one side alone has no instance."""
     if [value is None for value in got] != [value is None for value in want]:
         return float("inf")
     pairs = [(a, b) for a, b in zip(got, want, strict=True) if a is not None]

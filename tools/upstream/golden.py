@@ -41,7 +41,7 @@ def case_of(config: str) -> Case:
 
 
 def names_digest(shapes: Mapping[str, list[int]]) -> str:
-    """A number that tells whether two models have the same parameter names and shapes."""
+    """A number that shows whether two models have the same parameter names and shapes."""
     lines = [f"{name} {'x'.join(map(str, shapes[name]))}" for name in sorted(shapes)]
     return sha256("\n".join(lines).encode()).hexdigest()
 

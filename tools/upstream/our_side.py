@@ -155,7 +155,7 @@ def evaluation_tables(
     predictions: Sequence[ImagePrediction] | Path,
     surface: EvaluationSurface,
 ) -> dict[str, dict[str, float | None]]:
-    """The tables of ``evaluator.TABLES``, in percent; None where there is nobody to find."""
+    """The tables of ``evaluator.TABLES``, in percent; None where there is no instance."""
     results = {
         key: evaluate_densepose(
             truth,

@@ -1,6 +1,6 @@
 """Annotated part masks as a teacher of the part maps: dense where the points are sparse.
 
-A mask names a region (an upper arm, say), the maps tell its parts apart (front and back of that
+A mask names a region (an upper arm, say), the maps distinguish its parts (front and back of that
 arm). What the mask says about a pixel is therefore that its part is one of the region's, and the
 loss is the negative log of the probability of that: of the sum over the region's parts.
 

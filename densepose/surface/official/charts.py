@@ -118,9 +118,9 @@ def chart_turns(atlas: ChartAtlas) -> tuple[NDArray[np.int64], NDArray[np.int64]
     """
     turn = np.sign(plane_areas(atlas.uv.astype(np.float64), atlas.uv_faces)).astype(np.int64)
     weight = np.bincount(atlas.face_part, weights=turn, minlength=NUM_PARTS + 1)[1:]
-    way = np.sign(weight).astype(np.int64)
-    against = turn != way[atlas.face_part.astype(np.int64) - 1]
-    return way, np.bincount(atlas.face_part[against], minlength=NUM_PARTS + 1)[1:]
+    direction = np.sign(weight).astype(np.int64)
+    against = turn != direction[atlas.face_part.astype(np.int64) - 1]
+    return direction, np.bincount(atlas.face_part[against], minlength=NUM_PARTS + 1)[1:]
 
 
 def load_uv_symmetry(path: str | os.PathLike[str]) -> ChartSymmetry:

@@ -24,7 +24,7 @@ from .flatten import flatten_without_folds, open_to_disc, to_unit_square, turned
 from .mesh_file import Findings, check_own_mesh, consistently_oriented, face_pieces, read_mesh
 from .mirror import MirrorPlane, find_mirror_plane, flipped_own_parts, own_chart_symmetry
 from .parts import PartLabels, absorb_islands, read_part_labels, segment_mesh
-from .quality import distortion_percentile, folded_share
+from .quality import distortion_percentile, folded_fraction
 from .surface_file import OwnSurface
 
 AXES = "xyz"
@@ -115,7 +115,7 @@ def _labels(
 def chart_warnings(surface: OwnSurface) -> list[str]:
     """Sentences on charts that fold over or are far from keeping areas."""
     sentences = []
-    folded, factor = folded_share(surface.atlas), distortion_percentile(surface.atlas, 95)
+    folded, factor = folded_fraction(surface.atlas), distortion_percentile(surface.atlas, 95)
     for part in np.unique(surface.atlas.face_part).tolist():
         name = surface.part_names[part]
         called = f"part {part}" + (f" ({name})" if name else "")

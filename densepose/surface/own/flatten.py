@@ -134,10 +134,10 @@ def _path_between(
 
 
 def _walk(before: NDArray[np.integer], end: int) -> NDArray[np.int64]:
-    way = [end]
-    while before[way[-1]] >= 0:
-        way.append(int(before[way[-1]]))
-    return np.array([way[:-1], way[1:]], np.int64).T
+    path = [end]
+    while before[path[-1]] >= 0:
+        path.append(int(before[path[-1]]))
+    return np.array([path[:-1], path[1:]], np.int64).T
 
 
 def _handle_cuts(faces: NDArray[np.int64]) -> NDArray[np.int64]:

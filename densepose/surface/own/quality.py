@@ -15,7 +15,7 @@ from ..charts import ChartAtlas
 from ..mesh import face_areas, plane_areas
 
 
-def folded_share(atlas: ChartAtlas) -> NDArray[np.float64]:
+def folded_fraction(atlas: ChartAtlas) -> NDArray[np.float64]:
     """(24,) fraction of each part's surface that its chart turns over or gives no area."""
     area = _surface_areas(atlas)
     folded = plane_areas(atlas.uv, atlas.uv_faces) <= 0
