@@ -5,11 +5,10 @@ Two tables hold the rules: ``ALLOWED`` of single keys, ``CONFLICTS`` of several.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
 from detectron2.modeling import (
@@ -33,6 +32,7 @@ from densepose.modeling import (
 from densepose.modeling.timm_backbone import PRETRAINED_SOURCES
 
 from .keys import bootstrap_entries
+from .values import POSITIVE, Rule, between, leaves, list_of, none_of, one_of, range_problem
 
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
 CASCADE = "MODEL.ROI_CASCADE"
@@ -47,37 +47,6 @@ SAMPLERS: dict[str, tuple[str | None, str]] = {
 }
 
 
-class Rule(NamedTuple):
-    """What the value of one key may be."""
-
-    text: str  # behind "allowed: "
-    holds: Callable[[Any], bool]
-
-
-def one_of(*values: Any) -> Rule:
-    """Any of some values."""
-    return Rule(", ".join(map(repr, values)), lambda value: value in values)
-
-
-def none_of(*values: str) -> Rule:
-    """Anything but some of detectron2's classes."""
-    text = f"other than {', '.join(map(repr, values))}, whose inputs this package does not read"
-    return Rule(text, lambda value: value not in values)
-
-
-def list_of(*values: str) -> Rule:
-    """A list of some of these words."""
-    return Rule(f"a list of {', '.join(map(repr, values))}", lambda given: set(given) <= {*values})
-
-
-def between(low: float, high: float = math.inf, *, low_too: bool = True) -> Rule:
-    """From ``low``, which is allowed itself if ``low_too``, up to ``high``."""
-    limit = f" to {high}" if high < math.inf else " or more" if low_too else ""
-    text = f"{low}{limit}" if low_too else f"above {low}{limit}"
-    return Rule(text, lambda value: (low < value or (low_too and low == value)) and value <= high)
-
-
-POSITIVE = between(0, low_too=False)
 ODD = Rule("an odd number", lambda value: value % 2 == 1)
 NAME_PREFIXES = Rule(
     "a list of beginnings of parameter names, for example ['backbone.bottom_up']",
@@ -325,7 +294,9 @@ def check_config(cfg: CfgNode) -> None:
             f"{HEAD}.CSE.EMBEDDERS is set ({', '.join(cfg.MODEL.ROI_DENSEPOSE_HEAD.CSE.EMBEDDERS)})"
             " but this package has no surface embeddings (CSE); use a chart config"
         )
-    problems = [*_unregistered(cfg), *_not_allowed(cfg, ALLOWED), *_bootstrap_problems(cfg)]
+    plain = ((key, value) for key, value in leaves(cfg) if key not in ALLOWED)
+    problems = [text for key, value in plain if (text := range_problem(key, value))]
+    problems += [*_unregistered(cfg), *_not_allowed(cfg, ALLOWED), *_bootstrap_problems(cfg)]
     problems += _without_effect(cfg)
     problems = problems or list(_contradictions(cfg))
     if len(problems) > 1:

@@ -19,6 +19,7 @@ from detectron2.config import CfgNode
 from densepose.errors import InputError
 
 from .keys import REMOVED, get_densepose_cfg
+from .values import leaves, type_problem
 
 logger = logging.getLogger(__name__)
 
@@ -55,28 +56,51 @@ def load_config(path: str | None = None, opts: list[str] | None = None) -> CfgNo
             has the nearest existing ones), a value has the wrong type, a removed key has another
             value than the one that is left, or ``opts`` is not made of pairs.
     """
-    cfg = get_densepose_cfg()
+    cfg, defaults = get_densepose_cfg(), get_densepose_cfg()
     for source, content in [*(_files_of(path) if path else ()), *_pairs(opts or [])]:
         _check_keys(cfg, content, source)
+        converted = _converted(content, defaults, source)
         try:
-            cfg.merge_from_other_cfg(CfgNode(_with_floats(cfg, content)))
+            cfg.merge_from_other_cfg(CfgNode(converted))
         except ValueError as error:
             raise InputError(f"{source}: {error}") from error
     return cfg
 
 
-def _with_floats(cfg: Any, content: Any) -> Any:
-    """The content with whole numbers as floats where the config has floats, which yacs refuses."""
-    if isinstance(cfg, CfgNode) and isinstance(content, Mapping):
-        return {key: _with_floats(cfg.get(key), value) for key, value in content.items()}
-    if isinstance(cfg, float) and type(value := CfgNode._decode_cfg_value(content)) is int:
-        return float(value)
-    return content
+def _converted(content: Any, default: Any, source: str, key: str = "") -> Any:
+    """The content with decoded words, "~" expanded, and floats where the config has floats.
+
+    Raises:
+        InputError: a value has another type than the default.
+    """
+    if isinstance(default, CfgNode) and isinstance(content, Mapping):
+        if default.is_new_allowed():
+            return content
+        return {
+            # Keys that detectron2 or this package has given up are left to yacs.
+            name: _converted(value, default[name], source, f"{key}.{name}".lstrip("."))
+            if name in default
+            else value
+            for name, value in content.items()
+        }
+    value = _expanded(CfgNode._decode_cfg_value(content))
+    if problem := type_problem(key, value, default):
+        raise InputError(f"{source}: {key}={value!r} {problem}")
+    return float(value) if isinstance(default, float) else value
+
+
+def _expanded(value: Any) -> Any:
+    """A value of a config in which no path begins with "~"."""
+    if isinstance(value, Mapping):
+        return {key: _expanded(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_expanded, value))
+    return os.path.expanduser(value) if isinstance(value, str) else value
 
 
 def nearest_keys(cfg: CfgNode, key: str) -> list[str]:
     """Up to three existing keys that a misspelt or misplaced ``key`` may mean, best first."""
-    known = [name for name, _ in _leaves(cfg)]
+    known = [name for name, _ in leaves(cfg)]
     last = key.rsplit(".", 1)[-1]
     misplaced = [name for name in known if name.rsplit(".", 1)[-1] == last]
     similar = difflib.get_close_matches(key, known, n=3, cutoff=0.75)
@@ -136,6 +160,7 @@ def find_config(name: str) -> str:
     Raises:
         InputError: neither exists; the message has the nearest shipped name.
     """
+    name = os.path.expanduser(name)
     if Path(name).is_file():
         return name
     short = name.removeprefix("configs/").removesuffix(".yaml")
@@ -164,8 +189,10 @@ def name_now(name: str) -> str:
     return name
 
 
-def _files_of(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The bases of a YAML file, then the file itself."""
+def _files_of(path: str, users: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The bases of a YAML file, then the file itself; ``users`` are the files it is a base of."""
+    if os.path.realpath(path) in users:
+        raise InputError(f"{path} is its own base; name another file in {BASE_KEY}")
     if not os.path.isfile(path):
         short = "/".join(Path(path).with_suffix("").parts[-2:])
         hint = f"; {short} is now {name_now(short)}" if name_now(short) != short else ""
@@ -180,9 +207,13 @@ def _files_of(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a mapping of config keys, got {type(content).__name__}")
     bases = content.pop(BASE_KEY, [])
-    for base in [bases] if isinstance(bases, str) else bases:
+    bases = [bases] if isinstance(bases, str) else bases
+    if not (isinstance(bases, list) and all(isinstance(base, str) for base in bases)):
+        raise InputError(f"{path}: {BASE_KEY} must be a file or a list of files, got {bases!r}")
+    for base in bases:
         try:
-            yield from _files_of(os.path.join(os.path.dirname(path), os.path.expanduser(base)))
+            base = os.path.join(os.path.dirname(path), os.path.expanduser(base))
+            yield from _files_of(base, (*users, os.path.realpath(path)))
         except InputError as error:
             raise InputError(f"{path}: {BASE_KEY}: {error}") from error
     yield path, content
@@ -201,7 +232,7 @@ def _pairs(opts: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _check_keys(cfg: CfgNode, content: Mapping[str, Any], source: str) -> None:
     """Raise for keys that do not exist, and for removed keys whose value cannot be had any more."""
-    for key, value in _leaves(content):
+    for key, value in leaves(content):
         if key in REMOVED:
             left, advice = REMOVED[key]
             # Words of a command line are decoded as yacs decodes them.
@@ -221,13 +252,3 @@ def _is_known(cfg: CfgNode, key: str) -> bool:
             return cfg.key_is_deprecated(key) or cfg.key_is_renamed(key)
         node = node[part]
     return True
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted names and values of nested mappings; an empty mapping counts as a value."""
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{name}.")
-        else:
-            yield name, value
