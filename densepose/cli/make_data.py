@@ -12,6 +12,7 @@ HELP = "make a synthetic DensePose-COCO set of rendered people, no download need
 EXAMPLE = """\
 densepose make-data --output datasets/densepose_synthetic
 densepose make-data --output crowd --num-train 500 --num-val 50 --people 2-4 --backgrounds photos/
+densepose make-data --output dressed --assets makehuman/ --people 1-10
 densepose make-data --output night --camera night --num-train 500   # another domain to fine-tune to
 densepose make-data --output sloppy --noise-m 0.04   # annotators 4 cm off, as in the paper"""
 
@@ -49,6 +50,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="1-3",
         metavar="A-B",
         help="fewest and most people in a scene",
+    )
+    add(
+        "--assets",
+        metavar="DIR",
+        help="folder of MakeHuman clothes, hair and skins that people wear, of CMU motions (.amc)"
+        " and of panoramas (.hdr, .exr) that light them",
     )
     add("--backgrounds", metavar="DIR", help="folder of photos [generated backgrounds]")
     add(
@@ -98,6 +105,7 @@ def run(args: Namespace) -> int:
             backgrounds=args.backgrounds,
             photo_share=args.photo_share,
             camera=args.camera,
+            assets=args.assets,
             on_progress=on_progress,
         )
     new = args.num_train + args.num_val - first[0]

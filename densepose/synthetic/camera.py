@@ -91,14 +91,27 @@ def look_at(
     return Camera(np.asarray(position, float), np.stack(rows), float(focal_px), width, height)
 
 
-# Of all pictures: everybody in the frame, one person cut by the border, the upper body of one
-# person (most photos that people take of one another), everybody from far away.
-_SHARES = (0.5, 0.2, 0.18, 0.12)
+@dataclass(frozen=True)
+class Lens:
+    """What a picture is about, and how wide its view is.
+
+    Of all pictures: everybody in the frame, one person cut by the border, the upper body of one
+    person (most photos that people take of one another), everybody from far away, a face.
+    """
+
+    odds: tuple[float, ...]
+    focal_mm: tuple[float, float] | None = None  # of a 36 mm film, evenly in its logarithm
+
+
+EVERYDAY = Lens((0.5, 0.2, 0.18, 0.12))  # and a view of 22 to 68 degrees
+ANY_LENS = Lens((0.22, 0.1, 0.33, 0.07, 0.28), focal_mm=(14.0, 400.0))
+_FILM_MM = 36.0
 _NOSE, _SHOULDERS, _HIPS = 0, [5, 6], [11, 12]
 # How often the camera stands before a person's chest, and how far beside that it is, radians.
 _FACED, _FACED_PORTRAIT = 0.25, 0.7
 _BESIDE = 0.6
 _NEAREST_M = 0.45
+_OF_ONE = (2, 4)  # upper bodies and faces: the others may stand behind the camera
 
 
 @dataclass(frozen=True)
@@ -115,6 +128,7 @@ def fit_camera(
     height: int,
     *,
     whole: bool = False,
+    lens: Lens = EVERYDAY,
 ) -> Camera:
     """A camera around the people: all in the frame, one of them cut by the border, or far away.
 
@@ -124,25 +138,29 @@ def fit_camera(
         width: of the image in px.
         height: of the image in px.
         whole: the people fit into the frame in any case.
+        lens: framings and focal lengths to draw from.
     """
     focus = people[rng.integers(len(people))]
     everybody = np.concatenate([person.shell[::15] for person in people])
-    kind = 0 if whole else int(rng.choice(len(_SHARES), p=_SHARES))
-    frame = (_group, _cut_person, _portrait, _far)[kind](rng, everybody, focus)
+    kind = 0 if whole else int(rng.choice(len(lens.odds), p=lens.odds))
+    frame = (_group, _cut_person, _portrait, _far, _face)[kind](rng, everybody, focus)
     yaw = rng.uniform(0, 2 * np.pi)
-    if rng.random() < (_FACED_PORTRAIT if kind == 2 else _FACED):
+    if rng.random() < (_FACED_PORTRAIT if kind in _OF_ONE else _FACED):
         yaw = facing(focus) + rng.normal(0, _BESIDE)
     pitch = np.radians(_pitch_degrees(rng))
     away = np.array([np.cos(pitch) * np.sin(yaw), np.sin(pitch), np.cos(pitch) * np.cos(yaw)])
-    view = np.radians(rng.uniform(22, 68))
-    focal = 0.5 * max(width, height) / np.tan(view / 2)
+    if lens.focal_mm is None:
+        view = np.radians(rng.uniform(22, 68))
+        focal = 0.5 * max(width, height) / np.tan(view / 2)
+    else:
+        focal = max(width, height) * np.exp(rng.uniform(*np.log(lens.focal_mm))) / _FILM_MM
     roll = np.radians(rng.normal(0, 3))
     probe = look_at(frame.target + away, frame.target, roll, focal, width, height)
     local = (frame.fitted - frame.target) @ probe.rotation.T
     half = 0.5 * frame.fill * np.array([width, height])
     distance = float((np.abs(local[:, :2]) * focal / half - local[:, 2:]).max())
     # No one reaches into the camera; of a portrait, the others may stand behind it.
-    solid = focus.shell[::15] if kind == 2 else everybody
+    solid = focus.shell[::15] if kind in _OF_ONE else everybody
     nearest = float(((solid - frame.target) @ probe.rotation[2]).min())
     position = frame.target + away * max(distance, _NEAREST_M - nearest)
     position[1] = max(position[1], 0.12)
@@ -193,3 +211,10 @@ def _portrait(rng: np.random.Generator, everybody: np.ndarray, focus: Person) ->
 def _far(rng: np.random.Generator, everybody: np.ndarray, focus: Person) -> _Frame:
     target = _middle(everybody) + rng.normal(0, 0.3, 3) * [1, 0.3, 1]
     return _Frame(everybody, target, rng.uniform(0.45, 0.7))
+
+
+def _face(rng: np.random.Generator, everybody: np.ndarray, focus: Person) -> _Frame:
+    """The head and some of what is around it."""
+    near = np.linalg.norm(focus.skin - focus.keypoints[_NOSE], axis=1)
+    head = focus.skin[near < 0.24]
+    return _Frame(head[::7], _middle(head) + rng.normal(0, 0.05, 3), rng.uniform(0.3, 1.1))

@@ -34,6 +34,7 @@ from densepose.surface import body, charts
 
 from .anatomy import load_anatomy
 from .annotate import CATEGORIES
+from .library import library_files, open_library
 from .photo_background import photo_files
 from .picture import CAMERAS, SPLITS, PictureSettings, make_picture
 
@@ -42,7 +43,7 @@ KIND = "densepose synthetic dataset"
 GENERATOR = 3
 MANIFEST = "manifest.json"
 _SMALLEST_IMAGE, _LARGEST_IMAGE = 48, 2048
-_MOST_PEOPLE = 8
+_MOST_PEOPLE = 10
 _MOST_NOISE_M = 0.5
 _BATCH = 4
 # Each worker computes alone; threads of libraries inside it only get in each other's way.
@@ -70,6 +71,7 @@ def make_synthetic_dataset(
     backgrounds: str | Path | None = None,
     photo_share: float = 1.0,
     camera: str = "photo",
+    assets: str | Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SyntheticDataset:
     """Make a set, or resume one that was interrupted.
@@ -90,6 +92,9 @@ def make_synthetic_dataset(
         backgrounds: folder of photos, split disjointly; None generates backgrounds.
         photo_share: fraction of the images with a photo as background; the others get a generated
             one.
+        assets: folder of MakeHuman items (``wardrobe``) that people wear, of ``.amc`` motions whose
+            poses they take and of ``.hdr`` or ``.exr`` panoramas that light them; the held-out
+            split wears items that the training split does not, where there are six of a kind.
         camera: "photo", or "night" for grey and grainy pictures in the light of an infrared lamp.
         on_progress: called with (finished, all) after every image.
 
@@ -99,7 +104,10 @@ def make_synthetic_dataset(
     """
     root = Path(root)
     photos = str(backgrounds) if backgrounds else None
-    picture = PictureSettings(seed, image_size, tuple(people), noise_m, photos, photo_share, camera)
+    folder = str(assets) if assets else None
+    picture = PictureSettings(
+        seed, image_size, tuple(people), noise_m, photos, photo_share, camera, folder
+    )
     sizes = {"train": num_train, "val": num_val}
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
@@ -163,18 +171,28 @@ def check_settings(picture: PictureSettings, sizes: dict[str, int]) -> None:
             raise InputError(message)
     if picture.backgrounds is not None:
         photo_files(picture.backgrounds, "train")
+    if picture.assets is not None:
+        open_library(picture.assets, "train")
 
 
 def _identity(picture: PictureSettings, sizes: dict[str, int]) -> dict[str, Any]:
-    """Everything the bytes of a set depend on; a folder of photos counts by names and sizes."""
+    """Everything the bytes of a set depend on; folders count by the names and sizes of files."""
     settings = asdict(picture) | {f"num_{split}": count for split, count in sizes.items()}
     settings["people"] = list(picture.people)
     if picture.backgrounds is not None:
         files = [path for split in SPLITS for path in photo_files(picture.backgrounds, split)]
-        names = [f"{path.relative_to(picture.backgrounds)} {path.stat().st_size}" for path in files]
-        settings["backgrounds"] = hashlib.sha256("\n".join(names).encode()).hexdigest()
-    assets = [sha256(asset) for asset in (body.ASSET, charts.ASSET)]
-    return {"kind": KIND, "generator": GENERATOR, "body_sha256": assets, "settings": settings}
+        settings["backgrounds"] = _names_and_sizes(picture.backgrounds, files)
+    if picture.assets is None:
+        del settings["assets"]  # sets made before there were any stay what they are
+    else:
+        settings["assets"] = _names_and_sizes(picture.assets, library_files(picture.assets))
+    baked = [sha256(asset) for asset in (body.ASSET, charts.ASSET)]
+    return {"kind": KIND, "generator": GENERATOR, "body_sha256": baked, "settings": settings}
+
+
+def _names_and_sizes(folder: str, files: list[Path]) -> str:
+    names = [f"{path.relative_to(folder)} {path.stat().st_size}" for path in files]
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def _open_folder(root: Path, identity: dict[str, Any]) -> dict[str, Any]:

@@ -86,16 +86,8 @@ class Head:
 def sample_head(rng: np.random.Generator, sex: float, age: float) -> Head:
     """Draw a head; ``sex`` (-1 female, 1 male) and ``age`` (-1 to 1.6) only shift the odds."""
     tone = rng.uniform(0, len(_SKIN) - 1)
-    darker = int(tone)
-    skin = _SKIN[darker] + (tone - darker) * (
-        _SKIN[min(darker + 1, len(_SKIN) - 1)] - _SKIN[darker]
-    )
-    skin = to_linear(skin * rng.normal(1.0, 0.025, 3))
-    grey = rng.random() < 0.12 + 0.3 * max(age, 0)
-    choice = rng.integers(7, 9) if grey else rng.choice(7, p=_hair_odds(tone))
-    hair = to_linear(_HAIR[choice] * rng.normal(1.0, 0.06, 3))
-    if rng.random() < 0.04:
-        hair = random_color(rng, dull=0.0)
+    skin = random_skin(rng, tone)
+    hair = random_hair(rng, tone, age)
     male = rng.random() < 0.5 + 0.45 * sex
     bearded = male and rng.random() < 0.4
     head = Head(
@@ -119,6 +111,23 @@ def sample_head(rng: np.random.Generator, sex: float, age: float) -> Head:
     )
     rng.random()  # decided on freckles once; without it, all images of a seed would change
     return head
+
+
+def random_skin(rng: np.random.Generator, tone: float) -> np.ndarray:
+    """(3,) linear RGB of skin; ``tone`` from 0, light, to 7, dark."""
+    darker = int(tone)
+    skin = _SKIN[darker] + (tone - darker) * (
+        _SKIN[min(darker + 1, len(_SKIN) - 1)] - _SKIN[darker]
+    )
+    return to_linear(skin * rng.normal(1.0, 0.025, 3))
+
+
+def random_hair(rng: np.random.Generator, tone: float, age: float) -> np.ndarray:
+    """(3,) linear RGB of hair that goes with a tone of skin, sometimes grey, rarely dyed."""
+    grey = rng.random() < 0.12 + 0.3 * max(age, 0)
+    choice = rng.integers(7, 9) if grey else rng.choice(7, p=_hair_odds(tone))
+    hair = to_linear(_HAIR[choice] * rng.normal(1.0, 0.06, 3))
+    return random_color(rng, dull=0.0) if rng.random() < 0.04 else hair
 
 
 def _hair_odds(skin_index: float) -> np.ndarray:

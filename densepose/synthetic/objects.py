@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .materials import Pattern, random_color, random_pattern
+from .texture import Texture
 
 _BOX_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], np.float32)
 # fmt: off
@@ -37,7 +38,7 @@ class Thing:
     vertices: np.ndarray  # (V, 3) world
     faces: np.ndarray  # (F, 3)
     local: np.ndarray  # (V, 3) the vertices at rest, where the pattern is painted
-    pattern: Pattern
+    pattern: Pattern | Texture  # a texture reads x and y of ``local`` as u and v
     gloss: float  # 0..1
     smooth: bool = True  # vertex normals are interpolated
     fold: float = 0.0  # how much the wrinkles of cloth disturb the normal

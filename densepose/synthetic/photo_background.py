@@ -16,8 +16,8 @@ from densepose.errors import InputError
 
 from .backgrounds import Background
 from .camera import Camera
+from .light import Light
 from .materials import to_linear
-from .scene import Light
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 # Every how many-eth photo, or folder of photos, is kept for the held-out split.

@@ -9,7 +9,7 @@ import numpy as np
 
 from .backgrounds import Background
 from .camera import Camera
-from .scene import Light
+from .light import Light
 
 # Linear brightness above which light is compressed.
 _SHOULDER = np.float32(0.8)
@@ -99,6 +99,21 @@ def _encode(suffix: str, image: np.ndarray, options: list[int]) -> bytes:
     if not done:
         raise RuntimeError(f"OpenCV could not encode an image of shape {image.shape} as {suffix}")
     return data.tobytes()
+
+
+def snapshot(rng: np.random.Generator, usual: Photograph) -> Photograph:
+    """``usual`` with the faults of any camera, each in some of the pictures."""
+    faulty = rng.random(6) < (0.12, 0.12, 0.3, 0.25, 0.1, 0.2)
+    exposure, cast = np.exp(rng.normal(0, 0.45)), np.exp(rng.normal(0, 0.15, 3))
+    return replace(
+        usual,
+        blur_px=usual.blur_px + faulty[0] * rng.uniform(0.5, 2.0),
+        noise=usual.noise + faulty[1] * rng.uniform(0.01, 0.07),
+        jpeg_quality=int(rng.integers(30, 75)) if faulty[2] else usual.jpeg_quality,
+        exposure=usual.exposure * (exposure if faulty[3] else 1.0),
+        saturation=0.0 if faulty[4] else usual.saturation,
+        cast=usual.cast * (cast if faulty[5] else 1.0),
+    )
 
 
 def infrared_light(rng: np.random.Generator, camera: Camera) -> Light:

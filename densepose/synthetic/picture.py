@@ -14,8 +14,10 @@ from densepose.surface.charts import load_template_atlas
 from .anatomy import Anatomy, load_anatomy
 from .annotate import annotate_person
 from .annotator_noise import SurfaceNoise
-from .backgrounds import random_background
+from .backgrounds import Background, random_background
 from .camera import fit_camera
+from .environment import picture_behind, read_environment, turned_light
+from .library import Library, open_library
 from .photo_background import light_of_photo, photo_background, photo_files
 from .photograph import (
     develop,
@@ -26,6 +28,7 @@ from .photograph import (
     infrared_light,
     night_photograph,
     sample_photograph,
+    snapshot,
 )
 from .render import render
 from .scene import Scene, sample_scene
@@ -35,6 +38,8 @@ CAMERAS = ("photo", "night")
 SPLITS = ("train", "val")
 # People seen in fewer pixels of a 320 x 320 picture are dropped rather than annotated as a speck.
 _LEAST_SHARE = 120 / 320**2
+# With environments: how often one lights the scene, and how often it is then seen behind it.
+_PHOTOGRAPHED_LIGHT, _SEEN_ENVIRONMENT = 0.6, 0.35
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class PictureSettings:
     backgrounds: str | None
     photo_share: float = 1.0  # of the images, where there are photos
     camera: str = "photo"  # one of CAMERAS
+    assets: str | None = None  # folder of what people wear, how they move, what lights them
 
 
 @dataclass(frozen=True)
@@ -83,10 +89,14 @@ def _noise(noise_m: float) -> SurfaceNoise:
 
 
 def compose(
-    rng: np.random.Generator, anatomy: Anatomy, size: int, people: tuple[int, int]
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    size: int,
+    people: tuple[int, int],
+    library: Library | None = None,
 ) -> tuple[Scene, SceneGeometry]:
     """A random scene in which at least one person is well seen and no one is only a speck."""
-    scene = sample_scene(rng, anatomy, size, size, people)
+    scene = sample_scene(rng, anatomy, size, size, people, library)
     geometry = SceneGeometry(scene, anatomy)
     least = _LEAST_SHARE * size * size
     if geometry.visible_pixels().max() < 4 * least:
@@ -112,13 +122,18 @@ def draw_picture(
     """Image ``index`` of ``split``: (H, W, 3) uint8 RGB, truth, annotations, JPEG quality."""
     rng = image_rng(settings.seed, split, index)
     anatomy, atlas = load_anatomy(), load_template_atlas()
-    scene, geometry = compose(rng, anatomy, settings.image_size, settings.people)
+    library = open_library(settings.assets, split) if settings.assets is not None else None
+    scene, geometry = compose(rng, anatomy, settings.image_size, settings.people, library)
     if not _has_photo(settings, rng):
         background = random_background(rng, scene.camera)
     else:
         background = photo_background(rng, scene.camera, _photos(settings.backgrounds, split))
         geometry.scene = replace(scene, light=light_of_photo(scene.light, background.color))
     how = sample_photograph(rng)
+    if library is not None:
+        how = snapshot(rng, how)
+        if library.environments and rng.random() < _PHOTOGRAPHED_LIGHT:
+            background = _lit_by_environment(rng, geometry, background, library)
     if settings.camera == "night":
         geometry.scene = replace(scene, light=infrared_light(rng, scene.camera))
         background, how = in_the_dark(rng, background), night_photograph(rng, how)
@@ -126,6 +141,20 @@ def draw_picture(
     image = develop(infrared(linear) if settings.camera == "night" else linear, how, rng)
     truth = geometry.truth(atlas)
     return image, truth, _annotations(settings, truth, rng), how.jpeg_quality
+
+
+def _lit_by_environment(
+    rng: np.random.Generator, geometry: SceneGeometry, background: Background, library: Library
+) -> Background:
+    """Give the scene the light of an environment, and sometimes the view of it as background."""
+    path = library.environments[rng.integers(len(library.environments))]
+    environment, yaw = read_environment(path), float(rng.uniform(0, 2 * np.pi))
+    camera = geometry.scene.camera
+    geometry.scene = replace(geometry.scene, light=turned_light(rng, environment, yaw))
+    if rng.random() > _SEEN_ENVIRONMENT:
+        return background
+    rays = geometry.rays.reshape(camera.height, camera.width, 3)
+    return Background(picture_behind(environment, rays, yaw), camera.floor_depth())
 
 
 def _has_photo(settings: PictureSettings, rng: np.random.Generator) -> bool:

@@ -179,6 +179,7 @@ class Pose:
 
     angles: Mapping[str, float]
     posture: str  # stand | sit | kneel | floor | lie
+    rotations: np.ndarray | None = None  # (J, 3) of a recorded pose, in place of the angles
 
 
 def mirror_angles(angles: Mapping[str, float]) -> dict[str, float]:

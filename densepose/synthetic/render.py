@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 
 from densepose.surface.mesh import vertex_normals
-from densepose.surface.raycast import Hits, even_directions
+from densepose.surface.raycast import Hits, RayCaster, even_directions
 
 from .appearance import paint_body
 from .backgrounds import Background
+from .light import Light
 from .noise import smooth_noise
-from .scene import Light
+from .texture import Texture
 from .truth import SceneGeometry
 
 _SUBPIXELS = np.array([[-0.3, -0.1], [0.1, 0.3], [0.25, -0.3]])
@@ -56,11 +57,12 @@ def render(geometry: SceneGeometry, background: Background) -> np.ndarray:
     outline = _outline_pixels(hits, camera.height, camera.width)
     more_px = (geometry.pixels[outline][:, None] + _SUBPIXELS).reshape(-1, 2)
     more_rays = camera.rays(more_px)
-    more = geometry.caster.first_hits(camera.position, more_rays)
+    more = geometry.first_hits(more_rays)
     more_seen = np.flatnonzero(more.mesh >= 0)
     all_hits = hits[seen].joined(more[more_seen])
     all_rays = np.concatenate([rays[seen], more_rays[more_seen]])
-    color = _shade(geometry, all_hits, all_rays)
+    openness = np.concatenate([_openness_of_dressed(geometry)[seen], np.ones(len(more_seen), "f4")])
+    color = _shade(geometry, all_hits, all_rays, openness)
 
     image = background.color.reshape(-1, 3).copy()
     if background.floor_depth is not None:
@@ -74,12 +76,13 @@ def render(geometry: SceneGeometry, background: Background) -> np.ndarray:
     return image.reshape(camera.height, camera.width, 3)
 
 
-def _shade(geometry: SceneGeometry, hits: Hits, rays: np.ndarray) -> np.ndarray:
-    """(S, 3) light that comes back from each hit."""
+def _shade(
+    geometry: SceneGeometry, hits: Hits, rays: np.ndarray, openness: np.ndarray
+) -> np.ndarray:
+    """(S, 3) light that comes back from each hit; ``openness`` (S,) is filled in for bodies."""
     scene = geometry.scene
     color = np.zeros((len(rays), 3), np.float32)
     gloss = np.zeros(len(rays), np.float32)
-    openness = np.ones(len(rays), np.float32)
     normal = np.zeros((len(rays), 3), np.float32)
     order = np.argsort(hits.mesh, kind="stable")
     first = np.searchsorted(hits.mesh[order], np.arange(len(geometry.meshes) + 1))
@@ -88,26 +91,46 @@ def _shade(geometry: SceneGeometry, hits: Hits, rays: np.ndarray) -> np.ndarray:
         if len(index) == 0:
             continue
         own = hits[index]
-        material = _person_material if number < geometry.num_people else _thing_material
+        painted = geometry.thing(number) is None
+        material = _person_material if painted else _thing_material
         color[index], gloss[index], normal[index] = material(geometry, number, own)
-        if number < geometry.num_people:
-            openness[index] = _openness(geometry, number, own)
+        if painted:
+            vertices, faces = geometry.meshes[number]
+            fraction = _openness(geometry, geometry.caster, vertices)
+            openness[index] = _at(fraction, faces[own.face], own.barycentric)
     points = scene.camera.position.astype(np.float32) + rays * hits.depth[:, None]
     normal = _towards_viewer(normal, rays)
     dark = geometry.caster.in_shadow(points, normal, scene.light.to_lamp)
     return _lit(scene.light, color, gloss, normal, rays, dark, openness)
 
 
-def _openness(geometry: SceneGeometry, number: int, hits: Hits) -> np.ndarray:
-    """(S,) fraction of the light from all sides that reaches a person: low under arms and chins."""
-    vertices, faces = geometry.meshes[number]
-    normals = vertex_normals(vertices, faces)
-    directions = even_directions(_DIRECTIONS)
-    fraction = geometry.caster.open_fraction(vertices, normals, directions)
+def _openness(geometry: SceneGeometry, caster: RayCaster, vertices: np.ndarray) -> np.ndarray:
+    """(V,) fraction of the light from all sides that reaches a body: low under arms and chins."""
+    normals = vertex_normals(vertices, geometry.anatomy.template.mesh.faces)
+    fraction = caster.open_fraction(vertices, normals, even_directions(_DIRECTIONS))
     for _ in range(_OPENNESS_SMOOTHING):
         fraction = geometry.anatomy.smoothing @ fraction
-    at = np.einsum("pc,pc->p", fraction[faces[hits.face]], hits.barycentric)
+    return fraction
+
+
+def _at(fraction: np.ndarray, corners: np.ndarray, barycentric: np.ndarray) -> np.ndarray:
+    at = np.einsum("pc,pc->p", fraction[corners], barycentric)
     return _LEAST_OPENNESS + (1 - _LEAST_OPENNESS) * at
+
+
+def _openness_of_dressed(geometry: SceneGeometry) -> np.ndarray:
+    """(R,) of each pixel that shows a person in an outfit, how open the body below is; else 1."""
+    openness = np.ones(len(geometry.rays), np.float32)
+    pixels, face, barycentric = geometry.on_body
+    owner = geometry.owner(geometry.hits[pixels])
+    faces = geometry.anatomy.template.mesh.faces
+    for number, person in enumerate(geometry.scene.people):
+        mine = np.flatnonzero(owner == number)
+        if person.bare is None or len(mine) == 0:
+            continue
+        fraction = _openness(geometry, geometry.bodies, person.skin)
+        openness[pixels[mine]] = _at(fraction, faces[face[mine]], barycentric[mine])
+    return openness
 
 
 def _thing_material(
@@ -115,10 +138,14 @@ def _thing_material(
 ) -> tuple[np.ndarray, float, np.ndarray]:
     """Colour, gloss and normals where rays hit a worn thing or an object."""
     vertices, faces = geometry.meshes[number]
-    thing = geometry.things[number - geometry.num_people]
-    local = np.einsum("pck,pc->pk", thing.local[faces[hits.face]], hits.barycentric)
+    thing = geometry.thing(number)
+    local = geometry.local(number, hits)
     normal = _surface_normal(vertices, faces, hits, smooth=thing.smooth)
-    color = thing.pattern.paint(local)
+    if isinstance(thing.pattern, Texture):
+        color = thing.pattern.paint(local[:, :2], geometry.pixel_m(hits))
+        local = local * np.float32(thing.pattern.metres)
+    else:
+        color = thing.pattern.paint(local)
     if thing.fold > 0:
         normal, light = _wrinkled(normal, local, np.full(len(local), thing.fold, np.float32))
         color = color * light[:, None]
@@ -193,8 +220,7 @@ def _lit(
     to_lamp = light.to_lamp.astype(np.float32)
     reaches = 1 - light.shadow * dark.astype(np.float32)
     lamp = np.clip(normal @ to_lamp, 0, 1) * reaches
-    up = (0.5 + 0.5 * normal[:, 1:2]).astype(np.float32)
-    ambient = light.ground + up * (light.sky - light.ground)
+    ambient = light.ambient(normal)
     view = -rays / np.linalg.norm(rays, axis=1, keepdims=True)
     half = view + to_lamp
     half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)

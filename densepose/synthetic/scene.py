@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .anatomy import Anatomy
-from .camera import Camera, fit_camera
+from .camera import ANY_LENS, EVERYDAY, Camera, fit_camera
+from .library import Library
+from .light import Light, sample_light
 from .objects import Thing, random_object
 from .person import Person, moved, sample_person
 
@@ -18,17 +20,9 @@ _VOXEL_M = 0.07
 _CLOSEST_M = 0.45
 # Nearer to a person than this, the camera has nothing between them: it would hide everything.
 _ROOM_M = 1.7
-
-
-@dataclass(frozen=True)
-class Light:
-    """One distant lamp and light from all sides."""
-
-    to_lamp: np.ndarray  # (3,) unit vector
-    lamp: np.ndarray  # (3,) linear RGB
-    sky: np.ndarray  # (3,) on surfaces that face up
-    ground: np.ndarray  # (3,) on surfaces that face down
-    shadow: float  # fraction of the lamp that shadows take
+# How often there are 0, 1, ... things before people: usually, and in crowded scenes.
+_FEW_THINGS, _MANY_THINGS = (0.5, 0.27, 0.15, 0.08), (0.0, 0.1, 0.2, 0.3, 0.2, 0.2)
+_CROWDED = 1 / 8  # of the scenes with a library
 
 
 @dataclass(frozen=True)
@@ -48,14 +42,14 @@ def _cells(points: np.ndarray) -> np.ndarray:
 
 
 def _place_people(
-    rng: np.random.Generator, count: int, anatomy: Anatomy
+    rng: np.random.Generator, count: int, anatomy: Anatomy, library: Library | None
 ) -> tuple[list[Person], list[Thing]]:
     """``count`` people near one another who do not run into each other."""
     people: list[Person] = []
     objects: list[Thing] = []
     occupied = np.zeros(0, np.int64)
     for _ in range(count):
-        person, seat = sample_person(rng, anatomy)
+        person, seat = sample_person(rng, anatomy, library)
         offset = np.zeros(3)
         if people:
             direction = rng.uniform(0, 2 * np.pi)
@@ -71,10 +65,12 @@ def _place_people(
     return people, objects
 
 
-def _things_in_front(rng: np.random.Generator, people: list[Person], camera: Camera) -> list[Thing]:
-    """Up to three things between the camera and a person, and some clutter behind."""
+def _things_in_front(
+    rng: np.random.Generator, people: list[Person], camera: Camera, odds: tuple[float, ...]
+) -> list[Thing]:
+    """Things between the camera and a person, how many by ``odds``, and some clutter behind."""
     things = []
-    for _ in range(rng.choice([0, 1, 2, 3], p=[0.5, 0.27, 0.15, 0.08])):
+    for _ in range(rng.choice(len(odds), p=odds)):
         person = people[rng.integers(len(people))]
         middle = person.skin.mean(axis=0)
         towards = (camera.position - middle) * [1, 0, 1]
@@ -94,33 +90,22 @@ def _things_in_front(rng: np.random.Generator, people: list[Person], camera: Cam
     return things
 
 
-def sample_light(rng: np.random.Generator) -> Light:
-    """From hard sun to dull indoor light."""
-    height, around = np.radians(rng.uniform(20, 80)), rng.uniform(0, 2 * np.pi)
-    to_lamp = np.array(
-        [np.cos(height) * np.sin(around), np.sin(height), np.cos(height) * np.cos(around)]
-    )
-    warmth = rng.normal(0, 0.08)
-    tint = np.array([1 + warmth, 1.0, 1 - warmth])
-    strength = rng.uniform(0.25, 0.95)
-    ambient = rng.uniform(0.75, 1.05) - 0.55 * strength
-    return Light(
-        to_lamp=to_lamp,
-        lamp=strength * tint,
-        sky=ambient * (2 - tint),
-        ground=ambient * rng.uniform(0.35, 0.75) * tint,
-        shadow=float(rng.uniform(0.4, 1.0)),
-    )
-
-
 def sample_scene(
-    rng: np.random.Generator, anatomy: Anatomy, width: int, height: int, people: tuple[int, int]
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    width: int,
+    height: int,
+    people: tuple[int, int],
+    library: Library | None = None,
 ) -> Scene:
-    """A random scene with ``people`` = (fewest, most) persons."""
+    """A random scene with ``people`` = (fewest, most) persons, dressed from a ``library``."""
     fewest, most = people
     odds = 0.62 ** np.arange(most - fewest + 1)
     count = fewest + int(rng.choice(len(odds), p=odds / odds.sum()))
-    persons, objects = _place_people(rng, count, anatomy)
-    camera = fit_camera(rng, persons, width, height)
-    objects += _things_in_front(rng, persons, camera)
+    persons, objects = _place_people(rng, count, anatomy, library)
+    lens = EVERYDAY if library is None else ANY_LENS
+    camera = fit_camera(rng, persons, width, height, lens=lens)
+    crowded = library is not None and rng.random() < _CROWDED
+    odds_of_things = _MANY_THINGS if crowded else _FEW_THINGS
+    objects += _things_in_front(rng, persons, camera, odds_of_things)
     return Scene(tuple(persons), tuple(objects), camera, sample_light(rng))
