@@ -56,6 +56,15 @@ def catalog_as_before() -> Iterator[None]:
 
 
 @pytest.fixture
+def data_sets_back_in_place() -> Iterator[None]:
+    """Puts the registered data sets back to where they were expected before."""
+    yield
+    from densepose.data.registration import register_builtin
+
+    register_builtin()
+
+
+@pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
     """A server of files on this machine, for downloads."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -23,8 +23,8 @@ def test_a_mesh_becomes_a_file_and_a_picture(ball, capsys):
     out = ball / "made" / "ball.npz"
     words = ["--out", str(out), "--num-parts", "4", "--scale", "0.01"]
     assert main(["build-surface", str(ball / "ball.obj"), *words]) == 0
-    told = capsys.readouterr().out
-    assert f"{out}: 42 vertices, 4 parts, with left and right" in told
+    printed = capsys.readouterr().out
+    assert f"{out}: 42 vertices, 4 parts, with left and right" in printed
     surface = read_own_surface(out)
     assert np.ptp(surface.atlas.mesh.vertices_m, axis=0).max() == pytest.approx(1.8, rel=0.01)
     with Image.open(out.with_suffix(".png")) as picture:

@@ -75,13 +75,6 @@ def test_the_doctor_looks_into_the_folder_that_is_set(
     assert found.status == "optional" and "there is no such folder" in found.detail
 
 
-@pytest.fixture
-def data_sets_back_in_place():
-    """Puts the registered data sets back to where they were expected before."""
-    yield
-    register_builtin()
-
-
 @pytest.mark.usefixtures("data_sets_back_in_place")
 def test_a_data_set_is_downloaded_and_unpacked(
     server: RangeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
