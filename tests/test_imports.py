@@ -2,6 +2,7 @@
 
 cli                             commands, may import everything
 prediction  inpainting  report  what commands call
+annotate                        beside them; starts from a model that prediction loads
 engine                          wires data, model, evaluation and the machine together by a config
 config  model_zoo               keys and their checks; names and files of released weights
 data modeling evaluation vis    never one another
@@ -45,7 +46,9 @@ MAY_IMPORT = {
     "prediction": {"engine", "vis"} | ENGINE,
     "inpainting": {"engine", "vis"} | ENGINE,
     "report": {"engine", "vis"} | ENGINE,
-    "cli": {"prediction", "inpainting", "report", "synthetic", "engine", "vis"} | ENGINE,
+    "annotate": {"prediction", "engine", "vis"} | ENGINE,
+    "cli": {"annotate", "prediction", "inpainting", "report", "synthetic", "engine", "vis"}
+    | ENGINE,
 }
 # What runs on NumPy alone, or at least without detectron2, has to stay so.
 DOES_WITHOUT = {

@@ -28,6 +28,7 @@ DISTRIBUTION = {
     "igl": "libigl",
     "PIL": "pillow",
     "skimage": "scikit-image",
+    "websocket": "websocket-client",
     "yaml": "pyyaml",
 }
 

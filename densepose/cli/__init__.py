@@ -14,6 +14,7 @@ VERBS = {
     "doctor": "doctor",
     "download": "download",
     "make-data": "make_data",
+    "annotate": "annotate",
     "check-data": "check_data",
     "train": "train",
     "evaluate": "evaluate",
