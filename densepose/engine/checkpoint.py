@@ -30,12 +30,13 @@ from densepose.model_zoo.files import check_weights_file, resolve_weights
 from densepose.modeling.input_layer import fit_input_layers
 
 from .load_report import LoadReport, check_prefixes, compare_weights, is_below
-from .weights import AVERAGE, BOTTOM_UP, HEURISTICS, match_names, read_checkpoint
+from .weights import BOTTOM_UP, HEURISTICS, match_names, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
 LAST = "last_checkpoint"
 REPORT = "load_report.txt"
+AVERAGE = "WeightAverage"  # hook whose state has the weights that training continues with
 
 
 class SafeCheckpointer(DetectionCheckpointer):

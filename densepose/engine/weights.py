@@ -23,7 +23,6 @@ from densepose.surface.official.pickles import load_numpy_pickle
 
 BOTTOM_UP = "backbone.bottom_up"
 HEURISTICS = "matching_heuristics"  # entry of a file whose names are only ends of a model's names
-AVERAGE = "WeightAverage"  # hook whose state has the weights that training continues with
 _REFUSED_BY_TORCH = re.compile(r"GLOBAL (\S+)")
 
 
@@ -67,7 +66,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
     weights = {name: _tensor(path, name, value) for name, value in weights.items()}
     consume_prefix_in_state_dict_if_present(weights, "module.")
-    return _as_detectron2({**content, "model": weights})
+    return {**content, "model": weights}
 
 
 def _from_safetensors(path: Path) -> dict[str, Any]:
@@ -112,24 +111,6 @@ def _tensor(path: Path, name: str, value: Any) -> Tensor:
     if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
         return torch.from_numpy(np.array(value))
     raise InputError(f"{path}: entry {name!r} is a {type(value).__name__}, expected a tensor")
-
-
-def _as_detectron2(content: dict[str, Any]) -> dict[str, Any]:
-    """Older checkpoints of this package in the form of DefaultTrainer's.
-
-    They kept the optimiser beside the hooks, and a moving average beside the trainer.
-    """
-    state = content.get("trainer")
-    if not isinstance(state, Mapping):
-        return content
-    state = dict(state)
-    if "optimizer" in state and "_trainer" not in state:
-        moved = {"iteration", "optimizer", "grad_scaler"} & state.keys()
-        state["_trainer"] = {key: state[key] for key in moved}
-    if "train_model" in content:
-        average = {"train_model": content["train_model"], "updates": content["average_updates"]}
-        state["hooks"] = {**state.get("hooks", {}), AVERAGE: average}
-    return {**content, "trainer": state}
 
 
 def match_names(

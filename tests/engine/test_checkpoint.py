@@ -154,14 +154,10 @@ class StateWithAverage(State):
         self.value, self.average = state["value"], state["hooks"]["WeightAverage"]
 
 
-@pytest.mark.parametrize("form", ["of today", "older"])
-def test_training_continues_with_its_own_weights_beside_their_average(tmp_path: Path, form: str):
+def test_training_continues_with_its_own_weights_beside_their_average(tmp_path: Path):
     own, average = ({"weight": torch.full((1, 1), value)} for value in (1.0, 2.0))
     content = {"model": average, "trainer": {"value": 3}, "iteration": 3}
-    if form == "older":
-        content |= {"train_model": own, "average_updates": 7}
-    else:
-        content["trainer"]["hooks"] = {"WeightAverage": {"train_model": own, "updates": 7}}
+    content["trainer"]["hooks"] = {"WeightAverage": {"train_model": own, "updates": 7}}
     save_checkpoint(tmp_path / "model_0000003.pth", content)
     model = nn.Linear(1, 1, bias=False)
     checkpointer = SafeCheckpointer(model, tmp_path, trainer=State())
@@ -291,21 +287,6 @@ def test_a_run_of_detectron2_is_resumed_with_optimizer_and_schedule(tmp_path: Pa
     torch.testing.assert_close(
         resumed._trainer.optimizer.state_dict(), whole._trainer.optimizer.state_dict()
     )
-
-
-def test_older_checkpoints_kept_the_optimizer_in_another_place(tmp_path: Path):
-    trainer = TheirTrainer(their_cfg(tmp_path, 4))
-    trainer.train()
-    state = trainer.state_dict()
-    older = {"iteration": 3, "hooks": state["hooks"], "skips_left": 1}
-    older |= {"optimizer": state["_trainer"]["optimizer"], "grad_scaler": {}}
-    content = {"model": trainer.model.state_dict(), "trainer": older, "iteration": 3}
-    save_checkpoint(tmp_path / "old" / "model_0000003.pth", content)
-    read = read_checkpoint(tmp_path / "old" / "model_0000003.pth")["trainer"]
-    assert read["_trainer"]["optimizer"] == older["optimizer"] and read["skips_left"] == 1
-    resumed = TheirTrainer(their_cfg(tmp_path, 8), start=4)
-    SafeCheckpointer(resumed.model, tmp_path / "old", trainer=resumed).resume_or_load("")
-    assert resumed.iter == 3 and resumed.scheduler.last_epoch == 4
 
 
 def test_the_state_of_another_optimizer_is_not_loaded(tmp_path: Path):
