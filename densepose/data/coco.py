@@ -100,7 +100,8 @@ def read_densepose_coco(
     class_of = _class_numbers(content.categories, class_names, json_path)
     ids = tuple(sorted(class_of, key=class_of.__getitem__))
     records = _records(content, class_of, image_root, has_truth)
-    return LoadedSet(records, tuple(content.categories[number] for number in ids), ids)
+    names = class_names or [content.categories[number] for number in ids]
+    return LoadedSet(records, tuple(names), ids)
 
 
 def check_annotations(

@@ -37,6 +37,7 @@ KEYPOINT_METRICS = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "A
 # COCO knows how precisely its own 17 keypoints can be annotated.
 NUM_KEYPOINTS = 17
 _PERSON = 1  # category id inside this file
+_NUM_THRESHOLDS = 10  # of COCOeval, for IoU and OKS
 Entry = dict[str, Any]
 
 
@@ -44,9 +45,10 @@ class CocoScores:
     """What COCOeval found in each image; the images of several processes can be joined."""
 
     def __init__(self) -> None:
-        # table -> image id -> COCOeval's outcome for each area range. Tables of branches are there
-        # from the first prediction on that shows that the model has such a branch.
-        self._outcomes: dict[str, dict[int, list[Entry | None]]] = {"bbox": {}, "segm": {}}
+        # table -> image id -> COCOeval's outcome for each area range, see ``_packed``. Tables of
+        # branches are there from the first prediction on that shows that the model has such a
+        # branch.
+        self._outcomes: dict[str, dict[int, bytes]] = {"bbox": {}, "segm": {}}
 
     def add(
         self,
@@ -109,17 +111,14 @@ class CocoScores:
         outcomes = self._outcomes.setdefault(table, {})
         num_images = len(people.image_ids)
         for place, image_id in enumerate(run.params.imgIds):
-            outcomes[int(image_id)] = [_compact(e) for e in run.evalImgs[place::num_images]]
+            outcomes[int(image_id)] = _packed(run.evalImgs[place::num_images])
 
     def _table(self, table: str, image_ids: Sequence[int]) -> dict[str, float]:
         with contextlib.redirect_stdout(io.StringIO()):
             run = COCOeval(iouType=_kind_of_table(table))
             run.params.catIds, run.params.imgIds = [_PERSON], list(image_ids)
             run._paramsEval = copy.deepcopy(run.params)
-            of_images = [self._outcomes[table][image_id] for image_id in image_ids]
-            run.evalImgs = [
-                outcome[area] for area in range(len(run.params.areaRng)) for outcome in of_images
-            ]
+            run.evalImgs = _Unpacked([self._outcomes[table][image_id] for image_id in image_ids])
             run.accumulate()
             run.summarize()
         stats = np.where(run.stats < 0, np.nan, run.stats * 100)
@@ -131,16 +130,52 @@ def _kind_of_table(table: str) -> str:
     return "segm" if table == "mask_branch" else table
 
 
-def _compact(outcome: Entry | None) -> Entry | None:
-    """What COCOeval.accumulate reads of the outcome of one image and area range."""
-    if outcome is None:
+def _packed(outcomes: Sequence[Entry | None]) -> bytes:
+    """What COCOeval.accumulate reads of the outcomes of one image, one for each area range.
+
+    Dictionaries of arrays would take some 9 KB a person, this takes about 250 bytes.
+    """
+    if outcomes[0] is None:  # no detections and nobody to find
+        return b""
+    scores = np.array(outcomes[0]["dtScores"], np.float64)
+    flags = [
+        np.ravel(outcome[key]).astype(bool)
+        for outcome in outcomes
+        for key in ("dtMatches", "dtIgnore", "gtIgnore")
+    ]
+    counts = np.array([len(scores), len(outcomes[0]["gtIgnore"])], np.int32)
+    return counts.tobytes() + scores.tobytes() + np.packbits(np.concatenate(flags)).tobytes()
+
+
+def _of_area(packed: bytes, area: int) -> Entry | None:
+    """The outcome that was packed, for one of the area ranges."""
+    if not packed:
         return None
+    num_detections, num_people = np.frombuffer(packed, np.int32, 2).tolist()
+    scores = np.frombuffer(packed, np.float64, num_detections, offset=8)
+    flags = np.unpackbits(np.frombuffer(packed, np.uint8, offset=8 + scores.nbytes)).view(bool)
+    of_detections = _NUM_THRESHOLDS * num_detections
+    flags = flags[area * (2 * of_detections + num_people) :]
     return {
-        "dtScores": np.array(outcome["dtScores"], np.float64),
-        "dtMatches": outcome["dtMatches"].astype(bool),
-        "dtIgnore": outcome["dtIgnore"].astype(bool),
-        "gtIgnore": outcome["gtIgnore"].astype(bool),
+        "dtScores": scores,
+        "dtMatches": flags[:of_detections].reshape(_NUM_THRESHOLDS, -1),
+        "dtIgnore": flags[of_detections : 2 * of_detections].reshape(_NUM_THRESHOLDS, -1),
+        "gtIgnore": flags[2 * of_detections : 2 * of_detections + num_people],
     }
+
+
+class _Unpacked:
+    """COCOeval's list of outcomes, area range by area range, unpacked where it is read."""
+
+    def __init__(self, packed: Sequence[bytes]) -> None:
+        self._packed = packed
+        self._area, self._outcomes = -1, []
+
+    def __getitem__(self, index: int) -> Entry | None:
+        area, image = divmod(index, len(self._packed))
+        if area != self._area:
+            self._area, self._outcomes = area, [_of_area(one, area) for one in self._packed]
+        return self._outcomes[image]
 
 
 def _index(people: PackedPeople, entries: list[Entry]) -> COCO:
@@ -231,7 +266,7 @@ def _branch_keypoints(predictions: Sequence[ImagePrediction]) -> list[Entry]:
         keypoints_px = np.asarray(prediction.keypoints_px, np.float64)
         if keypoints_px.shape[1:] != (NUM_KEYPOINTS, 3) or not np.isfinite(keypoints_px).all():
             raise InputError(
-                f"prediction of image {prediction.image_id}: COCO's keypoint scores need finite"
+                f"{prediction.name}: COCO's keypoint scores need finite"
                 f" keypoints of the shape (N, {NUM_KEYPOINTS}, 3), got {keypoints_px.shape}"
             )
         # COCO counts pixels: the centre of the first one is 0.

@@ -204,8 +204,11 @@ def read_prediction(path: str | Path) -> ImagePrediction:
 
 def _unpacked(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of an NPZ file; np.load would read an archive of any size."""
-    with zipfile.ZipFile(path) as archive:
+    # From memory: damaged places raise ValueError, so that an OSError is one of the disk.
+    with zipfile.ZipFile(io.BytesIO(Path(path).read_bytes())) as archive:
         members = archive.infolist()
+        if any(m.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for m in members):
+            raise ValueError("compressed in a way that NumPy does not use")
         if (total := sum(member.file_size for member in members)) > _MOST_BYTES:
             raise ValueError(f"{total:,} bytes unpacked; at most {_MOST_BYTES:,} are read")
         arrays = {}
