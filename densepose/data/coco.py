@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -201,6 +201,7 @@ def _from_config(cfg: CfgNode) -> dict[str, Any]:
         # Pseudo labels bring points of their own.
         "needs_points": use_densepose and not cfg.BOOTSTRAP_DATASETS and not masks_teach,
         "use_masks": cfg.MODEL.MASK_ON or masks_teach,
+        "needs_masks": cfg.MODEL.MASK_ON,
         "min_keypoints": cfg.MODEL.ROI_KEYPOINT_HEAD.MIN_KEYPOINTS_PER_IMAGE
         if cfg.MODEL.KEYPOINT_ON
         else 0,
@@ -217,6 +218,7 @@ def training_records(
     use_densepose: bool = True,
     needs_points: bool = False,
     use_masks: bool = False,
+    needs_masks: bool = False,
     min_keypoints: int = 0,
     rules: Mapping[str, CategoryRule] | None = None,
     num_classes: int | None = None,
@@ -229,7 +231,9 @@ def training_records(
         use_densepose: an image serves when a person has annotated points.
         needs_points: refuse data sets without annotated points.
         use_masks: an image serves when a person has a segmentation.
+        needs_masks: refuse data sets without segmentations.
         min_keypoints: an image serves when it has this many visible keypoints; 0 requires none.
+            Above 0, data sets without visible keypoints are refused.
         rules: categories to keep and to count as others; sets without rules keep what they have.
         num_classes: classes of the model; None allows any number.
 
@@ -249,13 +253,18 @@ def training_records(
     lacking = ""
     if not kept:
         lacking = "for a branch that is trained (points, masks or keypoints)"
-    elif needs_points and not _count_people(kept, "dp_I"):
-        lacking = (
-            "of points (dp_I), so that the DensePose branch would learn nothing: set"
-            " MODEL.DENSEPOSE_ON False, or add a data set with points"
-        )
+    for is_needed, key, branch, switch in (
+        (needs_points, "dp_I", "DensePose", "DENSEPOSE_ON"),
+        (needs_masks, "segmentation", "mask", "MASK_ON"),
+        (min_keypoints > 0, "keypoints", "keypoint", "KEYPOINT_ON"),
+    ):
+        if not lacking and is_needed and not any(_teaches(p, key) for p in _people(kept)):
+            lacking = (
+                f"of {key}, so that the {branch} branch would learn nothing: set MODEL.{switch}"
+                " False, or add a data set with them"
+            )
     if lacking:
-        on_meshes = _count_people(labelled, "dp_vertex")
+        on_meshes = sum("dp_vertex" in person for person in _people(labelled))
         if on_meshes:
             lacking += (
                 f"; {on_meshes} people have points on vertices of a mesh, which chart models"
@@ -282,9 +291,14 @@ def _serves(
     return 0 < min_keypoints <= sum(visible)
 
 
-def _count_people(records: Iterable[dict[str, Any]], key: str) -> int:
-    """How many annotations have ``key``."""
-    return sum(key in person for r in records for person in r.get("annotations", ()))
+def _people(records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (person for record in records for person in record.get("annotations", ()))
+
+
+def _teaches(person: dict[str, Any], key: str) -> bool:
+    """Whether a branch can learn from what a person has below a key; crowds are skipped."""
+    values = person.get("keypoints", ())[2::3] if key == "keypoints" else person.get(key)
+    return not person.get("iscrowd", 0) and bool(values) and (key != "keypoints" or any(values))
 
 
 def require_registered(names: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from detectron2.config import CfgNode, configurable
@@ -226,7 +227,7 @@ def read_record_image(record: dict[str, Any], image_format: str) -> np.ndarray:
         raise InputError(
             f"{where} is missing; put it there, or take its records out of the annotation file"
         ) from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(
             f"{where} cannot be decoded ({error}); expected a whole JPEG or PNG: download it again,"
             " or take its records out of the annotation file"

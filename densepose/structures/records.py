@@ -251,6 +251,8 @@ class _Reader:
         if not people and "annotations" in self.content:
             self.report.add("annotation-any", f"none of {self.report.num_annotations} annotations")
         self.report.describe(images.values(), people, categories)
+        if "annotations" not in self.content:
+            self.report.forms.append("no annotations: to predict only, with TRUTH: false")
         return AnnotationFile(list(images.values()), people, categories, self.report)
 
     def fields(self, record: dict[str, Any], fields: Sequence[Field], name: str) -> bool:

@@ -217,3 +217,18 @@ def test_a_set_that_teaches_nothing_is_refused(cfg: CfgNode, tiny_coco: Tiny, tm
     register_from_config(cfg)
     with pytest.raises(ValueError, match="tiny: none of 6 images has annotations"):
         training_records(cfg)
+
+
+@pytest.mark.parametrize(
+    ("switch", "key"), [("MASK_ON", "segmentation"), ("KEYPOINT_ON", "keypoints")]
+)
+def test_a_branch_without_any_annotation_is_refused(
+    switch: str, key: str, cfg: CfgNode, tiny_coco: Tiny, tmp_path: Path
+):
+    changed = without(tiny_coco, tmp_path, (key,), {1, 2, 3, 4, 5, 6})
+    cfg.DATASETS.REGISTER = [{"NAME": "tiny", **changed}]
+    register_from_config(cfg)
+    assert training_records(cfg)
+    cfg.MODEL[switch] = True
+    with pytest.raises(ValueError, match=f"annotations of {key}, .* set MODEL.{switch} False"):
+        training_records(cfg)
