@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import shutil
@@ -304,6 +305,7 @@ def _single_threaded() -> Iterator[None]:
 def _start_worker() -> None:
     # An interrupt reaches all processes; the parent stops the workers when their images are whole.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.disable(logging.WARNING)  # the parent has read the same assets and said it once
     cv2.setNumThreads(0)
     load_anatomy()
     charts.load_template_atlas()

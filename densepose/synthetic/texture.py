@@ -20,8 +20,8 @@ from .materials import Pattern, to_linear
 _LARGEST_PX = 1024
 _SMALLEST_PX = 16
 NUM_REGIONS = 3
-# Regions are found in a picture of this many px.
-_REGION_PX = 96
+# Regions are found in a picture of this width, by about so many of its px.
+_REGION_PX, _KMEANS_PX = 320, 9000
 _OPAQUE = 0.4
 _UINT8_MAX = float(np.iinfo(np.uint8).max)
 _LINEAR = to_linear(np.arange(256) / _UINT8_MAX)
@@ -72,18 +72,22 @@ def read_picture(path: Path) -> Picture:
 
 def _regions(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places of similar colour, by k-means, and the mean brightness of each region."""
-    small = cv2.resize(image, (_REGION_PX, _REGION_PX), interpolation=cv2.INTER_AREA)
-    lab = cv2.cvtColor(small[..., :3], cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32)
+    small = cv2.resize(image[..., :3], (_REGION_PX, _REGION_PX), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).reshape(-1, 3).astype(np.float32)
     lab[:, 0] *= 0.6  # folds change the light more than the colour
-    order = np.argsort(lab[:, 0], kind="stable")
-    start = np.empty(len(lab), np.int32)
-    start[order] = np.arange(len(lab)) * NUM_REGIONS // len(lab)
+    some = lab[:: len(lab) // _KMEANS_PX]
+    start = np.empty(len(some), np.int32)
+    start[np.argsort(some[:, 0], kind="stable")] = np.arange(len(some)) * NUM_REGIONS // len(some)
     stop = (cv2.TERM_CRITERIA_MAX_ITER, 12, 0)
-    label = cv2.kmeans(lab, NUM_REGIONS, start[:, None], stop, 1, cv2.KMEANS_USE_INITIAL_LABELS)[1]
-    brightness = _LINEAR[small[..., :3].reshape(-1, 3)].mean(axis=1)
-    count = np.bincount(label[:, 0], minlength=NUM_REGIONS)
-    light = np.bincount(label[:, 0], brightness, NUM_REGIONS) / np.maximum(count, 1)
-    return label.reshape(_REGION_PX, _REGION_PX).astype(np.uint8), np.maximum(light, _LEAST_LIGHT)
+    start_there = cv2.KMEANS_USE_INITIAL_LABELS
+    centre = cv2.kmeans(some, NUM_REGIONS, start[:, None], stop, 1, start_there)[2]
+    squared = (centre**2).sum(axis=1) - 2 * lab @ centre.T
+    label = squared.argmin(axis=1).astype(np.uint8).reshape(_REGION_PX, _REGION_PX)
+    label = cv2.medianBlur(label, 5)
+    brightness = _LINEAR[small.reshape(-1, 3)].mean(axis=1)
+    count = np.bincount(label.reshape(-1), minlength=NUM_REGIONS)
+    light = np.bincount(label.reshape(-1), brightness, NUM_REGIONS) / np.maximum(count, 1)
+    return label, np.maximum(light, _LEAST_LIGHT)
 
 
 @dataclass(frozen=True)

@@ -160,9 +160,7 @@ def test_a_recolored_region_keeps_its_light_and_dark(tmp_path):
     np.testing.assert_allclose(plain, (image[[40, 6, 32], [16, 16, 48]] / 255) ** 2.2, atol=2e-3)
     color = Texture(picture, 1.0, np.ones(3), (green,) * NUM_REGIONS).paint(places, 0.0)
     assert (color.argmax(axis=1) == 1).all()
-    region = picture.region[[67, 9], [24, 24]]
-    if region[0] == region[1]:
-        assert color[0, 1] > 2 * color[1, 1]
+    assert color[0, 1] > 1.1 * color[1, 1]  # also where light and shade are regions of their own
 
 
 BROKEN = {
@@ -235,7 +233,8 @@ def test_a_recorded_pose_lays_the_limbs_along_the_bones(tmp_path):
     write_motion(tmp_path, "lhumerus 0 0 0\nlradius 0 -90 0\nrhumerus 0 0 0\nrfemur -90 0 0")
     (motion,) = read_motions(tmp_path)
     rotations = motion.rotations(0, template)
-    joints = template.posed_joints(np.zeros(template.num_shapes), rotations)
+    linear, offset = template.joint_motions(template.joints_m, rotations)
+    joints = np.einsum("jik,jk->ji", linear, template.joints_m) + offset
     at = dict(zip(template.joint_names, joints, strict=True))
 
     def direction(start: str, end: str) -> np.ndarray:
