@@ -8,7 +8,6 @@ from .loading import (
     find_config,
     is_meant_as_key,
     load_config,
-    name_now,
     nearest_keys,
     unknown_key,
 )
@@ -26,7 +25,6 @@ __all__ = [
     "is_dp_fcn",
     "is_meant_as_key",
     "load_config",
-    "name_now",
     "nearest_keys",
     "unknown_key",
 ]

@@ -8,24 +8,10 @@ values.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from detectron2.config import CfgNode, get_cfg
 
 from densepose.errors import InputError
-
-# Keys of earlier versions: key -> (the only value it may still have, what to do instead). An old
-# config with that value loads, with a warning; one with another value is refused.
-# Those of the cascade below NUM_STAGES made no difference that was measured: docs/cascade.md.
-_CASCADE = "MODEL.ROI_CASCADE"
-REMOVED: dict[str, tuple[Any, str]] = {
-    f"{_CASCADE}.NUM_STAGES": (2, "one stage is MODEL.ROI_HEADS.NAME DensePoseROIHeads"),
-    f"{_CASCADE}.SHARED_PROJECTIONS": (True, "a tensor is projected once for all sums"),
-    f"{_CASCADE}.OUTPUT_CELLS": ("mean", "the cells of outputs are averaged"),
-    f"{_CASCADE}.ACTIVATION": ("sum_and_conv", "a ReLU stands behind the sum and the convolution"),
-    f"{_CASCADE}.GRADIENT_THROUGH_OUTPUTS": (True, "gradients pass through the first outputs"),
-    f"{_CASCADE}.STAGE_WEIGHTS": ([1.0, 1.0, 1.0], "both stages weigh the same"),
-}
 
 
 def get_densepose_cfg() -> CfgNode:
@@ -45,8 +31,6 @@ def add_densepose_config(cfg: CfgNode) -> None:
     _add_data_keys(cfg)
     _add_solver_keys(cfg)
     _add_evaluation_keys(cfg)
-    for key in REMOVED:
-        cfg.register_deprecated_key(key)
 
 
 def _add_head_keys(cfg: CfgNode) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import os
-import re
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from pathlib import Path
@@ -18,30 +16,10 @@ from detectron2.config import CfgNode
 
 from densepose.errors import InputError
 
-from .keys import REMOVED, get_densepose_cfg
+from .keys import get_densepose_cfg
 from .values import leaves, type_problem
 
-logger = logging.getLogger(__name__)
-
 PACKAGE = Path(__file__).parents[1]
-# Shipped configs of earlier versions: pattern of the name -> name now, then keys that make up for
-# the rest.
-_INPAINTED = "DATASETS.INPAINTED inpainted/densepose_coco_2014"
-EARLIER = {
-    r"synthetic/efficientnet_lite0_fpn_cpu": "cpu/densepose_rcnn",
-    r"synthetic/(\w+)_cpu": r"cpu/\1",
-    r"(dp_fcn|teacher)/lite0_cpu": r"cpu/\1",
-    r"distilled/(densepose_rcnn|cascade_keypoints)_lite0_cpu": r"cpu/\1_distilled",
-    r"distilled/dp_fcn_lite0_cpu": "cpu/dp_fcn"
-    " DATASETS.INPAINTED inpainted/densepose_synthetic_train",
-    r"distilled/dp_fcn_(\w+)": rf"dp_fcn/\1 {_INPAINTED}",
-    r"distilled/(\w+_legacy)": rf"\1 {_INPAINTED}",
-    r"dp_fcn/crops_figure_ground_lite0_cpu": "cpu/dp_fcn MODEL.DP_FCN.CROPS True"
-    " MODEL.DP_FCN.CROP_SIZE 192 MODEL.DP_FCN.FIGURE_GROUND multiply",
-    r"teacher/R_50_FPN_colours_s1x": "teacher/R_50_FPN_s1x MODEL.DP_FCN.FIGURE_GROUND multiply",
-    r"(\w+/\w*)R_101(_FPN_s1x)": r"\1R_50\2 MODEL.RESNETS.DEPTH 101"
-    " MODEL.WEIGHTS detectron2://ImageNetPretrained/MSRA/R-101.pkl",
-}
 
 
 def load_config(path: str | None = None, opts: list[str] | None = None) -> CfgNode:
@@ -53,8 +31,8 @@ def load_config(path: str | None = None, opts: list[str] | None = None) -> CfgNo
 
     Raises:
         InputError: a file is missing or is not a YAML mapping, a key does not exist (the message
-            has the nearest existing ones), a value has the wrong type, a removed key has another
-            value than the one that is left, or ``opts`` is not made of pairs.
+            has the nearest existing ones), a value has the wrong type, or ``opts`` is not made of
+            pairs.
     """
     cfg, defaults = get_densepose_cfg(), get_densepose_cfg()
     for source, content in [*(_files_of(path) if path else ()), *_pairs(opts or [])]:
@@ -113,7 +91,7 @@ def nearest_keys(cfg: CfgNode, key: str) -> list[str]:
 
 def unknown_key(cfg: CfgNode, key: str) -> str:
     """``KEY is not a config key; did you mean ...?``, or nothing if it is one."""
-    if key in REMOVED or _is_known(cfg, key):
+    if _is_known(cfg, key):
         return ""
     nearest = nearest_keys(cfg, key)
     hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
@@ -124,7 +102,7 @@ def is_meant_as_key(cfg: CfgNode, word: str) -> bool:
     """Whether a word of a command line names a key, or something in a section that exists."""
     section, dot, _ = word.partition(".")
     is_leaf = section in cfg and not isinstance(cfg[section], CfgNode)
-    return word in REMOVED or is_leaf or (bool(dot) and section in cfg)
+    return is_leaf or (bool(dot) and section in cfg)
 
 
 def config_dir() -> Path:
@@ -155,7 +133,7 @@ def find_config(name: str) -> str:
 
     Args:
         name: a path, or a name as ``config_names`` gives it, with or without ``configs/`` before
-            and ``.yaml`` behind it. Names of earlier versions are understood.
+            and ``.yaml`` behind it.
 
     Raises:
         InputError: neither exists; the message has the nearest shipped name.
@@ -164,29 +142,15 @@ def find_config(name: str) -> str:
     if Path(name).is_file():
         return name
     short = name.removeprefix("configs/").removesuffix(".yaml")
-    now, *keys = name_now(short).split()
-    shipped = config_dir() / f"{short if keys else now}.yaml"
+    shipped = config_dir() / f"{short}.yaml"
     if not Path(name).is_absolute() and shipped.is_file():
-        if shipped.stem != Path(short).stem:
-            logger.info("config %s was renamed to %s", name, now)
         return str(shipped)
-    if keys:
-        hint = f"use {name_now(short)}"
-    else:
-        close = difflib.get_close_matches(f"{short}.yaml", config_names(), n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]}?" if close else f"shipped: {', '.join(config_names())}"
+    close = difflib.get_close_matches(f"{short}.yaml", config_names(), n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else f"shipped: {', '.join(config_names())}"
     raise InputError(
         f"config file {name!r} does not exist (working folder: {Path.cwd()}), nor does a config of"
         f" that name come with the package; {hint}"
     )
-
-
-def name_now(name: str) -> str:
-    """Name of a shipped config today, without ``.yaml``, and keys that it needs in addition."""
-    for pattern, now in EARLIER.items():
-        if match := re.fullmatch(pattern, name):
-            return match.expand(now)
-    return name
 
 
 def _files_of(path: str, users: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -194,11 +158,7 @@ def _files_of(path: str, users: tuple[str, ...] = ()) -> Iterator[tuple[str, dic
     if os.path.realpath(path) in users:
         raise InputError(f"{path} is its own base; name another file in {BASE_KEY}")
     if not os.path.isfile(path):
-        short = "/".join(Path(path).with_suffix("").parts[-2:])
-        hint = f"; {short} is now {name_now(short)}" if name_now(short) != short else ""
-        raise InputError(
-            f"config file {path!r} does not exist (working folder: {os.getcwd()!r}){hint}"
-        )
+        raise InputError(f"config file {path!r} does not exist (working folder: {os.getcwd()!r})")
     with open(path, encoding="utf-8") as file:
         try:
             content = yaml.safe_load(file)
@@ -231,14 +191,9 @@ def _pairs(opts: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _check_keys(cfg: CfgNode, content: Mapping[str, Any], source: str) -> None:
-    """Raise for keys that do not exist, and for removed keys whose value cannot be had any more."""
-    for key, value in leaves(content):
-        if key in REMOVED:
-            left, advice = REMOVED[key]
-            # Words of a command line are decoded as yacs decodes them.
-            if CfgNode._decode_cfg_value(value) != left:
-                raise InputError(f"{source}: {key}={value!r}: this key was removed; {advice}")
-        elif complaint := unknown_key(cfg, key):
+    """Raise for keys that do not exist."""
+    for key, _ in leaves(content):
+        if complaint := unknown_key(cfg, key):
             raise InputError(f"{source}: {complaint}")
 
 

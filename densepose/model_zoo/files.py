@@ -81,10 +81,8 @@ def find_shipped_model(folder: str | Path | None = None) -> tuple[str, Path]:
     assert len(found) == 1, found
     with safe_open(found[0], framework="np") as file:
         metadata = file.metadata()
-    # Not at the top: it imports torch and detectron2, which downloading should not wait for.
-    from densepose.config import name_now
-
-    return name_now(metadata[CONFIG]), found[0]
+    # The config has moved since these weights were trained.
+    return metadata[CONFIG].replace("synthetic/shipped_cpu", "cpu/shipped"), found[0]
 
 
 def check_weights_file(path: Path) -> None:

@@ -189,20 +189,3 @@ def test_surface_embeddings_load_and_are_refused(tmp_path: Path):
     )
     with pytest.raises(ValueError, match=r"CSE.EMBEDDERS is set \(smpl_27554\) .* chart config"):
         check_config(load_config(str(path)))
-
-
-@pytest.mark.parametrize(
-    ("key", "left", "other"),
-    [
-        ("NUM_STAGES", "2", "1"),
-        ("SHARED_PROJECTIONS", "True", "False"),
-        ("OUTPUT_CELLS", "mean", "stacked"),
-        ("ACTIVATION", "sum_and_conv", "none"),
-        ("GRADIENT_THROUGH_OUTPUTS", "True", "False"),
-        ("STAGE_WEIGHTS", "[1.0, 1.0, 1.0]", "[0.5, 1.0]"),
-    ],
-)
-def test_choices_of_the_cascade_that_are_gone(key: str, left: str, other: str):
-    assert key not in load_config(QUICK, [f"{CASCADE}.{key}", left]).MODEL.ROI_CASCADE
-    with pytest.raises(ValueError, match=f"ROI_CASCADE.{key}=.*: this key was removed; "):
-        load_config(QUICK, [f"{CASCADE}.{key}", other])

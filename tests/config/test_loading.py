@@ -13,9 +13,7 @@ from densepose.config import (
     config_names,
     find_config,
     get_densepose_cfg,
-    keys,
     load_config,
-    loading,
     nearest_keys,
 )
 from densepose.errors import InputError
@@ -145,57 +143,6 @@ def test_data_sets_by_path(tmp_path: Path):
     text = "DATASETS:\n  REGISTER:\n    - {NAME: mine, ANNOTATIONS: a.json, IMAGES: images}\n"
     (entry,) = load_config(write(tmp_path / "data.yaml", text)).DATASETS.REGISTER
     assert entry == {"NAME": "mine", "ANNOTATIONS": "a.json", "IMAGES": "images"}
-
-
-def test_a_removed_key_loads_with_the_value_that_is_left(tmp_path: Path, monkeypatch):
-    removed = {"MODEL.TIMM.STEM": ("deep", "every stem is deep; remove the key")}
-    monkeypatch.setattr(keys, "REMOVED", removed)
-    monkeypatch.setattr(loading, "REMOVED", removed)
-    old = write(tmp_path / "old.yaml", "MODEL:\n  TIMM:\n    STEM: deep\n    NAME: a\n")
-    cfg = load_config(old, ["MODEL.TIMM.STEM", "deep"])
-    assert cfg.MODEL.TIMM.NAME == "a" and "STEM" not in cfg.MODEL.TIMM
-    with pytest.raises(ValueError, match="command line: MODEL.TIMM.STEM='flat'.*stem is deep"):
-        load_config(old, ["MODEL.TIMM.STEM", "flat"])
-
-
-@pytest.mark.parametrize(
-    ("old", "now"),
-    [
-        ("synthetic/efficientnet_lite0_fpn_cpu", "cpu/densepose_rcnn"),
-        ("synthetic/shipped_cpu", "cpu/shipped"),
-        ("synthetic/cascade_masks_keypoints_cpu", "cpu/cascade_masks_keypoints"),
-        ("dp_fcn/lite0_cpu", "cpu/dp_fcn"),
-        ("teacher/lite0_cpu", "cpu/teacher"),
-        ("distilled/cascade_keypoints_lite0_cpu", "cpu/cascade_keypoints_distilled"),
-    ],
-)
-def test_a_renamed_config_is_found_under_its_old_name(old: str, now: str, tmp_path: Path, caplog):
-    with caplog.at_level("INFO"):
-        assert find_config(f"configs/{old}.yaml") == str(CONFIGS / f"{now}.yaml")
-    assert f"was renamed to {now}" in caplog.text
-    leaf = write(tmp_path / "leaf.yaml", f"_BASE_: {CONFIGS}/{old}.yaml\n")
-    with pytest.raises(ValueError, match=f"{old} is now {now}"):
-        load_config(leaf)
-
-
-@pytest.mark.parametrize(
-    ("old", "now"),
-    [
-        ("distilled/dp_fcn_lite0_cpu", "cpu/dp_fcn"),
-        ("distilled/dp_fcn_R_50_FPN_s1x", "dp_fcn/R_50_FPN_s1x"),
-        ("distilled/densepose_rcnn_R_50_FPN_s1x_legacy", "densepose_rcnn_R_50_FPN_s1x_legacy"),
-        ("dp_fcn/crops_figure_ground_lite0_cpu", "cpu/dp_fcn"),
-        ("teacher/R_50_FPN_colours_s1x", "teacher/R_50_FPN_s1x"),
-        ("multitask/masks_R_101_FPN_s1x", "multitask/masks_R_50_FPN_s1x"),
-        ("dp_fcn/R_101_FPN_s1x", "dp_fcn/R_50_FPN_s1x"),
-    ],
-)
-def test_a_replaced_config_is_answered_with_one_that_gives_the_same(old: str, now: str):
-    with pytest.raises(ValueError) as error:
-        find_config(old)
-    config, *opts = str(error.value).rpartition("; use ")[2].split()
-    assert config == now and opts
-    check_config(load_config(find_config(config), opts))
 
 
 def test_a_misspelt_config_is_answered_with_the_nearest():
