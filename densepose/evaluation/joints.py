@@ -68,6 +68,8 @@ class JointAgreement:
     other_side: np.ndarray  # where it is so for the same joint of the other side alone
     num_people: int
     num_found: int
+    num_false: int  # found people that lie on no annotated one
+    num_images: int
     mask_iou: (
         np.ndarray
     )  # of each annotated mask with the person found for it; 0 where there is none
@@ -86,6 +88,8 @@ class JointAgreement:
             "all": {"visible": int(self.visible.sum())} | every,
             "people": self.num_people,
             "people_found": self.num_found,
+            "false_people": self.num_false,
+            "images": self.num_images,
             "masks": len(self.mask_iou),
             "mask_iou": float(self.mask_iou.mean()) if len(self.mask_iou) else None,
         }
@@ -98,7 +102,9 @@ class JointAgreement:
             values = ["-" if v is None else f"{v:.3f}" for v in list(row.values())[1:]]
             rows.append([name, str(row["visible"]), *values])
         head = ["joint", "visible", "person found", "on a part", "on a right part", "other side"]
+        images = "1 image" if self.num_images == 1 else f"{self.num_images} images"
         end = f"{self.num_found} of {self.num_people} people with visible joints found"
+        end += f"; {self.num_false} false people in {images}"
         if scores["mask_iou"] is not None:
             end += f"; mean IoU of {scores['masks']} masks {scores['mask_iou']:.3f}"
         return f"{markdown_table(head, rows)}\n\n{end}"
@@ -115,7 +121,8 @@ def joint_agreement(
 
     Each annotated person gets at most one of the found ones, by the largest sum of box IoUs of at
     least 0.5. Crowds and people without a visible joint are no people here. An image without
-    prediction counts, with no instance found.
+    prediction counts, with no instance found. A found person is false when less than half of its
+    box lies in the box of any annotated person or crowd.
 
     Args:
         annotations: path or content of a keypoint file of COCO.
@@ -130,7 +137,8 @@ def joint_agreement(
     truth = opened_truth(annotations, ScoringRules())
     images = truth.image_ids
     by_image = {image_id: _with_joints(truth.records(image_id)) for image_id in images}
-    counts, overlaps, num_found = np.zeros((5, len(KEYPOINT_NAMES)), np.int64), [], 0
+    counts, overlaps = np.zeros((5, len(KEYPOINT_NAMES)), np.int64), []
+    num_found = num_false = 0
     empty = {"boxes_xyxy_px": np.zeros((0, 4)), "scores": np.zeros(0), "labels": (), "uv": ()}
     left = dict(by_image)
     for prediction in opened_predictions(predictions, truth):
@@ -139,6 +147,7 @@ def joint_agreement(
         chosen = prediction.select(np.flatnonzero(prediction.scores >= min_score))
         more, iou, found = _of_image(people, chosen)
         counts, num_found, overlaps = counts + more, num_found + found, [*overlaps, iou]
+        num_false += _num_false(truth.records(prediction.image_id), chosen)
         on_progress(1, len(images))
     for image_id, people in left.items():
         empty_prediction = ImagePrediction(
@@ -148,7 +157,14 @@ def joint_agreement(
         counts, overlaps = counts + more, [*overlaps, iou]
     on_progress(len(left), len(images))
     num_people = sum(map(len, by_image.values()))
-    return JointAgreement(*counts, num_people, num_found, np.concatenate([*overlaps, np.zeros(0)]))
+    return JointAgreement(
+        *counts,
+        num_people=num_people,
+        num_found=num_found,
+        num_false=num_false,
+        num_images=len(images),
+        mask_iou=np.concatenate([*overlaps, np.zeros(0)]),
+    )
 
 
 def _check_image(prediction: ImagePrediction, truth: GroundTruth, left: Collection[int]) -> None:
@@ -203,14 +219,27 @@ def _matches(boxes_xywh_px: np.ndarray, found: ImagePrediction) -> np.ndarray:
     """(G,) the found person of each annotated one, or -1."""
     match = np.full(len(boxes_xywh_px), -1)
     if len(found):
-        theirs = found.boxes_xyxy_px.astype(np.float64)
-        theirs = np.concatenate([theirs[:, :2], theirs[:, 2:] - theirs[:, :2]], axis=1)
-        iou = coco_mask.iou(boxes_xywh_px, theirs, [0] * len(theirs))
+        iou = coco_mask.iou(boxes_xywh_px, _boxes_xywh_px(found), [0] * len(found))
         iou[iou < _MATCH_IOU] = 0
         row, column = linear_sum_assignment(iou, maximize=True)
         near = iou[row, column] > 0
         match[row[near]] = column[near]
     return match
+
+
+def _num_false(records: Iterable[Mapping[str, Any]], found: ImagePrediction) -> int:
+    """Found people of whose box less than half lies in the box of any one record."""
+    boxes = np.array([record["bbox"] for record in records], np.float64).reshape(-1, 4)
+    if not len(found) or not len(boxes):
+        return len(found)
+    # Of a crowd, COCO's overlap is the fraction of the found box that it covers.
+    covered = coco_mask.iou(_boxes_xywh_px(found), boxes, [1] * len(boxes)).max(axis=1)
+    return int((covered < _MATCH_IOU).sum())
+
+
+def _boxes_xywh_px(found: ImagePrediction) -> np.ndarray:
+    corners = found.boxes_xyxy_px.astype(np.float64)
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
 
 
 def _label_image(found: ImagePrediction, index: int) -> np.ndarray:

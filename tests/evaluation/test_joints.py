@@ -101,6 +101,18 @@ def test_counts_by_hand(truth, prediction):
     # 100 of the 200 px on each side are shared.
     assert (scores["masks"], scores["mask_iou"]) == (1, pytest.approx(100 / 300))
     assert "1 of 2 people" in result.to_table()
+    assert (scores["false_people"], scores["images"]) == (1, 1)  # the one at (30, 30)
+    assert "1 false people in 1 image" in result.to_table()
+
+
+def test_who_lies_in_a_crowd_or_on_a_person_without_keypoints_is_not_false(truth, prediction):
+    others = [person(3, [20, 35, 50, 30], {}) | {"iscrowd": 1}, person(4, [29, 29, 30, 30], {})]
+    for other in others:
+        known = truth | {"annotations": [*truth["annotations"], other]}
+        assert joint_agreement(known, [prediction]).to_dict()["false_people"] == 0
+    beside = person(5, [41, 30, 30, 30], {})  # nine of twenty columns
+    known = truth | {"annotations": [*truth["annotations"], beside]}
+    assert joint_agreement(known, [prediction]).to_dict()["false_people"] == 1
 
 
 def test_predictions_that_do_not_belong_to_the_file_are_refused(truth, prediction):
