@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.surface.mesh import euler_characteristic
 from densepose.surface.own.flatten import border_loops, open_to_disc, split_at
 from tests.support.shapes import grid_mesh, half_cylinder, sphere, torus, tube
@@ -56,5 +57,5 @@ def test_what_is_in_two_pieces_is_rejected():
     mesh = half_cylinder(4, 2)
     faces = np.concatenate([mesh.faces, mesh.faces + mesh.num_vertices])
     points = np.concatenate([mesh.vertices_m, mesh.vertices_m + 1])
-    with pytest.raises(ValueError, match="cannot be cut open to a disc"):
+    with pytest.raises(InputError, match="cannot be cut open to a disc"):
         open_to_disc(points, faces)

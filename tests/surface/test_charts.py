@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.surface.body import load_template
 from densepose.surface.charts import ASSET, ChartAtlas, load_template_atlas, read_atlas
 from densepose.surface.own.quality import (
@@ -134,7 +135,7 @@ def test_wrong_triangles_are_refused(flat):
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused(flat, field, change, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         dataclasses.replace(flat, **{field: change(getattr(flat, field))})
 
 
@@ -146,9 +147,9 @@ def test_the_baked_atlas_is_the_one_of_the_baked_body(tmp_path):
     body = load_template()
     assert read_atlas(ASSET, body).mesh is body.mesh
     other = dataclasses.replace(body, face_part=body.face_part[::-1])
-    with pytest.raises(ValueError, match=r"atlas\.npz: baked for body .* bake it again"):
+    with pytest.raises(InputError, match=r"atlas\.npz: baked for body .* bake it again"):
         read_atlas(ASSET, other)
-    with pytest.raises(ValueError, match="atlas.npz: missing; reinstall the package or bake it"):
+    with pytest.raises(InputError, match="atlas.npz: missing; reinstall the package or bake it"):
         read_atlas(tmp_path / "atlas.npz", body)
 
 
@@ -161,7 +162,7 @@ def test_saving_and_reading_changes_nothing(tmp_path, atlas):
     with np.load(tmp_path / "a.npz") as file:
         arrays = dict(file)
     np.savez(tmp_path / "a.npz", **{**arrays, "schema": 99})
-    with pytest.raises(ValueError, match="schema 99, this version reads schema 1"):
+    with pytest.raises(InputError, match="schema 99, this version reads schema 1"):
         read_atlas(tmp_path / "a.npz", load_template())
 
 

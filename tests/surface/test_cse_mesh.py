@@ -96,7 +96,7 @@ def test_a_geometry_of_zeros_is_no_geometry(tmp_path, caplog):
 )
 def test_files_of_another_form_are_refused(tmp_path, kind, content, message):
     write(tmp_path, **{kind: content})
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         read(tmp_path, kind)
 
 
@@ -108,5 +108,5 @@ def test_a_mirror_that_does_not_lead_back_is_told(tmp_path, caplog):
 
 def test_names_end_in_the_number_of_vertices():
     assert [num_vertices_in(name) for name in MESH_NAMES[:2]] == [27554, 5029]
-    with pytest.raises(ValueError, match="mesh 'horse': its name must end in its number"):
+    with pytest.raises(InputError, match="mesh 'horse': its name must end in its number"):
         num_vertices_in("horse")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.surface.evaluation_surface import EvaluationSurface, load_evaluation_surface
 from densepose.surface.geodesics import cached_geodesics
 from tests.support.shapes import two_part_atlas
@@ -36,9 +37,9 @@ def test_other_wrong_vertices_are_not_taken_for_background(flat):
 
 
 def test_unknown_surfaces_and_a_missing_folder_are_refused():
-    with pytest.raises(ValueError, match="unknown surface 'smpl'; expected one of template, smpl_"):
+    with pytest.raises(InputError, match="unknown surface 'smpl'; expected one of template, smpl_"):
         load_evaluation_surface("smpl")
-    with pytest.raises(ValueError, match="'smpl_27554' needs data_dir"):
+    with pytest.raises(InputError, match="'smpl_27554' needs data_dir"):
         load_evaluation_surface("smpl_27554")
 
 

@@ -8,6 +8,7 @@ from pygeodesic import geodesic as exact
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
+from densepose.errors import InputError
 from densepose.surface.body import load_template
 from densepose.surface.geodesics import (
     GeodesicDistances,
@@ -71,12 +72,12 @@ def test_great_circles_on_a_sphere(ball):
 
 def test_a_mesh_with_a_doubled_edge_is_refused():
     mesh = unit_cube()
-    with pytest.raises(ValueError, match=r"directed edge \d+ -> \d+ belongs to two faces"):
+    with pytest.raises(InputError, match=r"directed edge \d+ -> \d+ belongs to two faces"):
         straight_line_graph(mesh.vertices_m, mesh.faces[[0, 0]])
 
 
 def test_coinciding_vertices_are_refused():
-    with pytest.raises(ValueError, match="vertices 0 and 1 of an edge coincide"):
+    with pytest.raises(InputError, match="vertices 0 and 1 of an edge coincide"):
         straight_line_graph(np.zeros((3, 3)), np.array([[0, 1, 2]]))
 
 
@@ -123,16 +124,16 @@ def test_an_index_out_of_range_is_refused(ball, wrong):
 def test_a_file_of_another_size_is_refused(tmp_path):
     np.save(tmp_path / "d.npy", np.zeros(10, np.float32))
     assert GeodesicDistances.open(tmp_path / "d.npy", 5).lookup([4], [0]) == 0
-    with pytest.raises(ValueError, match=r"d\.npy: expected 15 float32 values for 6 vertices"):
+    with pytest.raises(InputError, match=r"d\.npy: expected 15 float32 values for 6 vertices"):
         GeodesicDistances.open(tmp_path / "d.npy", 6)
 
 
 def test_half_precision_and_broken_files_are_refused(tmp_path):
     np.save(tmp_path / "half.npy", np.zeros(10, np.float16))
-    with pytest.raises(ValueError, match=r"half\.npy: expected 10 float32 .* float16"):
+    with pytest.raises(InputError, match=r"half\.npy: expected 10 float32 .* float16"):
         GeodesicDistances.open(tmp_path / "half.npy", 5)
     (tmp_path / "cut.npy").write_bytes((tmp_path / "half.npy").read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"cut\.npy: not a complete \.npy file"):
+    with pytest.raises(InputError, match=r"cut\.npy: not a complete \.npy file"):
         GeodesicDistances.open(tmp_path / "cut.npy", 5)
 
 
@@ -158,7 +159,7 @@ def test_the_cache_folder_comes_from_the_environment(tmp_path, monkeypatch):
 
 def test_a_failure_leaves_no_file(tmp_path):
     mesh = unit_cube()
-    with pytest.raises(ValueError, match="belongs to two faces"):
+    with pytest.raises(InputError, match="belongs to two faces"):
         write_geodesics(tmp_path / "d.npy", SurfaceMesh(mesh.vertices_m, mesh.faces[[0, 0]]))
     assert list(tmp_path.iterdir()) == []
 

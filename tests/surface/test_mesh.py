@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.surface.mesh import (
     SurfaceMesh,
     adjacent_triangles,
@@ -125,7 +126,7 @@ def test_with_vertices_keeps_the_faces_and_checks_the_shape():
     ],
 )
 def test_rejects_broken_meshes(vertices: np.ndarray, faces: np.ndarray, message: str):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         check_mesh(vertices, faces, "a.npz")
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.surface.mesh import SurfaceMesh
 from densepose.surface.own.mesh_file import read_mesh
 from densepose.surface.own.parts import labels_of_faces, read_part_labels
@@ -42,18 +43,18 @@ def test_merging_makes_one_vertex_of_those_at_one_place(tmp_path):
 
 
 def test_meshes_that_cannot_be_read_are_named(tmp_path):
-    with pytest.raises(ValueError, match="absent.obj: no such file"):
+    with pytest.raises(InputError, match="absent.obj: no such file"):
         read_mesh(tmp_path / "absent.obj")
-    with pytest.raises(ValueError, match=r"a.fbx: a mesh must be one of .obj"):
+    with pytest.raises(InputError, match=r"a.fbx: a mesh must be one of .obj"):
         read_mesh(tmp_path / "a.fbx")
     (tmp_path / "points.obj").write_text("v 0 0 0\nv 1 0 0\n")
-    with pytest.raises(ValueError, match=r"points.obj: (holds no triangles|not a readable mesh)"):
+    with pytest.raises(InputError, match=r"points.obj: (holds no triangles|not a readable mesh)"):
         read_mesh(tmp_path / "points.obj")
     # The reader drops vertices that no triangle uses where there are texture vertices.
     write_obj(tmp_path / "loose.obj", unit_cube(), extra="v 5 5 5\n", texture=True)
-    with pytest.raises(ValueError, match="loose.obj: 1 of 9 vertices belong to no triangle"):
+    with pytest.raises(InputError, match="loose.obj: 1 of 9 vertices belong to no triangle"):
         read_mesh(tmp_path / "loose.obj")
-    with pytest.raises(ValueError, match="scale must be a positive number, got 0"):
+    with pytest.raises(InputError, match="scale must be a positive number, got 0"):
         read_mesh(tmp_path / "loose.obj", scale=0)
 
 
@@ -97,7 +98,7 @@ def test_named_parts_are_lists_of_vertices(tmp_path):
 def test_wrong_labels_are_named(tmp_path, content, complaint):
     path = tmp_path / "labels.txt"
     path.write_text(content)
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         read_part_labels(path, unit_cube())
 
 
@@ -113,7 +114,7 @@ def test_wrong_labels_are_named(tmp_path, content, complaint):
 def test_wrong_named_parts_are_named(tmp_path, content, complaint):
     path = tmp_path / "parts.json"
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match=complaint):
+    with pytest.raises(InputError, match=complaint):
         read_part_labels(path, unit_cube())
 
 
@@ -127,7 +128,7 @@ def test_labels_that_fit_triangles_and_vertices_need_a_word(tmp_path):
     mesh = SurfaceMesh(vertices, faces.astype(np.int32))
     labels = np.repeat([1, 2], 6)
     np.savetxt(tmp_path / "labels.txt", labels, fmt="%d")
-    with pytest.raises(ValueError, match="labels.txt: 12 labels .* 12 triangles .* 12 vertices"):
+    with pytest.raises(InputError, match="labels.txt: 12 labels .* 12 triangles .* 12 vertices"):
         read_part_labels(tmp_path / "labels.txt", mesh)
     read = read_part_labels(tmp_path / "labels.txt", mesh, of="triangles")
     assert read.face_part.tolist() == labels.tolist()
@@ -137,5 +138,5 @@ def test_labels_that_fit_triangles_and_vertices_need_a_word(tmp_path):
     (tmp_path / "labels.json").write_text(json.dumps(named))
     read = read_part_labels(tmp_path / "labels.json", mesh)
     assert read.face_part.tolist() == labels_of_faces(labels, mesh.faces).tolist()
-    with pytest.raises(ValueError, match="labels of 'faces'"):
+    with pytest.raises(InputError, match="labels of 'faces'"):
         read_part_labels(tmp_path / "labels.txt", mesh, of="faces")

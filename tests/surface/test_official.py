@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from densepose.errors import InputError
 from densepose.surface.evaluation_surface import load_evaluation_surface
 from densepose.surface.official.export import write_official_files
 from densepose.surface.official.surface import (
@@ -92,7 +93,7 @@ def test_other_float_types_become_float32(stand_in, dtype):
 @pytest.mark.parametrize("name", [CHARTS_FILE, VERTEX_FILE, DISTANCE_FILE])
 def test_missing_files_are_named(stand_in, name):
     (stand_in["folder"] / name).unlink()
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(InputError, match=name):
         load(stand_in)
 
 
@@ -124,10 +125,10 @@ def test_broken_charts_are_refused(stand_in):
     ]
     for columns, message in cases:
         rewrite_charts(folder, **columns)
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(InputError, match=message):
             load(stand_in)
     (folder / CHARTS_FILE).write_bytes(b"not a mat file, nor ever was one" * 9)
-    with pytest.raises(ValueError, match="not a complete MATLAB file"):
+    with pytest.raises(InputError, match="not a complete MATLAB file"):
         load(stand_in)
 
 
@@ -146,19 +147,19 @@ def test_broken_distances_are_refused(stand_in):
     for content, message in cases:
         with open(stand_in["folder"] / DISTANCE_FILE, "wb") as file:
             pickle.dump(content, file)
-        with pytest.raises(ValueError, match=f"{DISTANCE_FILE}: .*{message}"):
+        with pytest.raises(InputError, match=f"{DISTANCE_FILE}: .*{message}"):
             load(stand_in)
         assert not (stand_in["folder"] / CONVERTED_FILE).exists()
 
 
 def test_files_of_another_size_are_refused_as_official_ones(stand_in):
-    with pytest.raises(ValueError, match=f"of {NUM_VERTICES} vertices"):
+    with pytest.raises(InputError, match=f"of {NUM_VERTICES} vertices"):
         load_official_surface(stand_in["folder"])
 
 
 def test_parts_without_chart_are_refused():
     charts = OfficialCharts(np.zeros((1, 2)), np.array([3]), np.array([0]))
-    with pytest.raises(ValueError, match=r"no chart of part 4; there are \[3\]"):
+    with pytest.raises(InputError, match=r"no chart of part 4; there are \[3\]"):
         charts.nearest_vertex([3, 4], np.zeros((2, 2)))
     assert charts.nearest_vertex([3, 0], np.zeros((2, 2))).tolist() == [0, -1]
 
@@ -180,5 +181,5 @@ def test_files_of_another_mesh_are_named_by_its_vertices(stand_in):
     surface = load_evaluation_surface("smpl_70", folder)
     assert surface.name == "smpl_70"
     assert surface.distance_m([0], [1])[0] == stand_in["distances_m"][0]
-    with pytest.raises(ValueError, match=r"mesh of 70 vertices.* name the surface smpl_70"):
+    with pytest.raises(InputError, match=r"mesh of 70 vertices.* name the surface smpl_70"):
         load_evaluation_surface("smpl_27554", folder)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from densepose.errors import InputError
 from densepose.surface.mesh import boundary_edges, edges, euler_characteristic
 from densepose.surface.official.charts import chart_turns, read_uv_processed
 from tests.support.shapes import patchwork_atlas
@@ -114,21 +115,21 @@ def set_to(row: int, value: float):
 def test_files_of_another_form_are_refused(tmp_path, name, change, told):
     path = tmp_path / "UV_Processed.mat"
     savemat(path, changed(name, change))
-    with pytest.raises(ValueError, match=f"UV_Processed.mat: .*{told}"):
+    with pytest.raises(InputError, match=f"UV_Processed.mat: .*{told}"):
         read_uv_processed(path)
 
 
 def test_damaged_and_missing_files_are_named(tmp_path):
     path = tmp_path / "UV_Processed.mat"
-    with pytest.raises(ValueError, match="densepose_uv_data"):
+    with pytest.raises(InputError, match="densepose_uv_data"):
         read_uv_processed(path)
     content = content_of(patchwork_atlas()[0])
     content.pop("All_U_norm")
     savemat(path, content)
-    with pytest.raises(ValueError, match="no 'All_U_norm'; it holds All_FaceIndices, All_Faces"):
+    with pytest.raises(InputError, match="no 'All_U_norm'; it holds All_FaceIndices, All_Faces"):
         read_uv_processed(path)
     path.write_bytes(path.read_bytes()[:900])
-    with pytest.raises(ValueError, match="not a complete MATLAB file"):
+    with pytest.raises(InputError, match="not a complete MATLAB file"):
         read_uv_processed(path)
 
 
@@ -150,5 +151,5 @@ def test_positions_give_points_on_the_surface(tmp_path):
     read = read_uv_processed(tmp_path / "uv.mat", atlas.mesh.vertices_m)
     np.testing.assert_allclose(read.to_points([3], [[0.25, 0.5]]), [[6.25, 0.5, 0.3]], rtol=1e-6)
     assert np.isnan(read_uv_processed(tmp_path / "uv.mat").to_points([3], [[0.25, 0.5]])).all()
-    with pytest.raises(ValueError, match="All_vertices must be whole numbers from 1 to 100"):
+    with pytest.raises(InputError, match="All_vertices must be whole numbers from 1 to 100"):
         read_uv_processed(tmp_path / "uv.mat", atlas.mesh.vertices_m[:100])

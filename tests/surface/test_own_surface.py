@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.surface.charts import vertex_iuv
 from densepose.surface.evaluation_surface import load_evaluation_surface
 from densepose.surface.geodesics import cached_geodesics
@@ -155,7 +156,7 @@ def test_a_flat_piece_keeps_its_shape():
 def test_a_part_in_two_pieces_is_an_error_with_its_name():
     mesh = grid_mesh(10, 2)
     part = np.where(np.abs(mesh.vertices_m[mesh.faces][..., 0].mean(axis=1) - 0.5) < 0.2, 2, 1)
-    with pytest.raises(ValueError, match=r"part 1 \(sleeves\) is in 2 pieces of 50.0%, 50.0%"):
+    with pytest.raises(InputError, match=r"part 1 \(sleeves\) is in 2 pieces of 50.0%, 50.0%"):
         make_own_atlas(mesh, part, names=("", "sleeves", "body"))
 
 
@@ -170,15 +171,15 @@ def test_a_lopsided_mesh_has_no_left_and_right(tmp_path):
 
 
 def test_files_that_are_none_are_rejected(surface, tmp_path):
-    with pytest.raises(ValueError, match="absent.npz: no such file; densepose build-sur"):
+    with pytest.raises(InputError, match="absent.npz: no such file; densepose build-sur"):
         read_own_surface(tmp_path / "absent.npz")
-    with pytest.raises(ValueError, match="egg.txt: the file of a surface ends in .npz"):
+    with pytest.raises(InputError, match="egg.txt: the file of a surface ends in .npz"):
         write_own_surface(tmp_path / "egg.txt", surface)
     (tmp_path / "text.npz").write_text("no archive")
-    with pytest.raises(ValueError, match="text.npz: not a file of a surface, or damaged"):
+    with pytest.raises(InputError, match="text.npz: not a file of a surface, or damaged"):
         read_own_surface(tmp_path / "text.npz")
     np.savez(tmp_path / "other.npz", a=1)
-    with pytest.raises(ValueError, match="other.npz: not a file of a surface of layout 1"):
+    with pytest.raises(InputError, match="other.npz: not a file of a surface of layout 1"):
         read_own_surface(tmp_path / "other.npz")
-    with pytest.raises(ValueError, match="unknown surface 'smlp'; expected one of .*build-surface"):
+    with pytest.raises(InputError, match="unknown surface 'smlp'; expected one of .*build-surface"):
         load_evaluation_surface("smlp")

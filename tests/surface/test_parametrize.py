@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.surface.mesh import SurfaceMesh, face_areas, plane_areas
 from densepose.surface.own.flatten import disc_embedding, flatten_without_folds
 from tests.support.shapes import grid_mesh, half_cylinder, sphere, unit_cube
@@ -107,5 +108,5 @@ def test_what_is_not_a_disc_is_refused(mesh):
         centre = square.vertices_m[square.faces].mean(axis=1)[:, :2]
         kept = np.abs(centre - 0.5).max(axis=1) > 0.17
         mesh = SurfaceMesh(square.vertices_m, square.faces[kept])
-    with pytest.raises(ValueError, match="is not a disc"):
+    with pytest.raises(InputError, match="is not a disc"):
         disc_embedding(mesh.vertices_m, mesh.faces)

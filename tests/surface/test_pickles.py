@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.files import refuse_wrong_kind
 from densepose.surface.official.pickles import load_numpy_pickle
 
@@ -67,12 +68,12 @@ class Harmful:
 def test_code_in_a_pickle_is_refused_and_not_run(tmp_path):
     path, traces = tmp_path / "evil.pkl", tmp_path / "ran"
     path.write_bytes(pickle.dumps({"Pdist_matrix": Harmful(traces)}))
-    with pytest.raises(ValueError, match="evil.pkl: asks for .*only NumPy arrays and plain"):
+    with pytest.raises(InputError, match="evil.pkl: asks for .*only NumPy arrays and plain"):
         load_numpy_pickle(path)
     assert not traces.exists()
     for name in (b"os\nsystem", b"builtins\neval", b"numpy\nload", b"numpy\nfromfile"):
         path.write_bytes(b"c" + name + b"\n.")
-        with pytest.raises(ValueError, match="asks for " + name.decode().replace("\n", ".")):
+        with pytest.raises(InputError, match="asks for " + name.decode().replace("\n", ".")):
             load_numpy_pickle(path)
 
 
@@ -99,7 +100,7 @@ def test_arrays_can_be_written_to_and_keep_their_byte_order(tmp_path):
 def test_other_codecs_are_refused(tmp_path):
     path = tmp_path / "evil.pkl"
     path.write_bytes(b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00zip\x86R.")
-    with pytest.raises(ValueError, match="text encoding 'zip'"):
+    with pytest.raises(InputError, match="text encoding 'zip'"):
         load_numpy_pickle(path)
 
 
@@ -108,12 +109,12 @@ def test_damaged_pickles_are_named(tmp_path):
     whole = pickle.dumps({"a": np.arange(100)})
     for content in (whole[: len(whole) // 2], b"no pickle at all"):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="half.pkl: not a complete pickle"):
+        with pytest.raises(InputError, match="half.pkl: not a complete pickle"):
             load_numpy_pickle(path)
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match="half.pkl: the file is empty"):
+    with pytest.raises(InputError, match="half.pkl: the file is empty"):
         load_numpy_pickle(path)
-    with pytest.raises(ValueError):
+    with pytest.raises(InputError):
         load_numpy_pickle(tmp_path / "absent.pkl")
 
 
@@ -132,7 +133,7 @@ def python2_text_pickle(array: np.ndarray) -> bytes:
 def test_a_shape_that_the_bytes_do_not_fill_is_refused(tmp_path):
     path = tmp_path / "wrong.pkl"
     path.write_bytes(python2_pickle(ARRAYS[0]).replace(b"J\x32\x00", b"J\x33\x00"))
-    with pytest.raises(ValueError, match="wrong.pkl: not a complete pickle"):
+    with pytest.raises(InputError, match="wrong.pkl: not a complete pickle"):
         load_numpy_pickle(path)
 
 
@@ -140,7 +141,7 @@ def test_a_shape_that_the_bytes_do_not_fill_is_refused(tmp_path):
 def test_arrays_of_objects_and_records_are_refused(tmp_path, content):
     path = tmp_path / "objects.pkl"
     path.write_bytes(pickle.dumps({"a": content}))
-    with pytest.raises(ValueError, match="an array of Python objects or records"):
+    with pytest.raises(InputError, match="an array of Python objects or records"):
         load_numpy_pickle(path)
 
 
@@ -158,7 +159,7 @@ def test_arrays_of_objects_and_records_are_refused(tmp_path, content):
 def test_what_comes_in_place_of_a_file_is_recognised(tmp_path, content, told):
     path = tmp_path / "Pdist_matrix.pkl"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=f"Pdist_matrix.pkl: .*{told}"):
+    with pytest.raises(InputError, match=f"Pdist_matrix.pkl: .*{told}"):
         refuse_wrong_kind(path)
-    with pytest.raises(ValueError, match="gone.pkl: missing; look elsewhere"):
+    with pytest.raises(InputError, match="gone.pkl: missing; look elsewhere"):
         refuse_wrong_kind(tmp_path / "gone.pkl", "look elsewhere")

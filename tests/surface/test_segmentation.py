@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.surface.body import load_template
 from densepose.surface.mesh import SurfaceMesh
 from densepose.surface.own.mesh_file import check_own_mesh, consistently_oriented, face_pieces
@@ -150,9 +151,9 @@ def test_every_piece_gets_a_part():
     mesh = joined(sphere(1), moved(sphere(1), 5, 0, 0), moved(sphere(1), 0, 5, 0))
     part = segment_mesh(mesh, 3)
     assert np.bincount(part)[1:].tolist() == [80, 80, 80]
-    with pytest.raises(ValueError, match="3 pieces, more than the 2 parts"):
+    with pytest.raises(InputError, match="3 pieces, more than the 2 parts"):
         segment_mesh(mesh, 2)
-    with pytest.raises(ValueError, match="1 to 24 parts, got 25"):
+    with pytest.raises(InputError, match="1 to 24 parts, got 25"):
         segment_mesh(mesh, 25)
     assert set(segment_mesh(unit_cube(), 1)) == {1}
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.io
 
+from densepose.errors import InputError
 from densepose.structures.body_parts import COARSE_OF_PART, flipped_coarse, flipped_parts
 from densepose.surface.body import load_template
 from densepose.surface.charts import load_template_atlas
@@ -98,9 +99,9 @@ def test_charts_that_are_no_mirror_images_are_refused():
     atlas, mirror = load_template_atlas(), load_template().mirror_vertex
     uv = atlas.uv.copy()
     uv[atlas.uv_part == 4] = uv[atlas.uv_part == 4] ** 2
-    with pytest.raises(ValueError, match="charts 3 and 4 are not mirror images"):
+    with pytest.raises(InputError, match="charts 3 and 4 are not mirror images"):
         derive_symmetry(dataclasses.replace(atlas, uv=uv), mirror)
-    with pytest.raises(ValueError, match="has no mirror image in part"):
+    with pytest.raises(InputError, match="has no mirror image in part"):
         derive_symmetry(atlas, np.roll(mirror, 1))
 
 
@@ -145,20 +146,20 @@ def test_tables_refuse_coordinates_outside_the_square(tmp_path):
 )
 def test_files_of_another_form_are_refused(tmp_path, changes, message):
     write_tables(tmp_path / "uv.mat", **changes)
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         load_uv_symmetry(tmp_path / "uv.mat")
     assert str(tmp_path / "uv.mat") in str(caught.value)
 
 
 def test_missing_and_broken_files_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="densepose_uv_data"):
+    with pytest.raises(InputError, match="densepose_uv_data"):
         load_uv_symmetry(tmp_path / "uv.mat")
     (tmp_path / "uv.mat").write_bytes(b"<html>not found</html>" * 20)
-    with pytest.raises(ValueError, match="this is a web page"):
+    with pytest.raises(InputError, match="this is a web page"):
         load_uv_symmetry(tmp_path / "uv.mat")
     write_tables(tmp_path / "whole.mat")
     (tmp_path / "uv.mat").write_bytes((tmp_path / "whole.mat").read_bytes()[:50_000])
-    with pytest.raises(ValueError, match="not a complete MATLAB file"):
+    with pytest.raises(InputError, match="not a complete MATLAB file"):
         load_uv_symmetry(tmp_path / "uv.mat")
 
 

@@ -181,7 +181,7 @@ def test_a_broken_file_is_refused(tmp_path: Path, change: dict, message: str):
     with np.load(ASSET) as file:
         arrays = {k: v for k, v in (dict(file) | change).items() if v is not None}
     np.savez(tmp_path / "body.npz", **arrays)
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_template(tmp_path / "body.npz")
     assert "body.npz" in str(caught.value)
     with pytest.raises(InputError, match=r"none.npz: missing; reinstall the package or bake it"):
