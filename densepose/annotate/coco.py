@@ -15,7 +15,7 @@ from densepose.structures.body_parts import ANNOTATION_GRID
 from densepose.structures.records import check_records, read_annotation_file, read_json
 
 from .body import Body
-from .events import Added, Imported, Opened
+from .events import Added, Events, Imported, Opened
 from .instance import PART_MASKS, POINT_KEYS, Instance
 from .project import Project
 from .regions import foreground, grid_from_canvas
@@ -69,16 +69,17 @@ def import_annotations(project: Project, path: Path) -> None:
             f" on {project.body.ref_model}; name the surface with --surface"
         )
     head = {key: content[key] for key in content if key not in ("images", "annotations")}
-    project.record(Imported(head=head))
+    events: list[Events] = [Imported(head=head)]
     names = {image["id"]: image["file_name"] for image in found.images}
     for image in found.images:
         name, width, height = image["file_name"], image["width"], image["height"]
-        project.record(Opened(image=name, width=width, height=height, record=image))
+        events.append(Opened(image=name, width=width, height=height, record=image))
     for record in found.annotations:
         box = tuple(float(value) for value in record["bbox"])
         name = names[record["image_id"]]
-        event = Added(instance=record["id"], image=name, box=box, source="file", record=record)
-        project.record(event)
+        added = Added(instance=record["id"], image=name, box=box, source="file", record=record)
+        events.append(added)
+    project.begin(events)
 
 
 def _fits(record: dict[str, Any], body: Body) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from filelock import FileLock, Timeout
 from msgspec import Meta
 
 from densepose.errors import InputError
+from densepose.files import atomic
 
 logger = logging.getLogger(__name__)
 
@@ -184,6 +186,13 @@ class EventLog:
         self._file.flush()
         os.fsync(self._file.fileno())
         return event
+
+    def begin(self, events: Iterable[Events]) -> None:
+        """Write the first events of an empty log, all or none of them."""
+        self._file.close()
+        with atomic(self.path, durable=True) as temporary:
+            temporary.write_bytes(b"".join(msgspec.json.encode(e) + b"\n" for e in events))
+        self._file = open(self.path, "ab")
 
     def close(self) -> None:
         """Let other programs write."""

@@ -78,6 +78,13 @@ class Project:
             self._check(event)
             self._apply(self.log.append(event, who))
 
+    def begin(self, events: list[ev.Events]) -> None:
+        """Let the events of an opened file be the first ones of an empty log."""
+        with self.lock:
+            self.log.begin(events)
+            for event in events:
+                self._apply(event)
+
     def name_of(self, number: int) -> str:
         """Name of a photo.
 

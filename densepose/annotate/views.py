@@ -27,6 +27,11 @@ VIEW_PX = 400  # the page shows them smaller, which smooths outlines
 _MARGIN = 1.12
 _FAR_M = 10.0
 _SAME_M = 0.004  # a point this close behind what is seen is seen
+# Where a click is looked for: at its pixel, then on circles up to 6 px around it.
+_TURN = np.arange(8) * np.pi / 4
+_NEARBY = np.concatenate(
+    [r * np.stack([np.cos(_TURN), np.sin(_TURN)], axis=1) for r in (0, 1.5, 3, 6)]
+)
 # Blue, green, red of the parts of a region, the seam between them, the remaining body.
 _COLORS = np.array([(214, 168, 96), (110, 170, 232), (140, 196, 120), (200, 140, 200)], float)
 _SEAM, _OTHERS = np.array([60.0, 60, 60]), np.array([170.0, 170, 170])
@@ -86,10 +91,12 @@ class RegionViews:
         return start, np.broadcast_to(forward, start.shape)
 
     def place(self, view: int, x: float, y: float) -> Place | None:
-        """The place on the region that a click meets; None beside it."""
-        hits = self._region_rays.first_hits(*self._rays(view, np.array([[x, y]])))
-        if not self._outside(hits, view)[0]:
+        """The place on the region that a click meets, or nearly meets; None beside it."""
+        hits = self._region_rays.first_hits(*self._rays(view, np.array([x, y]) + _NEARBY))
+        met = np.flatnonzero(self._outside(hits, view))[:1]
+        if not len(met):
             return None
+        hits = hits[met]
         face = self._members[hits.face]
         part, uv = self._atlas.from_surface(face, hits.barycentric)
         nearest = int(hits.barycentric[0].argmax())

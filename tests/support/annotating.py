@@ -193,9 +193,10 @@ class Robot:
         views = self._views(point["region"])
         shown = views.show(np.array([part]), np.array([uv]) / UV_STEPS)
         best = int(np.where(shown.visible[:, 0], shown.frontal[:, 0], -1).argmax())
-        left, top, width = self.page.evaluate(
-            f"(() => {{ const f = document.querySelectorAll('.view img')[{best}]"
-            ".getBoundingClientRect(); return [f.left, f.top, f.width]; })()"
+        left, top, width = self.page.wait_for(
+            f"(() => {{ const image = document.querySelectorAll('.view img')[{best}];"
+            " const f = image.getBoundingClientRect();"
+            " return image.style.visibility === 'visible' && [f.left, f.top, f.width]; })()"
         )
         x, y = shown.xy[best, 0] * width / VIEW_PX
         self.page.click(round(left + x), round(top + y))

@@ -487,7 +487,10 @@ function showViews(point) {
   for (const [k, figure] of [...$("views").children].entries()) {
     const address = `view/${point.region}/${k}.png`;
     const image = figure.querySelector("img");
-    if (image.getAttribute("src") !== address) image.src = address;
+    if (image.getAttribute("src") !== address) {
+      image.style.visibility = "hidden"; // not the former part, until this one is here
+      image.src = address;
+    }
     figure.querySelector("figcaption").textContent = project.views[point.region - 1][k];
     figure.classList.toggle("fits", k === point.view);
     figure.querySelector("svg").replaceChildren(...instance.points
@@ -507,9 +510,10 @@ function dot([x, y], isCurrent, number) {
 }
 
 const onViewClick = guarded(async (view, event) => {
-  if (current === null) return;
+  const image = event.currentTarget.querySelector("img");
+  if (current === null || image.style.visibility !== "visible") return;
   clearTimeout(timer);
-  const frame = event.currentTarget.querySelector("img").getBoundingClientRect();
+  const frame = image.getBoundingClientRect();
   const factor = project.viewPx / frame.width;
   const point = current;
   await show(await act({
@@ -632,6 +636,8 @@ function listRegions() {
     figure.innerHTML = `<img alt="view ${k + 1}" draggable="false">`
       + `<svg viewBox="0 0 ${project.viewPx} ${project.viewPx}"></svg><figcaption></figcaption>`;
     figure.addEventListener("click", (event) => onViewClick(k, event));
+    const image = figure.querySelector("img");
+    image.addEventListener("load", () => { image.style.visibility = "visible"; });
     $("views").append(figure);
   }
 }
