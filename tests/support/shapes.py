@@ -6,8 +6,10 @@ import numpy as np
 import trimesh
 
 from densepose.structures.body_parts import flipped_parts
+from densepose.surface.body import BodyTemplate
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.mesh import SurfaceMesh, face_areas
+from densepose.surface.seams import find_seams
 
 
 def grid_mesh(columns: int, rows: int, width: float = 1.0, height: float = 1.0) -> SurfaceMesh:
@@ -168,3 +170,31 @@ def is_closed_manifold(faces: np.ndarray) -> bool:
     places = np.zeros((int(faces.max()) + 1, 3))
     mesh = trimesh.Trimesh(places, faces, process=False)
     return mesh.is_watertight and mesh.is_winding_consistent
+
+
+def seam_points(
+    atlas: ChartAtlas, per_side: int
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Points on the seams, ``per_side`` on each: parts and (u, v) in both charts."""
+    seams = find_seams(atlas)
+    once = np.flatnonzero(seams.face < seams.other_face)
+    along = ((np.arange(per_side) + 0.5) / per_side)[None, :, None]
+
+    def places(face: np.ndarray, start: np.ndarray, end: np.ndarray):
+        corner = atlas.uv[atlas.uv_faces[face]].astype(np.float64)
+        row = np.arange(len(face))
+        place = corner[row, start][:, None] * (1 - along) + corner[row, end][:, None] * along
+        return np.repeat(atlas.face_part[face].astype(np.int64), per_side), place.reshape(-1, 2)
+
+    start, other = seams.corner[once], seams.other_corner[once]
+    # The two triangles run along their common side in opposite directions.
+    return (
+        places(seams.face[once], start, (start + 1) % 3),
+        places(seams.other_face[once], (other + 1) % 3, other),
+    )
+
+
+def posed_joints(body: BodyTemplate, rotations: np.ndarray) -> np.ndarray:
+    """(J, 3) joints of the mean body in a pose."""
+    linear, offset = body.joint_motions(body.joints_m, rotations)
+    return np.einsum("jik,jk->ji", linear, body.joints_m) + offset

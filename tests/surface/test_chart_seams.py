@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from densepose.surface.charts import ChartAtlas
+from densepose.surface.charts import ChartAtlas, load_template_atlas
 from densepose.surface.seams import find_seams, points_beyond_seams
-from tests.support.shapes import two_part_atlas
+from tests.support.shapes import seam_points, two_part_atlas
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,13 @@ def test_the_two_squares_meet_in_four_sides(flat):
     np.testing.assert_allclose(flat.mesh.vertices_m[np.stack([start, end])][..., 0], 1)
     np.testing.assert_array_equal(start, faces[seams.other_face, (seams.other_corner + 1) % 3])
     assert (flat.face_part[seams.face] != flat.face_part[seams.other_face]).all()
+
+
+def test_seams_of_the_template_are_one_place_in_both_charts():
+    atlas = load_template_atlas()
+    here, there = (atlas.to_points(*side) for side in seam_points(atlas, 2))
+    assert len(here) > 500
+    np.testing.assert_allclose(here, there, atol=1e-4)
 
 
 def test_beyond_the_seam_the_surface_goes_on(flat):

@@ -9,6 +9,7 @@ import pytest
 
 from densepose.structures.body_parts import KEYPOINT_NAMES
 from densepose.surface.body import BodyTemplate, load_template, rotation_matrices
+from tests.support.shapes import posed_joints
 
 
 @pytest.fixture(scope="module")
@@ -18,11 +19,6 @@ def body() -> BodyTemplate:
 
 def rest(body: BodyTemplate) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros(body.num_shapes), np.zeros((body.num_joints, 3))
-
-
-def posed_joints(body: BodyTemplate, rotations: np.ndarray) -> np.ndarray:
-    linear, offset = body.joint_motions(body.joints_m, rotations)
-    return np.einsum("jik,jk->ji", linear, body.joints_m) + offset
 
 
 def naive_posed(

@@ -17,12 +17,13 @@ from densepose.synthetic.poses import (
     upright,
     within_limits,
 )
+from tests.support.shapes import posed_joints
 
 
-def posed_joints(angles: dict[str, float]) -> dict[str, np.ndarray]:
+def joints_of(angles: dict[str, float]) -> dict[str, np.ndarray]:
     body = load_template()
     rotations = joint_rotations(angles, body.joint_names, body.joints_m)
-    joints = body.posed_joints(np.zeros(body.num_shapes), rotations)
+    joints = posed_joints(body, rotations)
     return dict(zip(body.joint_names, joints, strict=True))
 
 
@@ -58,8 +59,8 @@ def test_mirroring_twice_changes_nothing_and_once_mirrors_the_body():
     angles = dict(sample_pose(np.random.default_rng(3)).angles)
     assert mirror_angles(mirror_angles(angles)) == angles
     body = load_template()
-    here = posed_joints(angles)
-    mirrored = posed_joints(mirror_angles(angles))
+    here = joints_of(angles)
+    mirrored = joints_of(mirror_angles(angles))
     names = list(body.joint_names)
     for index, name in enumerate(names):
         other = here[names[body.mirror_joint[index]]] * [-1, 1, 1]
@@ -67,7 +68,7 @@ def test_mirroring_twice_changes_nothing_and_once_mirrors_the_body():
 
 
 def test_all_angles_zero_hangs_straight_limbs():
-    joints = posed_joints(dict.fromkeys(ANGLE_NAMES, 0.0))
+    joints = joints_of(dict.fromkeys(ANGLE_NAMES, 0.0))
     for side in "lr":
         limbs = (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
         for start, end in limbs:
@@ -93,11 +94,11 @@ def test_all_angles_zero_hangs_straight_limbs():
     ],
 )
 def test_each_angle_moves_the_left_limb_as_its_name_says(change, start, end, expected):
-    joints = posed_joints(dict.fromkeys(ANGLE_NAMES, 0.0) | change)
+    joints = joints_of(dict.fromkeys(ANGLE_NAMES, 0.0) | change)
     np.testing.assert_allclose(direction(joints, f"l_{start}", f"l_{end}"), expected, atol=2e-3)
 
 
 def test_bending_forward_brings_the_head_to_the_front():
-    still, bent = posed_joints(upright()), posed_joints(upright() | {"spine_bend": 60.0})
+    still, bent = joints_of(upright()), joints_of(upright() | {"spine_bend": 60.0})
     assert bent["head"][2] > still["head"][2] + 0.3
     assert bent["head"][1] < still["head"][1]

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from densepose.surface.charts import ChartAtlas, chart_grid, load_template_atlas
-from densepose.surface.seams import seam_points
 from densepose.synthetic.picture import PictureSettings, draw_picture
 from densepose.vis.texture import (
     SeamFiller,
@@ -15,7 +14,7 @@ from densepose.vis.texture import (
     spread_colors,
     take_texture,
 )
-from tests.support.shapes import two_part_atlas
+from tests.support.shapes import seam_points, two_part_atlas
 
 SIDE = 64
 
@@ -32,11 +31,9 @@ def seam_steps(tiles: np.ndarray, atlas: ChartAtlas, per_side: int = 4) -> np.nd
         (P,) mean absolute difference of red, green and blue, 0 to 255, at the P points of the seams
         that are known on both sides.
     """
-    points = seam_points(atlas, per_side)
-    one = sample_texture(tiles, points.part, points.uv)
-    tone = sample_texture(tiles, points.other_part, points.other_uv)
-    known = (one[:, 3] >= 127.5) & (tone[:, 3] >= 127.5)
-    return np.abs(one - tone)[known, :3].mean(axis=1)
+    one, other = (sample_texture(tiles, *side) for side in seam_points(atlas, per_side))
+    known = (one[:, 3] >= 127.5) & (other[:, 3] >= 127.5)
+    return np.abs(one - other)[known, :3].mean(axis=1)
 
 
 @pytest.fixture(scope="module")
