@@ -11,6 +11,7 @@ import igl
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.sparse import csgraph
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.sparse.linalg import spsolve
 
@@ -164,17 +165,11 @@ def disc_embedding(
             " flattened"
         )
     loop = border_loops(faces)[0]
-    length = np.linalg.norm(vertices[loop] - vertices[np.roll(loop, -1)], axis=1)
-    angle = 2 * np.pi * (np.cumsum(length) - length) / length.sum()
     position = np.zeros((len(vertices), 2))
-    position[loop] = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    ends = np.concatenate([faces, np.roll(faces, -1, axis=1)]).reshape(-1)
-    others = np.concatenate([np.roll(faces, -1, axis=1), faces]).reshape(-1)
-    joined = sparse.coo_matrix(
-        (np.ones(len(ends)), (ends, others)), shape=(len(vertices), len(vertices))
-    ).tocsr()
-    joined.data[:] = 1
-    laplacian = (sparse.diags(np.asarray(joined.sum(axis=1)).ravel()) - joined).tocsr()
+    points = np.asfortranarray(vertices, np.float64)
+    position[loop] = igl.map_vertices_to_circle(points, loop.astype(np.int32))
+    laplacian = csgraph.laplacian(igl.adjacency_matrix(np.ascontiguousarray(faces, np.int64)))
+    laplacian = laplacian.astype(np.float64).tocsr()
     inside = np.setdiff1d(np.arange(len(vertices)), loop)
     if len(inside):
         right = -laplacian[inside][:, loop] @ position[loop]
