@@ -68,19 +68,26 @@ const guarded = (handler) => async (...words) => {
 
 // ---- photos
 
+let opening = 0; // counts up, so that of several photos opened at once the last one is shown
+
 const openPhoto = guarded(async (number, wanted) => {
   if (number < 0 || number >= project.photos) return;
+  opening += 1;
+  const ticket = opening;
   photo = instance = layer = drawing = current = null;
   setStep(1);
   $("title").textContent = `photo ${number + 1}`;
   history.replaceState(null, "", `#photo=${number}`);
   markList(number);
   redraw();
+  say("Opening ...");
   const found = await ask(`photo/${number}`);
   const image = await loadImage(`photo/${number}.jpg`);
+  if (ticket !== opening) return;
   photo = { number, image, ...found };
   $("title").textContent = $("title").title = found.name;
   fit([0, 0, photo.width, photo.height]);
+  fillList();
   const chosen = found.instances.find((one) => one.id === wanted) || found.instances[0];
   if (chosen) await choose(chosen.id);
   else { say("Drag a box around the person."); redraw(); }
@@ -96,7 +103,10 @@ function loadImage(address) {
 }
 
 async function choose(id) {
-  await show(await ask(`instance/${id}?who=${encodeURIComponent(who)}`));
+  const ticket = opening;
+  const state = await ask(`instance/${id}?who=${encodeURIComponent(who)}`);
+  if (ticket !== opening) return;
+  await show(state);
   fit(instance.box);
   region = Math.max(1, firstMissing());
   hint();
