@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 KAPPA = {1: 0.351, 2: 0.107, 3: 0.126, 4: 0.237, 5: 0.173, 6: 0.142, 7: 0.128, 8: 0.150}
 REGION_OF_PART = [0, 1, 1, 2, 2, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7, 8, 8]
-AREAS = ((0.0, 1e10), (32.0**2, 96.0**2), (96.0**2, 1e10))
 
 
 def kappa_of_part(part: int) -> float:
