@@ -64,6 +64,15 @@ def data_sets_back_in_place() -> Iterator[None]:
     register_builtin()
 
 
+@pytest.fixture(scope="module")
+def upstreams_module() -> Iterator[None]:
+    """Lets torch.save find the classes of detectron2's project under their names."""
+    from tests.support import upstream_dumps
+
+    with upstream_dumps.upstreams_module():
+        yield
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeServer]:
     """A server of files on this machine, for downloads."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,19 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.evaluation import COCOEvaluator, DatasetEvaluator
+from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 from densepose.config import get_densepose_cfg
+from densepose.data.registration import register_from_config
 from densepose.engine import evaluation
 from densepose.engine.evaluation import brief_text, build_evaluator, view_symmetry
+from densepose.errors import InputError
 from densepose.evaluation.evaluator import DensePoseEvaluator
-from tools.upstream.generated import generated_set
+from densepose.structures.prediction import ImagePrediction
+from tests.support.predictions import prediction
+from tests.support.tiny_dataset import write_tiny_densepose_coco
+from tools.upstream.generated import generated_set, generated_surface
 
 SCORES = {
     "densepose_gpsm": {"AP": 12.345, "AP50": 20.0},
@@ -125,6 +132,62 @@ def test_data_sets_of_other_code_have_an_evaluator(tmp_path: Path):
         for name in ("of_a_user", "of_a_function"):
             DatasetCatalog.remove(name)
             MetadataCatalog.pop(name, None)
+
+
+@pytest.mark.parametrize("densepose", [True, False])
+@pytest.mark.usefixtures("catalog_as_before")
+def test_missing_images_do_not_count_as_missed(
+    densepose: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    annotations, images = write_tiny_densepose_coco(tmp_path / "tiny", num_images=5)
+    content = json.loads(annotations.read_text())
+    keys = ("id", "image_id", "category_id", "bbox")  # all that are needed
+    for person in content["annotations"][:2]:
+        for key in set(person) - set(keys):
+            del person[key]
+    annotations.write_text(json.dumps(content))
+    (images / content["images"][3]["file_name"]).unlink()
+    cfg = config(tmp_path, "tiny")
+    cfg.MODEL.DENSEPOSE_ON = densepose
+    entry = {"NAME": "tiny", "ANNOTATIONS": str(annotations), "IMAGES": str(images)}
+    cfg.DATASETS.REGISTER = [{**entry, "SURFACE": "template"}]
+    register_from_config(cfg)
+    small = generated_surface(vertices_per_part=20)
+    monkeypatch.setattr(evaluation, "_surface", lambda *_: small)
+    evaluator = build_evaluator(cfg, "tiny", tmp_path / "out")
+    if densepose:  # the network's maps are not asked for
+        evaluator._to_prediction = lambda instances, image_id: prediction_of(image_id, instances)
+    evaluator.reset()
+    for record in DatasetCatalog.get("tiny"):
+        evaluator.process([record], [{"instances": everybody(record)}])
+    scores = evaluator.evaluate()
+    assert scores["bbox"]["AP"] == pytest.approx(100)
+    if densepose:
+        assert evaluator.result.counts["images"] == evaluator.result.num_predicted == 4
+        assert "1 images of" in evaluator.result.warnings[0]
+    cfg.DATASETS.REGISTER = [{**entry, "SURFACE": "template", "ON_BAD": "error"}]
+    register_from_config(cfg)
+    with pytest.raises(InputError, match="image 4: .* does not exist"):
+        build_evaluator(cfg, "tiny", tmp_path / "out").reset()
+
+
+def everybody(record: dict) -> Instances:
+    """Detections at the annotated boxes of a dataset dict."""
+    boxes = torch.tensor([person["bbox"] for person in record["annotations"]])
+    boxes[:, 2:] += boxes[:, :2]
+    count = len(boxes)
+    return Instances(
+        (record["height"], record["width"]),
+        pred_boxes=Boxes(boxes),
+        scores=torch.ones(count),
+        pred_classes=torch.zeros(count, dtype=torch.int64),
+    )
+
+
+def prediction_of(image_id: int, found: Instances) -> ImagePrediction:
+    boxes = found.pred_boxes.tensor.tolist()
+    made = prediction(*((tuple(box), 1.0, 2) for box in boxes), size=found.image_size)
+    return replace(made, image_id=image_id)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import math
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -228,3 +229,14 @@ def test_outputs_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"shape \(N, 17, 3\), got \(\d+, 5, 3\)"):
         made = replace(made, keypoints_px=made.keypoints_px[:, :5])
         scores_of(GeneratedSet(generated_set("easy", num_images=1).ground_truth, (made,)))
+
+
+def test_little_is_kept_of_a_person():
+    made = generated_set("noisy", num_images=12)
+    truth = GroundTruth(made.ground_truth, "truth")
+    scores = CocoScores()
+    people = truth.people(truth.image_ids)
+    sizes = [truth.image_size(image_id) for image_id in truth.image_ids]
+    predictions = sorted(made.predictions, key=lambda prediction: prediction.image_id)
+    scores.add(predictions, people, pack_detections(predictions, sizes))
+    assert len(pickle.dumps(scores)) < 400 * len(people)  # dictionaries of arrays: 9,000

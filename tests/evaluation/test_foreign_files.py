@@ -1,89 +1,22 @@
 from __future__ import annotations
 
-import base64
-import io
 import os
-import sys
 import zipfile
 from collections import Counter
-from dataclasses import make_dataclass, replace
-from types import ModuleType
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.evaluation.foreign_files import load_dump, read_upstream_dump
 from densepose.evaluation.ground_truth import GroundTruth
+from tests.support.upstream_dumps import CLASSES, MODULE, apply_net, evaluators
 from tools.upstream.generated import generated_set, generated_surface
 
 MADE = generated_set("noisy", num_images=5)
-MODULE = "densepose.structures.chart_result"
-CLASSES = {
-    name: make_dataclass(name, fields, namespace={"__module__": MODULE})
-    for name, fields in {
-        "DensePoseChartResultWithConfidences": ["labels", "uv", "sigma_1"],
-        "DensePoseChartResultQuantized": ["labels_uv_uint8"],
-        "DensePoseChartResultCompressed": ["shape_chw", "labels_uv_str"],
-        "DensePoseEmbeddingPredictorOutput": ["embedding"],
-    }.items()
-}
-
-
-@pytest.fixture(autouse=True)
-def upstreams_module(monkeypatch):
-    """Lets torch.save find the classes under upstream's names."""
-    module = ModuleType(MODULE)
-    for name, cls in CLASSES.items():
-        setattr(module, name, cls)
-    monkeypatch.setitem(sys.modules, MODULE, module)
-
-
-def make(name: str, labels: np.ndarray, uv: np.ndarray):
-    planes = np.concatenate([labels[None], uv])
-    if name == "DensePoseChartResultWithConfidences":
-        # Halfway to the next step: quantising has to cut it off again.
-        maps = torch.from_numpy(labels.astype(np.int64)), torch.from_numpy((uv + 0.5) / 255).float()
-        return CLASSES[name](*maps, None)
-    if name == "DensePoseChartResultQuantized":
-        return CLASSES[name](torch.from_numpy(planes))
-    stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(np.moveaxis(planes, 0, -1))).save(stream, "PNG")
-    return CLASSES[name](planes.shape, base64.encodebytes(stream.getvalue()).decode())
-
-
-def apply_net(made=MADE, name: str = "DensePoseChartResultWithConfidences") -> list[dict]:
-    """What apply_net.py dump keeps."""
-    return [
-        {
-            "file_name": f"/photos/val/{p.image_id:012d}.jpg",
-            "scores": torch.from_numpy(p.scores),
-            "pred_boxes_XYXY": torch.from_numpy(p.boxes_xyxy_px),
-            "pred_densepose": [make(name, *m) for m in zip(p.labels, p.uv, strict=True)],
-        }
-        for p in made.predictions
-    ]
-
-
-def evaluators(made=MADE) -> list[dict]:
-    """What upstream's evaluator keeps."""
-    entries = []
-    for p in made.predictions:
-        corners = torch.from_numpy(p.boxes_xyxy_px)
-        boxes = torch.cat([corners[:, :2], corners[:, 2:] - corners[:, :2]], dim=1).tolist()
-        entries += [
-            {
-                "image_id": p.image_id,
-                "category_id": 0,  # of the class, as upstream saves it
-                "bbox": box,
-                "score": score,
-                "densepose": make("DensePoseChartResultQuantized", labels, uv),
-            }
-            for box, score, labels, uv in zip(boxes, p.scores.tolist(), p.labels, p.uv, strict=True)
-        ]
-    return entries
+pytestmark = pytest.mark.usefixtures("upstreams_module")
 
 
 def scores(predictions) -> str:
@@ -102,12 +35,12 @@ SAVERS = pytest.mark.parametrize("save", [torch.save, save_older])
 @SAVERS
 @pytest.mark.parametrize("name", [name for name in CLASSES if "Chart" in name])
 def test_a_dump_of_apply_net_scores_as_its_arrays(tmp_path, name, save):
-    save(apply_net(name=name), tmp_path / "results.pkl")
+    save(apply_net(MADE, name), tmp_path / "results.pkl")
     assert scores(tmp_path / "results.pkl") == scores(MADE.predictions)
 
 
 def test_what_the_evaluator_keeps_scores_as_its_arrays(tmp_path):
-    torch.save(evaluators(), tmp_path / "coco_densepose_predictions.pth")
+    torch.save(evaluators(MADE), tmp_path / "coco_densepose_predictions.pth")
     assert scores(tmp_path / "coco_densepose_predictions.pth") == scores(MADE.predictions)
 
 
@@ -142,7 +75,7 @@ def test_images_are_found_by_the_end_of_their_path(tmp_path):
 
 
 def changed(**fields) -> list[dict]:
-    first, *others = apply_net()
+    first, *others = apply_net(MADE)
     return [{**first, **fields}, *others]
 
 
@@ -215,7 +148,7 @@ def test_names_below_known_modules_are_refused(tmp_path, name):
 @SAVERS
 def test_damaged_files_are_named(tmp_path, save):
     path = tmp_path / "a.pkl"
-    save(apply_net(), path)
+    save(apply_net(MADE), path)
     whole = path.read_bytes()
     for length in (0, 10, len(whole) // 2, len(whole) - 1000):
         path.write_bytes(whole[:length])
@@ -236,6 +169,6 @@ def test_numbers_that_are_stored_once_and_shown_often_are_refused(tmp_path):
 
 
 def test_scores_of_half_precision_are_read(tmp_path):
-    scores = apply_net()[0]["scores"]
+    scores = apply_net(MADE)[0]["scores"]
     got = read(tmp_path, changed(scores=scores.bfloat16()))[0].scores
     np.testing.assert_array_equal(got, scores.bfloat16().float().numpy())
