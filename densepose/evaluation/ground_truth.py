@@ -7,6 +7,7 @@ person.
 from __future__ import annotations
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -178,7 +179,7 @@ class GroundTruth:
         )
 
     @classmethod
-    def load(cls, path: str | Path, **options: Any) -> GroundTruth:
+    def load(cls, path: str | os.PathLike[str], **options: Any) -> GroundTruth:
         """Read a JSON file; ``options`` are those of the constructor.
 
         Raises:
@@ -220,7 +221,7 @@ class GroundTruth:
         image = self._images[image_id]
         return image["height"], image["width"]
 
-    def image_file(self, image_id: int, folder: str | Path) -> Path | None:
+    def image_file(self, image_id: int, folder: str | os.PathLike[str]) -> Path | None:
         """Where an image lies in a folder: under its whole name, or the last part of it."""
         name = self._images[image_id]["file_name"]
         choices = [Path(folder, name), Path(folder, Path(name).name)]

@@ -145,7 +145,7 @@ def write_prediction(path: str | os.PathLike[str], prediction: ImagePrediction) 
         np.savez_compressed(temporary, **_arrays(prediction))
 
 
-def prediction_paths(folder: str | Path) -> list[Path]:
+def prediction_paths(folder: str | os.PathLike[str]) -> list[Path]:
     """The prediction files of a folder, by image id.
 
     Args:
@@ -168,7 +168,7 @@ def prediction_paths(folder: str | Path) -> list[Path]:
     return sorted(folder.glob("*.npz"))
 
 
-def read_prediction(path: str | Path) -> ImagePrediction:
+def read_prediction(path: str | os.PathLike[str]) -> ImagePrediction:
     """Read the file of one image.
 
     Raises:

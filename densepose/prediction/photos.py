@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -83,7 +84,7 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def read_photo(path: str | Path) -> np.ndarray:
+def read_photo(path: str | os.PathLike[str]) -> np.ndarray:
     """(H, W, 3) uint8 RGB, upright as its EXIF entry says; transparent pixels become white.
 
     Of an animation the first picture is read. Grey, palette, CMYK and 16-bit pictures are fine.

@@ -68,12 +68,14 @@ class ChartOutput:
     @property
     def size(self) -> tuple[int, int]:
         """Rows and columns of the maps."""
-        return tuple(self.part_logits.shape[2:])
+        rows, columns = self.part_logits.shape[2:]
+        return rows, columns
 
     @property
     def full_size(self) -> tuple[int, int]:
         """Rows and columns of the up-sampled maps."""
-        return tuple(cells * self.upscale for cells in self.size)
+        rows, columns = self.size
+        return rows * self.upscale, columns * self.upscale
 
     def at_least_float32(self) -> ChartOutput:
         """The same maps, float16 and bfloat16 as float32."""

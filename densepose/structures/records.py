@@ -124,7 +124,7 @@ class AnnotationFile:
     report: AnnotationReport
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | os.PathLike[str]) -> Any:
     """The content of a JSON file.
 
     Raises:
@@ -147,7 +147,7 @@ def read_json(path: str | Path) -> Any:
         ) from error
 
 
-def read_annotation_file(path: str | Path, *, has_truth: bool = True) -> dict[str, Any]:
+def read_annotation_file(path: str | os.PathLike[str], *, has_truth: bool = True) -> dict[str, Any]:
     """The top level of an annotation file, with ``images``, ``categories`` and ``annotations``.
 
     Args:

@@ -69,7 +69,7 @@ def _full_frame(
     return frame
 
 
-def write_iuv_png(path: str | Path, iuv: np.ndarray) -> None:
+def write_iuv_png(path: str | os.PathLike[str], iuv: np.ndarray) -> None:
     """Write an IUV image without loss; an existing file is replaced at once."""
     check_iuv(iuv, str(path))
     with atomic(path) as temporary:
