@@ -17,6 +17,8 @@ from scipy.spatial.transform import Rotation
 from densepose.errors import InputError
 from densepose.surface.body import BodyTemplate
 
+from .wardrobe import finite_numbers
+
 # Joint of the template: bone that moves it, and the joint its limb leads to, if it is a limb.
 _TRUNK = {
     "pelvis": "root",
@@ -159,13 +161,14 @@ def _read_skeleton(path: Path) -> dict[str, _Bone]:
 def _bone(
     path: Path, fields: dict[str, Sequence[str]]
 ) -> tuple[str, tuple[np.ndarray, Rotation, tuple[str, ...]]]:
-    try:
-        direction = np.array([float(word) for word in fields["direction"]])
-        angles = [float(word) for word in fields["axis"][:3]]
-        axis = Rotation.from_euler("xyz", angles, degrees=True)
-        return fields["name"][0], (direction, axis, tuple(fields.get("dof", ())))
-    except (KeyError, ValueError, IndexError) as error:
-        raise InputError(f"{path}: a bone without name, direction or axis ({error})") from error
+    name = " ".join(fields.get("name", ()))
+    direction, angles = (
+        finite_numbers(path, " ".join(fields.get(key, ())[:3])) for key in ("direction", "axis")
+    )
+    if not name or len(direction) != 3 or len(angles) != 3 or not any(direction):
+        raise InputError(f"{path}: bone {name!r}: expected a name, a direction and an axis")
+    axis = Rotation.from_euler("xyz", angles, degrees=True)
+    return name, (np.array(direction), axis, tuple(fields.get("dof", ())))
 
 
 def _read_frames(path: Path, bones: dict[str, _Bone]) -> tuple[dict[str, list[float]], ...]:
@@ -177,10 +180,7 @@ def _read_frames(path: Path, bones: dict[str, _Bone]) -> tuple[dict[str, list[fl
         if len(words) == 1 and words[0].isdigit():
             frames.append({})
             continue
-        try:
-            values = [float(word) for word in words[1:]]
-        except ValueError:
-            values = []
+        values = finite_numbers(path, " ".join(words[1:]))
         if not frames or words[0] not in bones or len(values) != len(bones[words[0]].channels):
             raise InputError(
                 f"{path}: line {number}: expected a bone of the skeleton and its angles, got"

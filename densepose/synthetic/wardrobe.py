@@ -9,6 +9,7 @@ what is in them, all other items are classed by the joints they hang on.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,6 +30,7 @@ _FOLDER_KINDS = ("hair", "eyes", "eyebrows", "eyelashes", "teeth", "tongue", "sk
 _TEXTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif")
 # Of each kind, every so many-eth is kept for the held-out split, where there are as many.
 _HELD_OUT_STEP = 6
+_LARGEST_NUMBER = 1e9
 _STIFF = 24  # base vertices that a stiff item is bound to at most
 # What an item covers: joints, and the fraction of its vertices that hang on them at least.
 _COVERS = {
@@ -197,7 +199,7 @@ def _read_mhclo(path: Path) -> tuple[dict[str, str], list[list[float]], np.ndarr
             section = first
         elif first[0].isdigit() or first[0] in "-.":
             if section == "verts":
-                rows.append(_numbers(path, line))
+                rows.append(finite_numbers(path, line))
             elif section == "delete_verts":
                 hidden += line.split()
         else:
@@ -206,23 +208,32 @@ def _read_mhclo(path: Path) -> tuple[dict[str, str], list[list[float]], np.ndarr
     return words, rows, _ranges(path, hidden)
 
 
-def _numbers(source: Path, line: str) -> list[float]:
+def finite_numbers(source: Path, line: str) -> list[float]:
+    """The numbers of a line of a text file.
+
+    Raises:
+        InputError: a word is no number, or none that a vertex, a metre or an angle could have.
+    """
     try:
-        return [float(word) for word in line.split()]
-    except ValueError as error:
-        raise InputError(f"{source}: expected numbers, got {line.strip()[:60]!r}") from error
+        numbers = [float(word) for word in line.split()]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(abs(number) < _LARGEST_NUMBER for number in numbers):
+        raise InputError(f"{source}: expected numbers, got {line.strip()[:60]!r}")
+    return numbers
 
 
 def _ranges(path: Path, words: list[str]) -> np.ndarray:
-    """``3 5 - 8`` -> [3, 5, 6, 7, 8]."""
+    """``3 5 - 8`` -> [3, 5, 6, 7, 8]; of vertices that the base mesh lacks, the first is named."""
+    lacking = len(load_base_mesh().vertices_m)
     found: list[int] = []
     numbers = iter(words)
     for word in numbers:
         if word == "-" and found:
-            last = _numbers(path, next(numbers, "-"))[0]
-            found += range(found[-1] + 1, int(last) + 1)
+            last = int(finite_numbers(path, next(numbers, "-"))[0])
+            found += range(found[-1] + 1, min(last, lacking) + 1)
         else:
-            found.append(int(_numbers(path, word)[0]))
+            found.append(int(finite_numbers(path, word)[0]))
     return np.array(found, np.int64)
 
 
@@ -234,8 +245,6 @@ def _binding(path: Path, rows: list[list[float]]) -> tuple[np.ndarray, np.ndarra
         raise InputError(f"{path}: expected lines of 1 or 9 numbers below 'verts', got {got}")
     full = [row if len(row) == 9 else [row[0]] * 3 + [1.0] + [0.0] * 5 for row in rows]
     table = np.array(full)
-    if not np.isfinite(table).all():
-        raise InputError(f"{path}: a number below 'verts' is not finite; copy the item again")
     return (
         table[:, :3].astype(np.int64),
         table[:, 3:6].astype(np.float32),
@@ -250,7 +259,7 @@ def _scale(path: Path, words: dict[str, str], count: int) -> tuple[tuple[int, in
         if key not in words:
             scale.append((0, 0, 1.0))  # only of items that have no offsets
             continue
-        numbers = _numbers(path, words[key])
+        numbers = finite_numbers(path, words[key])
         if len(numbers) != 3 or numbers[2] <= 0 or not all(0 <= n < count for n in numbers[:2]):
             raise InputError(
                 f"{path}: {key}: expected two vertices of the base mesh and their distance, got"
@@ -271,15 +280,16 @@ def _read_obj(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     places, vertex, place = [], [], []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if line.startswith("vt "):
-            places.append(_numbers(path, line[3:])[:2])
+            places.append((*finite_numbers(path, line[3:]), 0.0, 0.0)[:2])
         elif line.startswith("f "):
-            corners = [corner.split("/") for corner in line[2:].split()]
-            if any(len(corner) < 2 or not corner[1] for corner in corners):
-                raise InputError(f"{path}: expected faces as vertex/texture, got {line.strip()!r}")
+            corners = [corner.split("/")[:2] for corner in line[2:].split()]
+            if any(len(corner) < 2 or not all(corner) for corner in corners):
+                raise InputError(f"{path}: expected faces as vertex/texture, got {line[:60]!r}")
+            numbers = [[int(n) - 1 for n in finite_numbers(path, " ".join(c))] for c in corners]
             for k in range(1, len(corners) - 1):
-                triangle = (corners[0], corners[k], corners[k + 1])
-                vertex.append([int(corner[0]) - 1 for corner in triangle])
-                place.append([int(corner[1]) - 1 for corner in triangle])
+                triangle = (numbers[0], numbers[k], numbers[k + 1])
+                vertex.append([corner[0] for corner in triangle])
+                place.append([corner[1] for corner in triangle])
     corner_vertex, corner_uv = np.array(vertex, np.int64), np.array(place, np.int64)
     if not len(corner_vertex) or corner_vertex.min() < 0 or corner_uv.min() < 0:
         raise InputError(f"{path}: expected faces of vertices numbered from 1")

@@ -173,6 +173,14 @@ BROKEN = {
         lambda folder: write_vest(folder / "vest", hidden="5 20000"),
         "delete_verts: refers to vertex 20000",
     ),
+    "endless range": (
+        lambda folder: write_vest(folder / "vest", hidden="5 - 999999999"),
+        "delete_verts: refers to vertex 19158",
+    ),
+    "infinite weight": (
+        lambda folder: write_item(folder / "hat", ["1 2 3 inf 0 0 0 0 0"], SQUARE, [[0, 0, 0]]),
+        "expected numbers, got '1 2 3 inf",
+    ),
     "unbound vertex": (
         lambda folder: write_item(folder / "hat", ["100"] * 3, SQUARE, [[0, 1, 3]]),
         "refers to vertex 4, hat.mhclo binds 3",
@@ -203,6 +211,29 @@ def test_what_cannot_be_worn_is_refused_in_one_line(tmp_path, fault):
     with pytest.raises(InputError, match=message) as error:
         make_synthetic_dataset(tmp_path / "set", num_train=1, num_val=0, assets=tmp_path)
     assert "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+
+
+def test_random_changes_of_the_files_are_worn_or_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    write_vest(tmp_path / "vest", hidden="3 5 - 9")
+    write_motion(tmp_path / "motion", "lhumerus 0 0 0\nlradius 0 -90 0")
+    files = [p for p in tmp_path.rglob("*") if p.suffix in (".mhclo", ".obj", ".asf", ".amc")]
+    refused = 0
+    for number in range(120):
+        path = files[number % len(files)]
+        whole = path.read_bytes()
+        broken = bytearray(whole)
+        for at in rng.integers(len(broken), size=rng.integers(1, 4)):
+            broken[at] = rng.choice(list(b"0123456789 -.naNifx/\n\xff"))
+        path.write_bytes(broken[: rng.integers(1, len(broken) + 1)] if number % 3 else broken)
+        try:
+            read_wardrobe(tmp_path)
+            for motion in read_motions(tmp_path):
+                assert np.isfinite(motion.rotations(0, load_template())).all()
+        except InputError:
+            refused += 1
+        path.write_bytes(whole)
+    assert 20 < refused < 120
 
 
 def test_the_held_out_split_wears_what_training_does_not(tmp_path):
