@@ -10,6 +10,7 @@ import pytest
 from detectron2.config import CfgNode
 
 from densepose.config import bootstrap_entries, check_config, load_config
+from densepose.errors import InputError
 
 S1X = str(Path(__file__).parents[2] / "configs" / "densepose_rcnn_R_50_FPN_s1x.yaml")
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
@@ -82,7 +83,7 @@ def test_entries_that_are_in_order_pass():
     ],
 )
 def test_wrong_entries_are_refused_by_name(changes: dict[str, Any], told: str):
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(InputError, match=told):
         check_config(config(entry(), entry(**changes)))
 
 
@@ -104,24 +105,24 @@ def test_wrong_entries_are_refused_by_name(changes: dict[str, Any], told: str):
     ],
 )
 def test_keys_that_cannot_apply_are_refused(opts: dict[str, Any], told: str):
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(InputError, match=told):
         check_config(config(entry(), **opts))
 
 
 def test_meshes_of_classes_are_refused_without_embeddings():
     cfg = config()
     cfg.DATASETS.CLASS_TO_MESH_NAME_MAPPING = CfgNode({"0": "smpl_27554"})
-    with pytest.raises(ValueError, match="CLASS_TO_MESH_NAME_MAPPING=.*about surf"):
+    with pytest.raises(InputError, match="CLASS_TO_MESH_NAME_MAPPING=.*about surf"):
         check_config(cfg)
 
 
 def test_rules_of_categories_are_checked():
     cfg = config()
     cfg.DATASETS.WHITELISTED_CATEGORIES = CfgNode({"some_set": "cat"})
-    with pytest.raises(ValueError, match="WHITELISTED_CATEGORIES.some_set must be a list of categ"):
+    with pytest.raises(InputError, match="WHITELISTED_CATEGORIES.some_set must be a list of categ"):
         check_config(cfg)
 
 
 def test_an_entry_that_is_no_mapping_is_refused():
-    with pytest.raises(ValueError, match=r"BOOTSTRAP_DATASETS\[0\] must be a mapping"):
+    with pytest.raises(InputError, match=r"BOOTSTRAP_DATASETS\[0\] must be a mapping"):
         check_config(config("chimpnsee"))

@@ -6,6 +6,7 @@ import pytest
 
 from densepose.config import check_config, get_densepose_cfg, load_config, unknown_key
 from densepose.config.checks import CONFLICTS, keys_of
+from densepose.errors import InputError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 HEAD = "MODEL.ROI_DENSEPOSE_HEAD"
@@ -100,7 +101,7 @@ QUICK = str(Path(__file__).parents[1] / "configs" / "cascade_cpu.yaml")
     ],
 )
 def test_contradictions_are_refused(opts: list[str], message: str):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         check_config(load_config(S1X, opts))
 
 
@@ -111,7 +112,7 @@ def test_every_key_of_a_contradiction_exists():
 
 
 def test_pretrained_weights_need_their_own_pixel_normalisation():
-    with pytest.raises(ValueError, match="INPUT.FORMAT='BGR'.* trained on INPUT.FORMAT 'RGB'"):
+    with pytest.raises(InputError, match="INPUT.FORMAT='BGR'.* trained on INPUT.FORMAT 'RGB'"):
         check_config(load_config(LITE0, ["INPUT.FORMAT", "BGR"]))
 
 
@@ -133,7 +134,7 @@ def test_a_plain_detector_needs_no_densepose_head():
     ],
 )
 def test_contradictions_of_a_dp_fcn_are_refused(opts: list[str], message: str):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         check_config(load_config(DP_FCN, opts))
 
 
@@ -162,7 +163,7 @@ def test_contradictions_of_a_dp_fcn_are_refused(opts: list[str], message: str):
     ],
 )
 def test_contradictions_of_a_cascade_are_refused(opts: list[str], message: str):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         check_config(load_config(QUICK, opts))
 
 
@@ -177,7 +178,7 @@ def test_a_head_the_cascade_does_not_know_may_stand_beside_it():
 
 
 def test_all_problems_are_named_at_once():
-    with pytest.raises(ValueError, match=r"(?s)^2 problems .*CPU_OPS='on'.*  2. .*'LION'"):
+    with pytest.raises(InputError, match=r"(?s)^2 problems .*CPU_OPS='on'.*  2. .*'LION'"):
         check_config(load_config(S1X, ["MODEL.CPU_OPS", "on", "SOLVER.OPTIMIZER", "LION"]))
 
 
@@ -187,5 +188,5 @@ def test_surface_embeddings_load_and_are_refused(tmp_path: Path):
         f"_BASE_: {S1X}\nMODEL:\n  ROI_DENSEPOSE_HEAD:\n    CSE:\n      EMBED_LOSS_WEIGHT: 0.6\n"
         "      EMBEDDERS:\n        smpl_27554:\n          NUM_VERTICES: 27554\n"
     )
-    with pytest.raises(ValueError, match=r"CSE.EMBEDDERS is set \(smpl_27554\) .* chart config"):
+    with pytest.raises(InputError, match=r"CSE.EMBEDDERS is set \(smpl_27554\) .* chart config"):
         check_config(load_config(str(path)))

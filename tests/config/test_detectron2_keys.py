@@ -20,6 +20,7 @@ from densepose.config.checks import WITHOUT_EFFECT
 from densepose.data.mapper import DensePoseMapper
 from densepose.data.registration import register_from_config
 from densepose.engine import loaders
+from densepose.errors import InputError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 # Read by the training loop and its set-up, which have tests of their own.
@@ -132,7 +133,7 @@ def test_a_key_without_effect_is_refused_by_name(key: str):
         node = node[part]
     value = node[name]
     node[name] = (not value) if isinstance(value, bool) else value * 2 or ["a"]
-    with pytest.raises(ValueError, match=re.escape(key) + ".* has no effect: .*; leave it at"):
+    with pytest.raises(InputError, match=re.escape(key) + ".* has no effect: .*; leave it at"):
         check_config(cfg)
 
 
@@ -148,5 +149,5 @@ def test_a_key_without_effect_is_refused_by_name(key: str):
     ],
 )
 def test_values_that_would_have_no_effect_are_refused(opts: list[str], message: str):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         plain(*opts)

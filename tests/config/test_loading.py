@@ -64,7 +64,7 @@ def write(path: Path, text: str) -> str:
 def test_misspelt_key_in_a_base_file_is_answered_with_the_nearest(tmp_path: Path):
     write(tmp_path / "base.yaml", "MODEL:\n  ROI_DENSEPOSE_HEAD:\n    HEATMAP_SZE: 56\n")
     leaf = write(tmp_path / "leaf.yaml", "_BASE_: base.yaml\nSEED: 1\n")
-    with pytest.raises(ValueError, match=f"base.yaml: {HEAD}.HEATMAP_SZE .* {HEAD}.HEATMAP_SIZE"):
+    with pytest.raises(InputError, match=f"base.yaml: {HEAD}.HEATMAP_SZE .* {HEAD}.HEATMAP_SIZE"):
         load_config(leaf)
 
 
@@ -84,14 +84,14 @@ def test_nearest_keys(key: str, wanted: str | None):
 
 
 def test_misspelt_key_on_the_command_line():
-    with pytest.raises(ValueError, match="SOLVER.BASE_LRR .* mean SOLVER.BASE_LR or"):
+    with pytest.raises(InputError, match="SOLVER.BASE_LRR .* mean SOLVER.BASE_LR or"):
         load_config(S1X, ["SOLVER.BASE_LRR", "0.1"])
-    with pytest.raises(ValueError, match="command line: SEED.DEEPER is not a config key"):
+    with pytest.raises(InputError, match="command line: SEED.DEEPER is not a config key"):
         load_config(None, ["SEED.DEEPER", "1"])
 
 
 def test_odd_number_of_words_on_the_command_line():
-    with pytest.raises(ValueError, match="KEY VALUE pairs, got 1 words"):
+    with pytest.raises(InputError, match="KEY VALUE pairs, got 1 words"):
         load_config(None, ["SOLVER.BASE_LR"])
 
 
@@ -106,17 +106,17 @@ def test_a_whole_number_will_do_for_a_float(tmp_path: Path):
 
 def test_wrong_types_name_their_source(tmp_path: Path):
     path = write(tmp_path / "types.yaml", "SOLVER:\n  MAX_ITER: [1, 2]\n")
-    with pytest.raises(ValueError, match="types.yaml: .*SOLVER.MAX_ITER"):
+    with pytest.raises(InputError, match="types.yaml: .*SOLVER.MAX_ITER"):
         load_config(path)
-    with pytest.raises(ValueError, match="command line: SOLVER.MAX_ITER='soon' is not of"):
+    with pytest.raises(InputError, match="command line: SOLVER.MAX_ITER='soon' is not of"):
         load_config(None, ["SOLVER.MAX_ITER", "soon"])
 
 
 def test_missing_files_are_named(tmp_path: Path):
-    with pytest.raises(ValueError, match="nowhere.yaml"):
+    with pytest.raises(InputError, match="nowhere.yaml"):
         load_config(str(tmp_path / "nowhere.yaml"))
     leaf = write(tmp_path / "leaf.yaml", "_BASE_: lost.yaml\n")
-    with pytest.raises(ValueError, match="leaf.yaml: _BASE_: .*lost.yaml"):
+    with pytest.raises(InputError, match="leaf.yaml: _BASE_: .*lost.yaml"):
         load_config(leaf)
 
 
@@ -129,7 +129,7 @@ def test_missing_files_are_named(tmp_path: Path):
     ],
 )
 def test_files_that_are_not_plain_yaml_mappings(tmp_path: Path, text: str, message: str):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         load_config(write(tmp_path / "odd.yaml", text))
 
 
@@ -146,7 +146,7 @@ def test_data_sets_by_path(tmp_path: Path):
 
 
 def test_a_misspelt_config_is_answered_with_the_nearest():
-    with pytest.raises(ValueError, match="did you mean cpu/densepose_rcnn.yaml"):
+    with pytest.raises(InputError, match="did you mean cpu/densepose_rcnn.yaml"):
         find_config("cpu/densepose_rccn")
 
 

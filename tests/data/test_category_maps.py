@@ -20,6 +20,7 @@ from densepose.data.categories import (
 )
 from densepose.data.coco import training_records
 from densepose.data.registration import register_from_config
+from densepose.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("catalog_as_before")
 ANIMALS = {1: "person", 17: "cat", 18: "dog", 62: "chair"}
@@ -70,9 +71,9 @@ def test_a_map_without_a_whitelist_keeps_everything():
 
 
 def test_what_is_not_there_is_named():
-    with pytest.raises(ValueError, match=r"WHITELISTED_CATEGORIES.coco names \[3\].* 17 \(cat\)"):
+    with pytest.raises(InputError, match=r"WHITELISTED_CATEGORIES.coco names \[3\].* 17 \(cat\)"):
         class_table({"coco": ANIMALS}, {"coco": CategoryRule(keep=(1, 3))})
-    with pytest.raises(ValueError, match=r"CATEGORY_MAPS.coco counts categories as \[4\]"):
+    with pytest.raises(InputError, match=r"CATEGORY_MAPS.coco counts categories as \[4\]"):
         class_table({"coco": ANIMALS}, {"coco": CategoryRule(counted_as={1: 4})})
 
 
@@ -98,7 +99,7 @@ def test_rules_of_a_wrong_form_are_refused(keys: dict[str, object], told: str):
     cfg = get_densepose_cfg()
     for key, value in keys.items():
         cfg.DATASETS[key].tiny = CfgNode(value) if isinstance(value, dict) else value
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(InputError, match=told):
         rules_from_config(cfg)
 
 
@@ -135,7 +136,7 @@ def test_more_classes_than_the_model_has_are_refused(tiny_coco: Tiny, tmp_path: 
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = 1
     cfg.DATASETS.WHITELISTED_CATEGORIES.animals = [1, 17]
     register_from_config(cfg)
-    with pytest.raises(ValueError, match=r"have 2 classes \(person, cat\), but MODEL.ROI_HEADS.NU"):
+    with pytest.raises(InputError, match=r"have 2 classes \(person, cat\), but MODEL.ROI_HEADS.NU"):
         training_records(cfg)
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = 2
     assert len(training_records(cfg)) == 6
@@ -143,7 +144,7 @@ def test_more_classes_than_the_model_has_are_refused(tiny_coco: Tiny, tmp_path: 
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = 1
     cfg.DATASETS.REGISTER[0]["CLASSES"] = ["person", "cat", "dog"]
     register_from_config(cfg)
-    with pytest.raises(ValueError, match="have 3 classes"):
+    with pytest.raises(InputError, match="have 3 classes"):
         training_records(cfg)
 
 
@@ -171,7 +172,7 @@ def test_categories_that_count_as_the_scored_class(
     animals: str, rule: CategoryRule, wanted: tuple[int, tuple[int, ...]] | None
 ):
     if wanted is None:
-        with pytest.raises(ValueError, match="animals has the classes cat, chair, and scores are"):
+        with pytest.raises(InputError, match="animals has the classes cat, chair, and scores are"):
             evaluated_class(animals, {animals: rule})
     else:
         assert evaluated_class(animals, {animals: rule}) == wanted

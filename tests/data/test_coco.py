@@ -10,6 +10,7 @@ import pytest
 from detectron2.structures import BoxMode
 
 from densepose.data.coco import check_annotations, load_densepose_coco
+from densepose.errors import InputError
 from densepose.structures.record_report import RULES
 from densepose.structures.records import check_records, read_annotation_file
 
@@ -115,7 +116,7 @@ def test_a_broken_rule_is_an_error_or_one_counted_warning(
 ):
     change, told = DAMAGES[rule]
     path = damaged(tiny_coco, tmp_path, change)
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(InputError) as raised:
         load_densepose_coco(path, tiny_coco[1], "tiny", on_bad="error")
     message = str(raised.value)
     assert str(path) in message and RULES[rule].expected in message and told in message
@@ -220,7 +221,7 @@ def test_categories_are_chosen_by_name(tiny_coco: Tiny, tmp_path: Path):
     assert [p["id"] for r in cats for p in r["annotations"]] == [1]
     assert cats[0]["annotations"][0]["category_id"] == 0
     with pytest.raises(
-        ValueError, match=r"no category is called dog; the file has \['person', 'cat'\]"
+        InputError, match=r"no category is called dog; the file has \['person', 'cat'\]"
     ):
         load_densepose_coco(path, tiny_coco[1], "t", class_names=["dog"])
 
@@ -229,7 +230,7 @@ def test_images_without_truth_have_no_annotations_key(tiny_coco: Tiny, tmp_path:
     path = damaged(tiny_coco, tmp_path, lambda data: data.pop("annotations"))
     records = load_densepose_coco(path, tiny_coco[1], "t", has_truth=False)
     assert len(records) == 6 and not any("annotations" in r for r in records)
-    with pytest.raises(ValueError, match="with the lists images and annotations, got keys"):
+    with pytest.raises(InputError, match="with the lists images and annotations, got keys"):
         load_densepose_coco(path, tiny_coco[1], "t")
 
 
@@ -247,17 +248,17 @@ def test_images_without_truth_have_no_annotations_key(tiny_coco: Tiny, tmp_path:
 def test_a_file_that_is_no_annotation_file_is_named(text: str, message: str, tmp_path: Path):
     path = tmp_path / "cut.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(ValueError, match=rf"cut\.json: expected a {message}"):
+    with pytest.raises(InputError, match=rf"cut\.json: expected a {message}"):
         read_annotation_file(path)
 
 
 def test_missing_files_are_named(tiny_coco: Tiny, tmp_path: Path):
-    with pytest.raises(ValueError, match=r"none\.json: the annotation file is missing"):
+    with pytest.raises(InputError, match=r"none\.json: the annotation file is missing"):
         load_densepose_coco(tmp_path / "none.json", tiny_coco[1], "tiny")
-    with pytest.raises(ValueError, match="the image folder of tiny is missing"):
+    with pytest.raises(InputError, match="the image folder of tiny is missing"):
         load_densepose_coco(tiny_coco[0], tmp_path / "none", "tiny")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="none of the images can be used"):
+    with pytest.raises(InputError, match="none of the images can be used"):
         load_densepose_coco(tiny_coco[0], tmp_path / "empty", "tiny")
 
 

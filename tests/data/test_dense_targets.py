@@ -18,6 +18,7 @@ from densepose.data.inpainted import (
     write_inpainted,
 )
 from densepose.data.mapper import DensePoseMapper
+from densepose.errors import InputError
 from densepose.structures.dense_labels import DenseLabels
 from densepose.surface.symmetry import template_symmetry
 
@@ -59,9 +60,9 @@ def test_people_get_the_maps_of_their_annotation(tmp_path: Path):
 
 def test_a_missing_person_is_an_error_or_counted(tmp_path: Path, caplog):
     write(tmp_path)
-    with pytest.raises(ValueError, match=r"000000000001.npz: annotation 6 has points"):
+    with pytest.raises(InputError, match=r"000000000001.npz: annotation 6 has points"):
         InpaintedTargets(tmp_path, grid=GRID)(1, [person(6)])
-    with pytest.raises(ValueError, match=r"000000000002.npz"):
+    with pytest.raises(InputError, match=r"000000000002.npz"):
         InpaintedTargets(tmp_path, grid=GRID)(2, [person(5)])
     counting = InpaintedTargets(tmp_path, on_missing="count", grid=GRID)
     with caplog.at_level(logging.WARNING):
@@ -94,14 +95,14 @@ def test_people_without_points_need_no_file(tmp_path: Path):
 
 def test_maps_over_another_box_are_refused(tmp_path: Path):
     write(tmp_path, box=[10.0, 20.0, 16.0, 9.0])
-    with pytest.raises(ValueError, match="belongs to other annotations"):
+    with pytest.raises(InputError, match="belongs to other annotations"):
         InpaintedTargets(tmp_path, grid=GRID)(1, [person()])
 
 
 def test_an_unknown_choice_and_a_folder_of_other_things_are_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match="DATASETS.INPAINTED names it"):
+    with pytest.raises(InputError, match="DATASETS.INPAINTED names it"):
         InpaintedTargets(tmp_path)
-    with pytest.raises(ValueError, match="on_missing must be one of"):
+    with pytest.raises(InputError, match="on_missing must be one of"):
         InpaintedTargets(tmp_path, on_missing="ignore")
 
 

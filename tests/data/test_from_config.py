@@ -16,6 +16,7 @@ from densepose.config import get_densepose_cfg
 from densepose.data.coco import training_records
 from densepose.data.mapper import DensePoseMapper
 from densepose.data.registration import register_from_config
+from densepose.errors import InputError
 
 Tiny = tuple[Path, Path]
 
@@ -81,7 +82,7 @@ def test_polygons_are_the_bit_masks_that_the_format_asks_for(cfg: CfgNode):
     filled = [polygons_to_bitmask(polygon, *bits.image_size) for polygon in polygons.polygons]
     assert torch.equal(bits.tensor, torch.from_numpy(np.stack(filled)))
     coded = {**record["annotations"][0], "segmentation": {"size": [1, 1], "counts": [1]}}
-    with pytest.raises(ValueError, match="a run-length mask, .* INPUT.MASK_FORMAT bitmask"):
+    with pytest.raises(InputError, match="a run-length mask, .* INPUT.MASK_FORMAT bitmask"):
         DensePoseMapper(cfg, True)({**record, "annotations": [coded]})
 
 
@@ -147,7 +148,7 @@ def test_the_size_of_a_test_image_is_that_of_the_config(cfg: CfgNode):
 def test_flips_on_smpl_need_its_map(cfg: CfgNode, tmp_path: Path):
     cfg.DATASETS.TRAIN = ("tiny_smpl",)
     cfg.DATASETS.SMPL_DIR = str(tmp_path)
-    with pytest.raises(ValueError, match="or train without flips: INPUT.RANDOM_FLIP none"):
+    with pytest.raises(InputError, match="or train without flips: INPUT.RANDOM_FLIP none"):
         DensePoseMapper(cfg, is_train=True)
     cfg.INPUT.RANDOM_FLIP = "none"
     assert DensePoseMapper(cfg, is_train=True).symmetry is None
@@ -163,14 +164,14 @@ def test_flips_on_smpl_need_its_map(cfg: CfgNode, tmp_path: Path):
 
 def test_one_model_learns_one_surface(cfg: CfgNode):
     cfg.DATASETS.TRAIN = ("tiny", "tiny_smpl")
-    with pytest.raises(ValueError, match="DATASETS.TRAIN mixes surfaces"):
+    with pytest.raises(InputError, match="DATASETS.TRAIN mixes surfaces"):
         DensePoseMapper(cfg, is_train=True)
 
 
 def test_a_misspelt_set_is_told_before_anything_is_loaded(cfg: CfgNode):
     cfg.DATASETS.TRAIN = ("tinny",)
     for build in (training_records, lambda cfg: DensePoseMapper(cfg, is_train=True)):
-        with pytest.raises(ValueError, match="did you mean 'tiny'"):
+        with pytest.raises(InputError, match="did you mean 'tiny'"):
             build(cfg)
 
 
@@ -215,7 +216,7 @@ def test_a_set_that_teaches_nothing_is_refused(cfg: CfgNode, tiny_coco: Tiny, tm
     changed = without(tiny_coco, tmp_path, ("dp_",), {1, 2, 3, 4, 5, 6})
     cfg.DATASETS.REGISTER = [{"NAME": "tiny", **changed}]
     register_from_config(cfg)
-    with pytest.raises(ValueError, match="tiny: none of 6 images has annotations"):
+    with pytest.raises(InputError, match="tiny: none of 6 images has annotations"):
         training_records(cfg)
 
 
@@ -230,5 +231,5 @@ def test_a_branch_without_any_annotation_is_refused(
     register_from_config(cfg)
     assert training_records(cfg)
     cfg.MODEL[switch] = True
-    with pytest.raises(ValueError, match=f"annotations of {key}, .* set MODEL.{switch} False"):
+    with pytest.raises(InputError, match=f"annotations of {key}, .* set MODEL.{switch} False"):
         training_records(cfg)

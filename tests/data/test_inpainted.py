@@ -18,6 +18,7 @@ from densepose.data.inpainted import (
     read_marker,
     write_inpainted,
 )
+from densepose.errors import InputError
 
 
 def random_image(image_id: int = 7, sizes=((5, 3), (2, 8)), seed: int = 0) -> InpaintedImage:
@@ -68,7 +69,7 @@ def test_maps_of_another_type_or_shape_are_refused(tmp_path: Path):
 def test_a_cut_file_is_named(tmp_path: Path):
     path = write_inpainted(tmp_path, random_image())
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ValueError, match=r"000000000007.npz: damaged .* inpaint again"):
+    with pytest.raises(InputError, match=r"000000000007.npz: damaged .* inpaint again"):
         read_inpainted(path)
 
 
@@ -86,7 +87,7 @@ def test_other_contents_are_refused(tmp_path: Path, change, message: str):
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files} | change
     np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         read_inpainted(path)
 
 
@@ -98,7 +99,7 @@ def test_a_file_that_wants_to_run_code_is_refused(tmp_path: Path):
             return os.mkdir, (str(tmp_path / "ran"),)
 
     np.savez(path, schema=np.array([Evil()], object))
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         read_inpainted(path)
     assert not (tmp_path / "ran").exists()
 
@@ -107,21 +108,21 @@ def test_a_folder_goes_on_with_the_same_settings_only(tmp_path: Path):
     folder = open_folder(tmp_path / "new", {"method": "nearest", "sizes": (1, 2)})
     assert open_folder(folder, {"method": "nearest", "sizes": (1, 2)}) == folder
     assert read_marker(folder)["sizes"] == [1, 2]
-    with pytest.raises(ValueError, match="was made with method='nearest', now method='smooth'"):
+    with pytest.raises(InputError, match="was made with method='nearest', now method='smooth'"):
         open_folder(folder, {"method": "smooth", "sizes": (1, 2)})
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(ValueError, match="holds 'thesis.txt'"):
+    with pytest.raises(InputError, match="holds 'thesis.txt'"):
         open_folder(tmp_path, {})
-    with pytest.raises(ValueError, match=f"{MARKER} is missing"):
+    with pytest.raises(InputError, match=f"{MARKER} is missing"):
         read_marker(tmp_path)
 
 
 def test_a_folder_of_another_schema_is_refused(tmp_path: Path):
     (tmp_path / MARKER).write_text(json.dumps({"schema": 0}))
-    with pytest.raises(ValueError, match="schema 0, this version reads schema 1"):
+    with pytest.raises(InputError, match="schema 0, this version reads schema 1"):
         read_marker(tmp_path)
 
 

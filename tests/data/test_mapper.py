@@ -15,6 +15,7 @@ from detectron2.data import transforms as T
 
 from densepose.data.coco import load_densepose_coco
 from densepose.data.mapper import DensePoseMapper
+from densepose.errors import InputError
 from densepose.structures.annotations import grid_to_image
 from tests.support.tiny_dataset import doll_at
 
@@ -284,7 +285,7 @@ def test_the_record_is_not_changed_and_the_mapper_travels_to_workers(records: li
 
 
 def test_a_flip_without_a_map_is_refused(records: list[dict]):
-    with pytest.raises(ValueError, match="image 1: the image is mirrored, but no left-right map"):
+    with pytest.raises(InputError, match="image 1: the image is mirrored, but no left-right map"):
         mapper(T.RandomFlip(prob=1.0), symmetry=None)(records[0])
 
 
@@ -296,13 +297,13 @@ def test_a_transform_that_bends_is_refused(records: list[dict]):
         def apply_coords(self, coords: np.ndarray) -> np.ndarray:
             return coords + 1e-2 * coords[:, :1] * coords[:, 1:]
 
-    with pytest.raises(ValueError, match="this list is not an affine map"):
+    with pytest.raises(InputError, match="this list is not an affine map"):
         mapper(Bend())(records[0])
 
 
 def test_a_training_image_without_annotations_is_named(records: list[dict]):
     record = {k: v for k, v in records[0].items() if k != "annotations"}
-    with pytest.raises(ValueError, match="image 1 has no annotations"):
+    with pytest.raises(InputError, match="image 1 has no annotations"):
         mapper()(record)
 
 
@@ -314,18 +315,18 @@ class TestImages:
         path = tmp_path / "cut.jpg"
         path.write_bytes(content[: len(content) // 2])
         with pytest.raises(
-            ValueError, match=r"cut\.jpg: image 1 cannot be decoded .*download it again"
+            InputError, match=r"cut\.jpg: image 1 cannot be decoded .*download it again"
         ):
             mapper()({**records[0], "file_name": str(path)})
 
     def test_a_text_file_is_named(self, records: list[dict], tmp_path: Path):
         path = tmp_path / "page.jpg"
         path.write_text("<html>not found</html>")
-        with pytest.raises(ValueError, match=r"page\.jpg: image 1 cannot be decoded"):
+        with pytest.raises(InputError, match=r"page\.jpg: image 1 cannot be decoded"):
             mapper()({**records[0], "file_name": str(path)})
 
     def test_a_missing_file_is_named(self, records: list[dict], tmp_path: Path):
-        with pytest.raises(ValueError, match=r"none\.jpg: image 1 is missing"):
+        with pytest.raises(InputError, match=r"none\.jpg: image 1 is missing"):
             mapper()({**records[0], "file_name": str(tmp_path / "none.jpg")})
 
     @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA"])
@@ -348,13 +349,13 @@ class TestImages:
         got = mapper()({**records[0], "file_name": str(path)})["image"]
         np.testing.assert_array_equal(got.permute(1, 2, 0), np.asarray(image)[:, :, ::-1])
         image.save(path, exif=exif)
-        with pytest.raises(ValueError, match=r"expected height x width 120 x 160 .* EXIF"):
+        with pytest.raises(InputError, match=r"expected height x width 120 x 160 .* EXIF"):
             mapper()({**records[0], "file_name": str(path)})
 
     def test_damaged_part_masks_are_named(self, records: list[dict]):
         record = json.loads(json.dumps(records[0]))
         record["annotations"][0]["dp_masks"][0]["counts"] = "PPP"
-        with pytest.raises(ValueError, match="image 1: mask with label 1 of person 0"):
+        with pytest.raises(InputError, match="image 1: mask with label 1 of person 0"):
             mapper()(record)
 
     def test_run_lengths_that_do_not_fill_the_image_are_named(self, records: list[dict]):
@@ -366,5 +367,5 @@ class TestImages:
             person["segmentation"] = whole
         first["segmentation"] = {"counts": [0, 12], "size": [3, 4]}
         mapper = DensePoseMapper(True, augmentations=[], image_format="BGR", use_masks=True)
-        with pytest.raises(ValueError, match=rf"annotation {first['id']}: segmentation is a run"):
+        with pytest.raises(InputError, match=rf"annotation {first['id']}: segmentation is a run"):
             mapper(record)

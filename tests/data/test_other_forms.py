@@ -17,6 +17,7 @@ from densepose.data.coco import check_annotations, load_densepose_coco, training
 from densepose.data.mapper import DensePoseMapper
 from densepose.data.person_annotations import pack_annotations
 from densepose.data.registration import register_builtin
+from densepose.errors import InputError
 from densepose.structures.records import POINT_KEYS
 from tests.support.other_datasets import FORMS, write_form
 
@@ -113,9 +114,9 @@ def test_frames_that_are_not_labelled_do_not_train(sets: dict, caplog: Any):
 
 
 def test_vertices_alone_are_no_points_for_charts(sets: dict):
-    with pytest.raises(ValueError, match="7 people have points on vertices of a mesh"):
+    with pytest.raises(InputError, match="7 people have points on vertices of a mesh"):
         training_records(["densepose_chimps_cse_train"])
-    with pytest.raises(ValueError, match="DensePose branch would learn nothing"):
+    with pytest.raises(InputError, match="DensePose branch would learn nothing"):
         training_records(["densepose_lvis_v1_ds2_train_v1"], use_masks=True, needs_points=True)
     with_masks = training_records(["densepose_lvis_v1_ds2_train_v1"], use_masks=True)
     assert with_masks and all(r["annotations"] for r in with_masks)

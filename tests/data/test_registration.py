@@ -13,6 +13,7 @@ from densepose.data.registration import (
     register_from_config,
     thin_records,
 )
+from densepose.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("catalog_as_before")
 Tiny = tuple[Path, Path]
@@ -114,7 +115,7 @@ def test_relative_paths_start_here_or_at_the_folder_of_all_sets(
     ],
 )
 def test_a_wrong_entry_is_named(change: dict, told: str, tiny_coco: Tiny):
-    with pytest.raises(ValueError) as raised:
+    with pytest.raises(InputError) as raised:
         register_from_config(config_with(entry(tiny_coco, **change)))
     assert told in str(raised.value)
 
@@ -131,7 +132,7 @@ def test_fewer_images_and_points_can_be_read(tiny_coco: Tiny):
 def test_scores_on_a_thinned_set_are_refused(tiny_coco: Tiny):
     cfg = config_with(entry(tiny_coco, NAME="few", KEEP_POINTS=3))
     cfg.DATASETS.TEST = ("few",)
-    with pytest.raises(ValueError, match="'few' has KEEP_IMAGES or KEEP_POINTS"):
+    with pytest.raises(InputError, match="'few' has KEEP_IMAGES or KEEP_POINTS"):
         register_from_config(cfg)
 
 
@@ -142,14 +143,14 @@ def test_how_bad_records_are_met_comes_from_the_config(tiny_coco: Tiny, tmp_path
     register_from_config(config_with(given))
     assert len(DatasetCatalog.get("mine")) == 6
     register_from_config(config_with(given, ON_BAD_RECORD="error"))
-    with pytest.raises(ValueError, match="category-known"):
+    with pytest.raises(InputError, match="category-known"):
         DatasetCatalog.get("mine")
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest(tmp_path: Path):
     register_builtin(tmp_path)
     require_registered(["densepose_coco_2014_train"])
-    with pytest.raises(ValueError, match="did you mean 'densepose_coco_2014_minival'"):
+    with pytest.raises(InputError, match="did you mean 'densepose_coco_2014_minival'"):
         require_registered(["densepose_coco_2014_minval"])
 
 

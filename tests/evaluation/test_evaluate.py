@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.evaluation.predictions import PredictionWriter, write_challenge_results
 from densepose.evaluation.result import POINT_TITLES
@@ -304,17 +305,17 @@ def changed(**fields) -> list[ImagePrediction]:
     ],
 )
 def test_predictions_that_do_not_fit_are_refused(predictions, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         evaluate(EASY, predictions=predictions)
 
 
 def test_unknown_options_are_refused():
     for name, value in (("quirks", "new"), ("oracle", "delphi"), ("protocol", "solo")):
-        with pytest.raises(ValueError, match=f"{name} must be in .*, got '{value}'"):
+        with pytest.raises(InputError, match=f"{name} must be in .*, got '{value}'"):
             evaluate(EASY, **{name: value})
-    with pytest.raises(ValueError, match="max_detections must be 1 or more, got 0"):
+    with pytest.raises(InputError, match="max_detections must be 1 or more, got 0"):
         evaluate(EASY, max_detections=0)
-    with pytest.raises(ValueError, match="smallest threshold must be in"):
+    with pytest.raises(InputError, match="smallest threshold must be in"):
         evaluate(EASY, min_threshold=0)
     with pytest.raises(TypeError, match="shoe_size"):
         evaluate(EASY, shoe_size=47)

@@ -16,6 +16,7 @@ pytest.importorskip("detectron2")
 
 from detectron2.evaluation import print_csv_format
 
+from densepose.errors import InputError
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.evaluation.evaluator import PREDICTIONS_DIR, RESULT_FILE, DensePoseEvaluator
 from tools.upstream.generated import generated_set, generated_surface
@@ -93,11 +94,11 @@ def test_misuse_is_refused(tmp_path):
     with pytest.raises(TypeError, match="shoe_size"):
         DensePoseEvaluator(*arguments, shoe_size=47)
     evaluator = evaluator_at(tmp_path)
-    with pytest.raises(ValueError, match="image 1: the image is predicted twice"):
+    with pytest.raises(InputError, match="image 1: the image is predicted twice"):
         show(evaluator, [1, 1])
     (tmp_path / PREDICTIONS_DIR).mkdir()
     (tmp_path / PREDICTIONS_DIR / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match="thesis.tex"):
+    with pytest.raises(InputError, match="thesis.tex"):
         evaluator_at(tmp_path, save_predictions=True)
 
 

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.evaluation.ground_truth import GroundTruth
 
 
@@ -88,18 +89,18 @@ def test_only_the_chosen_category_and_images_count():
     both = GroundTruth(made, "x", category_id=(5, 1))
     assert (both.category_id, both.category_ids) == (5, (5, 1))
     assert [len(both.records(image_id)) for image_id in (1, 2)] == [2, 1]
-    with pytest.raises(ValueError, match="x: none of its categories .* is called 'person'"):
+    with pytest.raises(InputError, match="x: none of its categories .* is called 'person'"):
         GroundTruth(made, "x")
-    with pytest.raises(ValueError, match="x: no category 9"):
+    with pytest.raises(InputError, match="x: no category 9"):
         GroundTruth(made, "x", category_id=9)
-    with pytest.raises(ValueError, match="x: no image 77; 1 ids are not in it"):
+    with pytest.raises(InputError, match="x: no image 77; 1 ids are not in it"):
         GroundTruth(made, "x", category_id=1, image_ids=[1, 77])
 
 
 def test_a_broken_annotation_is_named():
     """All rules are those of the one reader: data/test_coco.py, structures/test_records.py."""
     message = r"dp_x is nan at \[1\]; Expected float >= 0"
-    with pytest.raises(ValueError, match=rf"(?s)truth.json: .*annotation 7 of image 1: {message}"):
+    with pytest.raises(InputError, match=rf"(?s)truth.json: .*annotation 7 of image 1: {message}"):
         load(person(7, dp_x=[1.0, float("nan")]))
 
 
@@ -107,14 +108,14 @@ def test_regions_to_ignore_are_polygons():
     region = {"ignore_regions_x": [[1, 5, 5]], "ignore_regions_y": [[1, 1, 9]]}
     assert load(image=region).ignore_polygons(1) == ([1, 1, 5, 1, 5, 9],)
     assert load().ignore_polygons(1) == ()
-    with pytest.raises(ValueError, match=r"image 1: \[3\] values x, \[4\] values y"):
+    with pytest.raises(InputError, match=r"image 1: \[3\] values x, \[4\] values y"):
         load(image=region | {"ignore_regions_y": [[1, 1, 1, 1]]})
 
 
 def test_missing_files_and_folders_are_named(tmp_path):
-    with pytest.raises(ValueError, match="absent.json: the annotation file is missing"):
+    with pytest.raises(InputError, match="absent.json: the annotation file is missing"):
         GroundTruth.load(tmp_path / "absent.json")
-    with pytest.raises(ValueError, match="a folder stands there"):
+    with pytest.raises(InputError, match="a folder stands there"):
         GroundTruth.load(tmp_path)
 
 
@@ -136,5 +137,5 @@ def test_predictions_may_count_classes_from_zero():
     made["categories"].append({"id": 5, "name": "chimpanzee"})
     several = GroundTruth(made, "truth.json", category_id=5)
     assert several.class_numbers([0, 1], "p") == {1} and several.class_numbers([1, 5], "p") == {5}
-    with pytest.raises(ValueError, match=r"p: has the category ids \[5, 9\]; expected those"):
+    with pytest.raises(InputError, match=r"p: has the category ids \[5, 9\]; expected those"):
         several.class_numbers([5, 9], "p")

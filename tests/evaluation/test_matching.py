@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.evaluation.matching import (
     AREA_RANGES_PX,
     Matches,
@@ -253,5 +254,5 @@ def test_rejects_unsorted_scores_and_unknown_options():
     image = one_person(1.0, scores=np.array([0.1, 0.2]))
     with pytest.raises(ValueError, match="sorted by descending score"):
         match(image, thresholds=similarity_thresholds())
-    with pytest.raises(ValueError, match=r"must be in \(0, 0.95\], got 1.0"):
+    with pytest.raises(InputError, match=r"must be in \(0, 0.95\], got 1.0"):
         similarity_thresholds(1.0)

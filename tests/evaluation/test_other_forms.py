@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.evaluation.evaluate import evaluate_densepose
 from densepose.structures.prediction import ImagePrediction
 from tests.support.other_datasets import write_form
@@ -81,7 +82,7 @@ def test_files_without_charts_are_refused_with_a_reason(tiny_coco: Tiny, tmp_pat
     path = tmp_path / "truth.json"
     write_form(tiny_coco, "densepose_chimps_cse_train", path, tmp_path / "images")
     with pytest.raises(
-        ValueError, match=r"truth.json: annotation 1 has points on vertices of a mesh"
+        InputError, match=r"truth.json: annotation 1 has points on vertices of a mesh"
     ):
         evaluate_densepose(path, [], generated_surface(vertices_per_part=20))
     assert "dp_vertex" in json.loads(path.read_text())["annotations"][0]

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.evaluation.ground_truth import GroundTruth
 from densepose.evaluation.pairs import pack_detections
 from densepose.evaluation.predictions import (
@@ -41,7 +42,7 @@ def same(a: ImagePrediction, b: ImagePrediction) -> bool:
 def test_the_folder_of_an_evaluation_will_do(tmp_path):
     PredictionWriter(tmp_path / "inference" / "predictions").write(nobody(4))
     assert [path.stem for path in prediction_paths(tmp_path / "inference")] == ["000000000004"]
-    with pytest.raises(ValueError, match="is not a folder of predictions"):
+    with pytest.raises(InputError, match="is not a folder of predictions"):
         prediction_paths(tmp_path)
 
 
@@ -98,11 +99,11 @@ def test_clearing_removes_predictions_and_nothing_else(tmp_path):
 
 def test_folders_of_others_are_refused(tmp_path):
     (tmp_path / "holiday.jpg").write_text("x")
-    with pytest.raises(ValueError, match="holiday.jpg"):
+    with pytest.raises(InputError, match="holiday.jpg"):
         PredictionWriter(tmp_path)
-    with pytest.raises(ValueError, match=f"{MARKER} is missing"):
+    with pytest.raises(InputError, match=f"{MARKER} is missing"):
         prediction_paths(tmp_path)
-    with pytest.raises(ValueError, match="no such folder"):
+    with pytest.raises(InputError, match="no such folder"):
         prediction_paths(tmp_path / "absent")
 
 
@@ -110,15 +111,15 @@ def test_damaged_files_are_named(tmp_path):
     path = PredictionWriter(tmp_path).write(generated_set("easy", num_images=1).predictions[0])
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=f"{path.name}: damaged .*delete it and predict again"):
+    with pytest.raises(InputError, match=f"{path.name}: damaged .*delete it and predict again"):
         read_prediction(path)
     spoiled = bytearray(whole)
     spoiled[len(whole) // 2] ^= 255
     path.write_bytes(bytes(spoiled))
-    with pytest.raises(ValueError, match=f"{path.name}: damaged"):
+    with pytest.raises(InputError, match=f"{path.name}: damaged"):
         read_prediction(path)
     path.write_bytes(b"")
-    with pytest.raises(ValueError, match=f"{path.name}: damaged"):
+    with pytest.raises(InputError, match=f"{path.name}: damaged"):
         read_prediction(path)
 
 
@@ -141,7 +142,7 @@ def rewritten(path, **changes) -> None:
 def test_files_that_do_not_fit_together_are_refused(tmp_path, changes, message):
     path = PredictionWriter(tmp_path).write(generated_set("easy", num_images=1).predictions[0])
     rewritten(path, **changes)
-    with pytest.raises(ValueError, match=f"{path.name}: .*{message}"):
+    with pytest.raises(InputError, match=f"{path.name}: .*{message}"):
         read_prediction(path)
 
 
@@ -149,14 +150,14 @@ def test_pickled_objects_are_never_loaded(tmp_path):
     path = PredictionWriter(tmp_path).write(nobody())
     with zipfile.ZipFile(path, "a") as archive, archive.open("evil.npy", "w") as stream:
         np.lib.format.write_array(stream, np.array([{}], object), allow_pickle=True)
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         read_prediction(path)
 
 
 def test_a_bare_array_is_no_prediction(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros(3))
     (tmp_path / "a.npy").rename(tmp_path / "a.npz")
-    with pytest.raises(ValueError, match=r"a\.npz: damaged"):
+    with pytest.raises(InputError, match=r"a\.npz: damaged"):
         read_prediction(tmp_path / "a.npz")
 
 
@@ -210,15 +211,15 @@ def test_broken_entries_are_named(tmp_path, change, message):
     entries = json.loads(path.read_text())[:1]
     entries[0] = {k: v for k, v in (entries[0] | change).items() if v is not None}
     path.write_text(json.dumps(entries))
-    with pytest.raises(ValueError, match=f"results.json: .*{message}"):
+    with pytest.raises(InputError, match=f"results.json: .*{message}"):
         list(read_challenge_results(path, TRUTH, Counter()))
 
 
 def test_files_that_are_no_results_are_refused(tmp_path):
     path = tmp_path / "results.json"
     path.write_text("[{")
-    with pytest.raises(ValueError, match="expected a JSON file of 2 bytes, .* cut off"):
+    with pytest.raises(InputError, match="expected a JSON file of 2 bytes, .* cut off"):
         list(read_challenge_results(path, TRUTH, Counter()))
     path.write_text("{}")
-    with pytest.raises(ValueError, match="expected a list of results, got a dict"):
+    with pytest.raises(InputError, match="expected a list of results, got a dict"):
         list(read_challenge_results(path, TRUTH, Counter()))

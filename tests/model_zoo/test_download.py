@@ -96,7 +96,7 @@ def test_a_busy_server_is_asked_again_and_a_refusal_is_not(
 
 def test_a_web_page_is_no_file(url: str, server: RangeServer, tmp_path: Path):
     server.content_type = "text/html; charset=utf-8"
-    with pytest.raises(ValueError, match="answers with a web page"):
+    with pytest.raises(InputError, match="answers with a web page"):
         download(url, tmp_path / "model.pkl")
     assert left_behind(tmp_path / "model.pkl") == []
 
@@ -114,7 +114,7 @@ def refuse(path: Path) -> None:
     ],
 )
 def test_another_file_than_expected_is_removed(url: str, tmp_path: Path, asked: dict, message: str):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         download(url, tmp_path / "model.pkl", **asked)
     assert left_behind(tmp_path / "model.pkl") == []
     download(url, tmp_path / "model.pkl", size_bytes=len(CONTENT), sha256_wanted=SHA256)

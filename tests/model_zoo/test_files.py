@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+from densepose.errors import InputError
 from densepose.model_zoo import fetch, find, local_file, verify
 from densepose.model_zoo.files import fetch_address, find_shipped_model, resolve_weights
 from tests.support.range_server import RangeServer
@@ -43,10 +44,10 @@ def test_a_kept_file_that_changed_is_refused(released: RangeServer, cache: Path)
     path = fetch(NAME)
     path.write_bytes(WEIGHTS[:-9] + b"!" + WEIGHTS[-8:])
     fetch(NAME)  # of the same length: only verify reads it all
-    with pytest.raises(ValueError, match="has changed: its sha256 is .*densepose download R_50"):
+    with pytest.raises(InputError, match="has changed: its sha256 is .*densepose download R_50"):
         verify(path, NAME)
     path.write_bytes(WEIGHTS[:-10])
-    with pytest.raises(ValueError, match=f"it has {len(WEIGHTS) - 10} bytes, it had"):
+    with pytest.raises(InputError, match=f"it has {len(WEIGHTS) - 10} bytes, it had"):
         fetch(NAME)
 
 
@@ -69,13 +70,13 @@ def test_what_is_no_weights_is_not_kept(
     released: RangeServer, cache: Path, content: bytes, message: str
 ):
     released.files[find(NAME).path] = content
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         fetch(NAME)
     assert local_file(find(NAME)) is None
 
 
 def test_without_a_connection_the_answer_names_the_folder(cache: Path, server: RangeServer):
-    with pytest.raises(ValueError, match="Without a connection: put the file into a folder"):
+    with pytest.raises(InputError, match="Without a connection: put the file into a folder"):
         fetch_address("http://127.0.0.1:9/detectron2/R-50.pkl")
 
 
@@ -110,21 +111,21 @@ def test_a_damaged_file_put_there_by_hand_is_refused(
     path.write_bytes(WEIGHTS)
     assert fetch(NAME, folder) == path
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(InputError, match=message):
         fetch(NAME, folder)
 
 
 def test_with_a_folder_nothing_is_fetched(released: RangeServer, tmp_path: Path):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(InputError) as caught:
         fetch(NAME, str(tmp_path))
     message = str(caught.value)
     assert (
         f"{NAME}.safetensors" in message and "curl -L -o" in message and find(NAME).url in message
     )
-    with pytest.raises(ValueError, match=r"R-50.pkl: the folder of .* has none of"):
+    with pytest.raises(InputError, match=r"R-50.pkl: the folder of .* has none of"):
         fetch_address("detectron2://ImageNetPretrained/MSRA/R-50.pkl", str(tmp_path))
     assert released.requests == []
-    with pytest.raises(ValueError, match="MODEL.ZOO_DIR /nowhere: there is no such folder"):
+    with pytest.raises(InputError, match="MODEL.ZOO_DIR /nowhere: there is no such folder"):
         fetch(NAME, "/nowhere")
 
 
@@ -143,7 +144,7 @@ def test_addresses_are_kept_where_detectron2_keeps_them(
 
 
 def test_the_shipped_model_is_the_one_file_and_names_its_config(tmp_path: Path):
-    with pytest.raises(ValueError, match="no weights come with this package"):
+    with pytest.raises(InputError, match="no weights come with this package"):
         find_shipped_model(tmp_path)
     path = tmp_path / "people.safetensors"
     path.write_bytes(save({"w": np.zeros(1)}, metadata={"config": "synthetic/x.yaml"}))

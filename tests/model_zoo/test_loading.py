@@ -9,6 +9,7 @@ import torch
 from densepose import model_zoo
 from densepose.config import find_config, load_config
 from densepose.engine.model import build_run_model
+from densepose.errors import InputError
 from densepose.model_zoo import table
 from densepose.model_zoo.table import ReleasedModel
 from densepose.modeling.registration import register_all
@@ -46,7 +47,7 @@ def test_a_model_comes_with_its_weights_ready_to_run(tiny: str):
 
 
 def test_weights_that_do_not_fill_the_model_are_refused(tiny: str):
-    with pytest.raises(ValueError, match="the weights have 2 coarse channels, the config 15"):
+    with pytest.raises(InputError, match="the weights have 2 coarse channels, the config 15"):
         model_zoo.get(tiny, ["MODEL.ROI_DENSEPOSE_HEAD.NUM_COARSE_SEGM_CHANNELS", "15"])
 
 
@@ -55,5 +56,5 @@ def test_a_config_names_its_weights(monkeypatch: pytest.MonkeyPatch):
     assert cfg.MODEL.WEIGHTS == "zoo://R_101_FPN_s1x_legacy"
     assert cfg.MODEL.RESNETS.DEPTH == 101 and cfg.TEST.DETECTIONS_PER_IMAGE == 7
     assert cfg.MODEL.ROI_DENSEPOSE_HEAD.NUM_COARSE_SEGM_CHANNELS == 15
-    with pytest.raises(ValueError, match="did you mean 'R_50_FPN_DL_s1x'"):
+    with pytest.raises(InputError, match="did you mean 'R_50_FPN_DL_s1x'"):
         model_zoo.get_config("R_50_FPN_DL_s2x")

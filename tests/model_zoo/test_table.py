@@ -5,6 +5,7 @@ import re
 import pytest
 
 from densepose.config import find_config, load_config
+from densepose.errors import InputError
 from densepose.model_zoo import MODELS, find
 
 
@@ -63,9 +64,9 @@ def test_a_model_is_found_by_its_name_its_config_and_its_file(name: str):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(ValueError, match="'zoo://R50_FPN_s1x', did you mean 'R_50_FPN_s1x'"):
+    with pytest.raises(InputError, match="'zoo://R50_FPN_s1x', did you mean 'R_50_FPN_s1x'"):
         find("zoo://R50_FPN_s1x")
-    with pytest.raises(ValueError, match="known are R_50_FPN_s1x_legacy, "):
+    with pytest.raises(InputError, match="known are R_50_FPN_s1x_legacy, "):
         find("?")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from densepose.errors import InputError
 from densepose.vis.curves import draw_rcp, line_chart
 
 
@@ -56,7 +57,7 @@ def test_odd_series_still_give_a_drawing(values: list[float]):
 
 
 def test_lengths_that_differ_are_refused():
-    with pytest.raises(ValueError, match=r"series 'a': x has shape \(2,\), y has shape \(1,\)"):
+    with pytest.raises(InputError, match=r"series 'a': x has shape \(2,\), y has shape \(1,\)"):
         line_chart({"a": ([0, 1], [1])})
 
 
@@ -79,5 +80,5 @@ def test_each_system_has_a_line_of_its_own(tmp_path: Path):
 
 
 def test_a_curve_of_another_length_is_named(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"curve 'a': \(2,\) values for \(3,\) thresholds"):
+    with pytest.raises(InputError, match=r"curve 'a': \(2,\) values for \(3,\) thresholds"):
         draw_rcp(tmp_path / "a.png", np.zeros(3), {"a": np.zeros(2)})

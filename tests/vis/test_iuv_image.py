@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from densepose.errors import InputError
 from densepose.structures.prediction import ImagePrediction
 from densepose.vis.iuv_image import prediction_to_iuv, read_iuv_png, write_iuv_png
 from tests.support.predictions import prediction
@@ -61,10 +62,10 @@ def test_a_png_keeps_every_value_with_the_part_in_red(tmp_path: Path):
 
 
 def test_what_is_no_iuv_image_is_refused(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"must be \(H, W, 3\) uint8, got \(8, 9\)"):
+    with pytest.raises(InputError, match=r"must be \(H, W, 3\) uint8, got \(8, 9\)"):
         write_iuv_png(tmp_path / "a.png", np.zeros((8, 9), np.uint8))
     Image.fromarray(np.full((4, 4, 3), 200, np.uint8)).save(tmp_path / "b.png")
-    with pytest.raises(ValueError, match=r"b\.png: channel 0 .* got 200; the channels may be"):
+    with pytest.raises(InputError, match=r"b\.png: channel 0 .* got 200; the channels may be"):
         read_iuv_png(tmp_path / "b.png")
 
 
@@ -76,7 +77,7 @@ def test_the_order_of_the_channels_is_told_or_found_out(tmp_path):
     Image.fromarray(iuv[..., ::-1]).save(tmp_path / "opencv.png")
     for name, order in (("iuv", "iuv"), ("iuv", "auto"), ("opencv", "vui"), ("opencv", "auto")):
         np.testing.assert_array_equal(read_iuv_png(tmp_path / f"{name}.png", order), iuv)
-    with pytest.raises(ValueError, match="channel 0 .* got 90"):
+    with pytest.raises(InputError, match="channel 0 .* got 90"):
         read_iuv_png(tmp_path / "opencv.png")
 
 
@@ -84,12 +85,12 @@ def test_an_order_that_cannot_be_found_out_is_asked_for(tmp_path):
     iuv = np.zeros((6, 5, 3), np.uint8)
     iuv[1:4, 1:3] = [7, 200, 9]
     write_iuv_png(tmp_path / "iuv.png", iuv)
-    with pytest.raises(ValueError, match="both the first and the last channel may be the part"):
+    with pytest.raises(InputError, match="both the first and the last channel may be the part"):
         read_iuv_png(tmp_path / "iuv.png", "auto")
     write_iuv_png(tmp_path / "empty.png", 0 * iuv)
     assert not read_iuv_png(tmp_path / "empty.png", "auto").any()
-    with pytest.raises(ValueError, match="order must be one of"):
+    with pytest.raises(InputError, match="order must be one of"):
         read_iuv_png(tmp_path / "iuv.png", "bgr")
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ValueError, match="text.png: not a readable picture"):
+    with pytest.raises(InputError, match="text.png: not a readable picture"):
         read_iuv_png(tmp_path / "text.png")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from densepose.errors import InputError
 from densepose.vis.report import write_report
 
 RAMP = np.tile(np.arange(64, dtype=np.uint8)[None, :, None] * 4, (48, 1, 3))
@@ -136,10 +137,10 @@ def test_empty_sections_leave_no_trace(tmp_path: Path):
 def test_a_failing_report_leaves_the_old_page(tmp_path: Path):
     before = report(tmp_path)
     with pytest.raises(
-        ValueError, match="table 't', row 1: expected 2 cells as in the header, got 1"
+        InputError, match="table 't', row 1: expected 2 cells as in the header, got 1"
     ):
         report(tmp_path, tables=[("t", ["a", "b"], [[1]], "")])
-    with pytest.raises(ValueError, match=r"picture 'p': expected \(H, W, 3\) uint8, got \(4, 4\)"):
+    with pytest.raises(InputError, match=r"picture 'p': expected \(H, W, 3\) uint8, got \(4, 4\)"):
         report(tmp_path, image_rows=[("r", [("p", np.zeros((4, 4), np.uint8))])])
     assert (tmp_path / "out" / "index.html").read_text() == before
     assert len(pictures(tmp_path)) == 2

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.structures.prediction import ImagePrediction
 from densepose.vis.draw import draw
 from densepose.vis.sheets import PersonPicture, contact_sheet, people_sheet, photo_panels
@@ -49,7 +50,7 @@ def test_people_that_were_not_found_show_the_photo():
 def test_a_sheet_has_rows_and_columns():
     one, many = people_sheet([person()]), people_sheet([person() for _ in range(7)], columns=3)
     assert many.shape[0] > 2.5 * one.shape[0] and many.shape[1] > 2.5 * one.shape[1]
-    with pytest.raises(ValueError, match="expected images"):
+    with pytest.raises(InputError, match="expected images"):
         people_sheet([])
 
 
@@ -66,9 +67,9 @@ def test_a_contact_sheet_breaks_into_rows_and_keeps_pixels():
     first_row = [np.flatnonzero((sheet == 10 * k).all(axis=2).sum(axis=1) == 10) for k in range(5)]
     top = [rows[0] for rows in first_row]
     assert top[0] == top[1] < top[2] == top[3] < top[4]
-    with pytest.raises(ValueError, match="expected a title for each of 5 images, got 1"):
+    with pytest.raises(InputError, match="expected a title for each of 5 images, got 1"):
         contact_sheet(images, ["one"], columns=4)
-    with pytest.raises(ValueError, match="expected images"):
+    with pytest.raises(InputError, match="expected images"):
         contact_sheet([], [], columns=4)
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from densepose.errors import InputError
 from densepose.vis.draw import draw
 from densepose.vis.styles import PART_COLORS, PARULA, STYLES, VIRIDIS
 from tests.support.predictions import prediction
@@ -100,7 +101,7 @@ def test_confidence_is_that_of_the_person_in_front():
     only = draw(None, sure, style="confidence", background="black", min_score=0.5)
     assert not only[:, 3:].any()
     for without in (found, person(3)):
-        with pytest.raises(ValueError, match="confidence=True"):
+        with pytest.raises(InputError, match="confidence=True"):
             draw(PHOTO, without, style="confidence")
 
 
@@ -131,17 +132,17 @@ def test_each_style_on_each_background(style, background, behind):
 
 
 def test_mistakes_name_what_there_is():
-    with pytest.raises(ValueError, match="no style 'part', did you mean 'parts'?.* magicanimate"):
+    with pytest.raises(InputError, match="no style 'part', did you mean 'parts'?.* magicanimate"):
         draw(PHOTO, person(3), style="part")
-    with pytest.raises(ValueError, match="background 'blakc' is neither photo, grey nor a colour"):
+    with pytest.raises(InputError, match="background 'blakc' is neither photo, grey nor a colour"):
         draw(PHOTO, person(3), background="blakc")
-    with pytest.raises(ValueError, match="background 'photo' needs the photo"):
+    with pytest.raises(InputError, match="background 'photo' needs the photo"):
         draw(None, person(3))
-    with pytest.raises(ValueError, match="must have the same size"):
+    with pytest.raises(InputError, match="must have the same size"):
         draw(PHOTO[1:], person(3))
-    with pytest.raises(ValueError, match="opacity must be from 0 to 1, got 2"):
+    with pytest.raises(InputError, match="opacity must be from 0 to 1, got 2"):
         draw(PHOTO, person(3), opacity=2)
-    with pytest.raises(ValueError, match="part, 0..24, got 25"):
+    with pytest.raises(InputError, match="part, 0..24, got 25"):
         draw(PHOTO, person(25))
 
 

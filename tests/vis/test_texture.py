@@ -214,26 +214,26 @@ def test_a_texture_is_read_as_it_was_written(tmp_path):
 def test_wrong_input_is_rejected(tmp_path):
     image, iuv = random_scene()
     tiles = random_tiles()
-    with pytest.raises(ValueError, match=r"same size, got 10 x 9 px and 11 x 9 px"):
+    with pytest.raises(InputError, match=r"same size, got 10 x 9 px and 11 x 9 px"):
         take_texture(image[:, :10], iuv)
-    with pytest.raises(ValueError, match="part, 0..24, got 25"):
+    with pytest.raises(InputError, match="part, 0..24, got 25"):
         take_texture(image, np.maximum(iuv, 25))
-    with pytest.raises(ValueError, match="tile_px must be at least 2, got 1"):
+    with pytest.raises(InputError, match="tile_px must be at least 2, got 1"):
         take_texture(image, iuv, tile_px=1)
-    with pytest.raises(ValueError, match="reach must be from 0 to 1, got 6"):
+    with pytest.raises(InputError, match="reach must be from 0 to 1, got 6"):
         take_texture(image, iuv, reach=6)
-    with pytest.raises(ValueError, match="opacity must be from 0 to 1, got 2"):
+    with pytest.raises(InputError, match="opacity must be from 0 to 1, got 2"):
         put_texture(image, iuv, tiles, opacity=2)
-    with pytest.raises(ValueError, match="sampling must be one of .*, got 'cubic'"):
+    with pytest.raises(InputError, match="sampling must be one of .*, got 'cubic'"):
         put_texture(image, iuv, tiles, sampling="cubic")
-    with pytest.raises(ValueError, match="tiles must be RGBA uint8"):
+    with pytest.raises(InputError, match="tiles must be RGBA uint8"):
         put_texture(image, iuv, tiles[..., :3])
-    with pytest.raises(ValueError, match="photo must be .* got .* float64"):
+    with pytest.raises(InputError, match="photo must be .* got .* float64"):
         put_texture(image / 255, iuv, tiles)
-    with pytest.raises(ValueError, match="parts must be 1 to 24, got 0"):
+    with pytest.raises(InputError, match="parts must be 1 to 24, got 0"):
         sample_texture(tiles, [0], [[0, 0]])
     Image.fromarray(image).save(tmp_path / "photo.png")
-    with pytest.raises(ValueError, match=r"photo.png: a texture holds 6 x 4 .* got shape \(9, 11"):
+    with pytest.raises(InputError, match=r"photo.png: a texture holds 6 x 4 .* got shape \(9, 11"):
         read_texture(tmp_path / "photo.png")
     (tmp_path / "text.png").write_text("no picture")
     cut = (tmp_path / "photo.png").read_bytes()[:-30]

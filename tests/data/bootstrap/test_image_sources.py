@@ -14,6 +14,7 @@ from densepose.data.bootstrap.image_sources import (
     list_images,
     resize_images,
 )
+from densepose.errors import InputError
 
 
 def write(path: Path, height: int = 20, width: int = 30) -> np.ndarray:
@@ -64,7 +65,7 @@ def test_images_of_a_folder(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("no image")
     assert [path.name for path in list_images(tmp_path)] == ["1.png", "2.JPG"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="no images in it"):
+    with pytest.raises(InputError, match="no images in it"):
         list_images(tmp_path / "empty")
-    with pytest.raises(ValueError, match="the folder of images is missing"):
+    with pytest.raises(InputError, match="the folder of images is missing"):
         list_images(tmp_path / "nowhere")

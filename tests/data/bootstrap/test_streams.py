@@ -10,6 +10,7 @@ import torch
 
 from densepose.data.bootstrap.image_sources import SourceImages
 from densepose.data.bootstrap.streams import MixedBatches, PseudoLabelStream, one_by_one
+from densepose.errors import InputError
 from tests.support.random_pixels import label_bright
 
 
@@ -57,11 +58,11 @@ def test_files_that_cannot_be_read_are_told_once(caplog: pytest.LogCaptureFixtur
 def test_a_stream_without_any_label_gives_up_instead_of_hanging():
     dark = itertools.repeat([source("a", 0.0)])
     with pytest.raises(
-        ValueError, match="wild: the teacher detected nothing in 7 images one after an"
+        InputError, match="wild: the teacher detected nothing in 7 images one after an"
     ):
         next(iter(PseudoLabelStream(dark, label_bright, name="wild", patience=7)))
     broken = itertools.repeat([source("b.mp4", problem="cut short")])
-    with pytest.raises(ValueError, match="none of 7 files could be read, the last is b.mp4: cut"):
+    with pytest.raises(InputError, match="none of 7 files could be read, the last is b.mp4: cut"):
         next(iter(PseudoLabelStream(broken, label_bright, name="wild", patience=7)))
 
 
@@ -91,5 +92,5 @@ def test_mixing_keeps_the_order_of_each_stream_and_ends_with_the_first_of_them()
 
 @pytest.mark.parametrize("ratios", [[1.0], [1.0, 0.0], [1.0, -1.0]])
 def test_ratios_that_make_no_sense_are_refused(ratios: list[float]):
-    with pytest.raises(ValueError, match="2 streams need as many positive ratios"):
+    with pytest.raises(InputError, match="2 streams need as many positive ratios"):
         MixedBatches([[], []], ratios, 2, random.Random(0))

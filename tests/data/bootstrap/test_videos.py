@@ -17,6 +17,7 @@ from densepose.data.bootstrap.videos import (
     read_path_list,
     select_frames,
 )
+from densepose.errors import InputError
 
 FRAMES, KEY_EVERY = 20, 5
 
@@ -75,9 +76,9 @@ def test_key_frames_that_are_known_are_not_listed(video: Path, monkeypatch: pyte
 def test_what_is_no_video_says_so(tmp_path: Path):
     pytest.importorskip("av", reason="PyAV is not installed (pip install av)")
     (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(ValueError, match="text.mp4: cannot be read as a video"):
+    with pytest.raises(InputError, match="text.mp4: cannot be read as a video"):
         list_key_frames(tmp_path / "text.mp4")
-    with pytest.raises(ValueError, match="gone.mp4: cannot be read as a video"):
+    with pytest.raises(InputError, match="gone.mp4: cannot be read as a video"):
         list_key_frames(tmp_path / "gone.mp4")
     item = ImageSource([tmp_path / "text.mp4"], ReadKeyFrames("BGR", "all", 0))[0]
     assert item.images == [] and "cannot be read as a video" in item.problem
@@ -85,7 +86,7 @@ def test_what_is_no_video_says_so(tmp_path: Path):
 
 def test_without_pyav_the_command_that_gets_it_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(videos.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="needs PyAV: pip install av.*image_folder or image_list"):
+    with pytest.raises(InputError, match="needs PyAV: pip install av.*image_folder or image_list"):
         list_key_frames("any.mp4")
 
 
@@ -100,7 +101,7 @@ def test_frames_are_chosen_by_the_strategy():
         *stamps
     }
     assert sorted(select_frames(stamps, "random_k", 9)) == stamps
-    with pytest.raises(ValueError, match="strategy must be one of"):
+    with pytest.raises(InputError, match="strategy must be one of"):
         select_frames(stamps, "best", 1)
 
 
@@ -110,9 +111,9 @@ def test_lists_of_paths(tmp_path: Path):
     assert read_path_list(listed) == [tmp_path / "a.mp4", Path("/tmp/b.mp4")]
     assert read_path_list(listed, "/videos")[0] == Path("/videos/a.mp4")
     listed.write_text("\n")
-    with pytest.raises(ValueError, match="list.txt: the list of files is empty"):
+    with pytest.raises(InputError, match="list.txt: the list of files is empty"):
         read_path_list(listed)
-    with pytest.raises(ValueError, match="none.txt: the list of files is missing"):
+    with pytest.raises(InputError, match="none.txt: the list of files is missing"):
         read_path_list(tmp_path / "none.txt")
 
 
@@ -121,7 +122,7 @@ def test_the_table_of_key_frames(tmp_path: Path):
     table.write_text('video_id,keyframes\n2,"[1,11, 21]"\n3,[]\n')
     assert read_key_frame_table(table) == {2: [1, 11, 21], 3: []}
     table.write_text("video,keyframes\n2,[1]\n")
-    with pytest.raises(ValueError, match="frames.csv: line 2: expected the columns video_id"):
+    with pytest.raises(InputError, match="frames.csv: line 2: expected the columns video_id"):
         read_key_frame_table(table)
-    with pytest.raises(ValueError, match="table of key frames is missing"):
+    with pytest.raises(InputError, match="table of key frames is missing"):
         read_key_frame_table(tmp_path / "none.csv")
