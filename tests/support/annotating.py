@@ -205,6 +205,14 @@ class Robot:
         self.page.wait_for(f"current !== {number} || instance.finished")
         return 1
 
+    def truth_of(self, person: dict[str, Any]) -> tuple[np.ndarray, ...]:
+        """Part, u and v that the image shows at the points of an annotation."""
+        grid_xy = np.array([person["dp_x"], person["dp_y"]])
+        x, y, width, height = person["bbox"]
+        column, row = (grid_xy / 256 * [[width], [height]] + [[x], [y]]).astype(int)
+        part, u, v = self.iuv[row, column].T
+        return part, u / UV_STEPS, v / UV_STEPS
+
     def _views(self, region: int) -> RegionViews:
         if region not in self.views:
             self.views[region] = RegionViews(self.body, region)
