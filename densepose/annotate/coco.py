@@ -15,7 +15,7 @@ from densepose.structures.body_parts import ANNOTATION_GRID
 from densepose.structures.records import check_records, read_annotation_file, read_json
 
 from .body import Body
-from .events import Added, Events, Imported, Opened
+from .events import Added, Events, Imported, Listed
 from .instance import PART_MASKS, POINT_KEYS, Instance
 from .project import Project
 from .regions import foreground, grid_from_canvas
@@ -73,7 +73,7 @@ def import_annotations(project: Project, path: Path) -> None:
     names = {image["id"]: image["file_name"] for image in found.images}
     for image in found.images:
         name, width, height = image["file_name"], image["width"], image["height"]
-        events.append(Opened(image=name, width=width, height=height, record=image))
+        events.append(Listed(image=name, width=width, height=height, record=image))
     for record in found.annotations:
         box = tuple(float(value) for value in record["bbox"])
         name = names[record["image_id"]]

@@ -7,6 +7,7 @@ killed server loses nothing.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from collections.abc import Iterable
@@ -45,13 +46,21 @@ class Imported(Event, tag="imported"):
     head: dict[str, Any]  # everything but images and annotations
 
 
-class Opened(Event, tag="opened"):
-    """An image was opened for the first time."""
+class Listed(Event, tag="listed"):
+    """An image of a file of annotations that was opened."""
 
     image: str
     width: int
     height: int
-    record: dict[str, Any] = {}  # of a file of annotations, complete
+    record: dict[str, Any]  # complete
+
+
+class Opened(Event, tag="opened"):
+    """A photo was shown for the first time."""
+
+    image: str
+    width: int
+    height: int
 
 
 class Added(Event, tag="added"):
@@ -106,6 +115,7 @@ class Sampled(Event, tag="sampled"):
 
     instance: int
     points: list[tuple[int, Region, float, float]]
+    regions: int = 0  # checksum of the regions they were chosen from
 
 
 class Answered(Event, tag="answered"):
@@ -137,7 +147,7 @@ class Finished(Event, tag="finished"):
     finished: bool
 
 
-_Whole = Imported | Opened | Added | Moved | Deleted | Finished
+_Whole = Imported | Listed | Opened | Added | Moved | Deleted | Finished
 Events = _Whole | Started | Stroke | Undone | Sampled | Answered | Confirmed
 _decode = msgspec.json.Decoder(Events).decode
 
@@ -159,7 +169,7 @@ class EventLog:
             raise InputError(f"{path}: another densepose annotate has it open; stop that") from None
         self.path = path
         self.events = self._read()
-        self._file = open(path, "ab")
+        self._file = open(path, "ab", buffering=0)
 
     def _read(self) -> list[Events]:
         if not self.path.exists():
@@ -179,12 +189,22 @@ class EventLog:
         return events
 
     def append(self, event: Events, who: str = "") -> Events:
-        """Write an event to the disk; returns it with time and name."""
+        """Write an event to the disk; returns it with time and name.
+
+        Raises:
+            OSError: the disk is full; the log is as it was before.
+        """
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         event = msgspec.structs.replace(event, time=now, who=who)
-        self._file.write(msgspec.json.encode(event) + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = msgspec.json.encode(event) + b"\n"
+        end = self.path.stat().st_size
+        try:
+            if self._file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+            os.fsync(self._file.fileno())
+        except OSError:
+            os.truncate(self.path, end)
+            raise
         return event
 
     def begin(self, events: Iterable[Events]) -> None:
@@ -192,7 +212,7 @@ class EventLog:
         self._file.close()
         with atomic(self.path, durable=True) as temporary:
             temporary.write_bytes(b"".join(msgspec.json.encode(e) + b"\n" for e in events))
-        self._file = open(self.path, "ab")
+        self._file = open(self.path, "ab", buffering=0)
 
     def close(self) -> None:
         """Let other programs write."""

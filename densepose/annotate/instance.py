@@ -50,6 +50,8 @@ class Instance:
     started_from: str = ""  # where grid is from: "file" or "model"
     strokes: list[Stroke] = field(default_factory=list)
     points: dict[int, Point] = field(default_factory=dict)
+    next_point: int = 0  # numbers of points are not used again
+    sampled_regions: int = -1  # checksum of the regions that the points were chosen from
     is_finished: bool = False
     is_changed: bool = False  # by an annotator
     version: int = 0  # counts up with every event
@@ -89,6 +91,7 @@ class Instance:
             )
             region = int(body.region_of_part[part[k]])
             self.points[k] = Point(region, x, y, answers={NOBODY: answer})
+        self.next_point = len(part)
 
     def placed(self) -> list[tuple[int, Point, Answered]]:
         """The points that were found on the surface, with their answers."""

@@ -15,40 +15,34 @@ from densepose.structures.annotated_regions import encode_regions
 from densepose.structures.body_parts import ANNOTATION_GRID, COARSE_OF_PART
 
 from . import events as ev
-from .project import Project
+from .project import Start
 
 _LEAST_IOU = 0.3  # of a given box and the person whose regions it gets
 
 
 class ModelStart:
-    """Adds boxes to photos without any, and regions to boxes."""
+    """What a model finds in a photo; see ``project.StartPhoto``."""
 
     def __init__(self, model: Model, *, boxes: bool, regions: bool) -> None:
-        """``boxes`` and ``regions``: which of the two it adds."""
+        """``boxes`` and ``regions``: which of the two it is asked for."""
         self._model, self._boxes, self._regions = model, boxes, regions
         self._lock = threading.Lock()
 
-    def __call__(self, project: Project, name: str, photo: NDArray[np.uint8]) -> None:
-        """Start a photo that is opened for the first time."""
+    def __call__(self, photo: NDArray[np.uint8], known: list[ev.Box]) -> list[Start]:
+        """Boxes, where none is known, and the regions of all boxes."""
         with self._lock:
             people = list(self._model(photo))
-        with project.lock:
-            if self._boxes and not project.of_image[name]:
-                for person in people:
-                    x0, y0, x1, y1 = person.box_xyxy_px.tolist()
-                    project.add(name, (x0, y0, x1 - x0, y1 - y0), "model")
-            if self._regions:
-                for number in project.of_image[name]:
-                    self._start(project, number, people)
+        boxes = [(box, "file") for box in known]
+        if self._boxes and not known:
+            corners = (person.box_xyxy_px.tolist() for person in people)
+            boxes = [((x0, y0, x1 - x0, y1 - y0), "model") for x0, y0, x1, y1 in corners]
+        return [(box, source, self._masks(box, people)) for box, source in boxes]
 
-    def _start(self, project: Project, number: int, people: Sequence[Person]) -> None:
-        instance = project.instances[number]
-        overlap = [_iou(instance.box, person.box_xyxy_px) for person in people]
-        if instance.grid is not None or max(overlap, default=0) < _LEAST_IOU:
-            return
-        grid = _regions_over(instance.box, people[int(np.argmax(overlap))])
-        started = ev.Started(instance=number, masks=encode_regions(grid), source="model")
-        project.record(started)
+    def _masks(self, box: ev.Box, people: Sequence[Person]) -> list[ev.Runs] | None:
+        overlap = [_iou(box, person.box_xyxy_px) for person in people]
+        if not self._regions or max(overlap, default=0) < _LEAST_IOU:
+            return None
+        return encode_regions(_regions_over(box, people[int(np.argmax(overlap))]))
 
 
 def _iou(box: ev.Box, box_xyxy_px: NDArray[np.floating]) -> float:

@@ -32,6 +32,7 @@ def sample_points(
     box: Box,
     most: int,
     kept: Sequence[tuple[int, int, float, float]],
+    number: int,
     seed: int,
 ) -> list[tuple[int, int, float, float]]:
     """Roughly equidistant points of every region, by k-means; at most ``most`` a region.
@@ -42,6 +43,7 @@ def sample_points(
         most: points of a large region.
         kept: answered points (number, region, x, y); those that still lie in their region stay, and
             the new points nearest to them are not needed.
+        number: of the first new point.
         seed: of the k-means.
 
     Returns:
@@ -51,7 +53,6 @@ def sample_points(
     rng = np.random.default_rng(seed)
     positions = np.array([point[2:] for point in kept]).reshape(-1, 2)
     stays = region_at(canvas, positions, box) == [point[1] for point in kept]
-    number = max((point[0] for point in kept), default=-1) + 1
     found = []
     for region in np.unique(canvas[canvas > 0]).tolist():
         cells, area_px = canvas_positions(canvas, region, box)

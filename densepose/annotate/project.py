@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
+import zlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,12 @@ from .instance import NOBODY, Instance, Point
 from .points import sample_points
 from .regions import grid_from_masks
 
+logger = logging.getLogger(__name__)
+
+# Box, its source ("file" or "model"), and the masks of its regions or None.
+Start = tuple[ev.Box, str, list[ev.Runs] | None]
+# (name, photo, boxes that are known) -> what to start the photo with
+StartPhoto = Callable[[str, NDArray[np.uint8], list[ev.Box]], list[Start]]
 # After this time without a click a photo is free for other annotators.
 _TAKEN = timedelta(minutes=10)
 
@@ -59,6 +67,7 @@ class Project:
         self.sizes: dict[str, tuple[int, int]] = {}  # width, height of the opened photos
         self.head: dict[str, Any] = {}  # what a file of annotations has besides its records
         self.image_records: dict[str, dict[str, Any]] = {}  # of opened photos, {} for new ones
+        self.opened: set[str] = set()  # photos that somebody has seen
         self.instances: dict[int, Instance] = {}
         self.of_image: dict[str, list[int]] = defaultdict(list)
         self.last_seen: dict[str, tuple[str, str]] = {}  # who worked on an image last, and when
@@ -107,7 +116,7 @@ class Project:
 
     def _check(self, event: ev.Events) -> None:
         """Only what the log can hold without breaking the next start."""
-        if isinstance(event, (ev.Imported, ev.Opened, ev.Added)):
+        if isinstance(event, (ev.Imported, ev.Listed, ev.Opened, ev.Added)):
             return
         instance = self.instance(event.instance)
         if isinstance(event, (ev.Answered, ev.Confirmed)) and event.point not in instance.points:
@@ -119,9 +128,13 @@ class Project:
         if isinstance(event, ev.Imported):
             self.head = event.head
             return
-        if isinstance(event, ev.Opened):
+        if isinstance(event, (ev.Listed, ev.Opened)):
             self.sizes[event.image] = (event.width, event.height)
-            self.image_records[event.image] = event.record
+            if isinstance(event, ev.Listed):
+                self.image_records[event.image] = event.record
+            else:
+                self.image_records.setdefault(event.image, {})
+                self.opened.add(event.image)
             return
         if isinstance(event, ev.Added):
             self._add(event)
@@ -162,8 +175,10 @@ class Project:
 
     def _sample(self, instance: Instance, event: ev.Sampled) -> None:
         before, instance.points = instance.points, {}
+        instance.sampled_regions = event.regions
         for number, region, x, y in event.points:
             instance.points[number] = before.get(number) or Point(region, x, y)
+            instance.next_point = max(instance.next_point, number + 1)
 
     def _answer(self, instance: Instance, event: ev.Answered) -> None:
         point = instance.points[event.point]
@@ -178,19 +193,39 @@ class Project:
     def _finish(self, instance: Instance, event: ev.Finished) -> None:
         instance.is_finished = event.finished
 
-    def open_photo(self, name: str) -> tuple[NDArray[np.uint8], bool]:
-        """(H, W, 3) RGB of a photo, and whether nobody had opened it before.
+    def open_photo(self, name: str, start: StartPhoto | None = None) -> NDArray[np.uint8]:
+        """(H, W, 3) RGB of a photo; ``start`` is asked when it is shown for the first time.
 
         Raises:
-            InputError: it cannot be read.
+            InputError: it cannot be read, or has another size than in the file that was opened.
         """
         photo = read_photo(self.photos[name])
         height, width = photo.shape[:2]
-        with self.lock:
-            is_new = name not in self.sizes
-            if is_new:
-                self.record(ev.Opened(image=name, width=width, height=height))
-        return photo, is_new
+        if self.sizes.get(name, (width, height)) != (width, height):
+            raise InputError(
+                f"{name}: is {width} x {height} px, the file of annotations says"
+                " {} x {}; correct one of them".format(*self.sizes[name])
+            )
+        if name not in self.opened:
+            boxes = [self.instances[number].box for number in self.of_image[name]]
+            found = start(name, photo, boxes) if start is not None else []
+            with self.lock:
+                if name not in self.opened:
+                    self.record(ev.Opened(image=name, width=width, height=height))
+                    self._begin_with(name, found)
+        return photo
+
+    def _begin_with(self, name: str, found: Sequence[Start]) -> None:
+        """Add boxes and regions; regions of a box that is there go to its instance."""
+        by_box = {self.instances[number].box: number for number in self.of_image[name]}
+        for box, source, masks in found:
+            try:
+                number = by_box.get(box) or self.add(name, box, source).id
+            except InputError as error:  # a box beside the image
+                logger.warning("%s; skipped", error)
+                continue
+            if masks is not None and self.instances[number].grid is None:
+                self.record(ev.Started(instance=number, masks=masks, source="model"))
 
     def add(
         self, image: str, box: Sequence[float], source: str, who: str = NOBODY, **more: Any
@@ -216,15 +251,23 @@ class Project:
         with self.lock:
             instance = self.instances[number]
             kept = [(k, p.region, p.x, p.y) for k, p in instance.points.items() if p.answers]
-            points = sample_points(
-                instance.canvas(), instance.box, self.points_per_region, kept, seed=number
-            )
-            self.record(ev.Sampled(instance=number, points=points), who)
+            canvas, box, most = instance.canvas(), instance.box, self.points_per_region
+            regions = zlib.crc32(canvas.tobytes())
+            if regions == instance.sampled_regions:
+                return  # somebody else may be at these points
+            points = sample_points(canvas, box, most, kept, instance.next_point, seed=number)
+            self.record(ev.Sampled(instance=number, points=points, regions=regions), who)
 
     def is_blind(self, number: int) -> bool:
         """Whether annotators place the points of an instance without seeing one another's."""
         digest = hashlib.sha256(str(number).encode()).digest()
         return int.from_bytes(digest[:4], "big") < self.overlap * 2**32
+
+    def is_done(self, instance: Instance, who: str) -> bool:
+        """Whether an annotator has nothing left to do for an instance."""
+        is_blind = self.is_blind(instance.id)
+        is_missing = is_blind and any(who not in p.answers for p in instance.points.values())
+        return instance.is_finished and not is_missing
 
     def answer_for(self, instance: Instance, point: Point, who: str) -> ev.Answered | None:
         """The answer that an annotator sees."""
@@ -239,7 +282,8 @@ class Project:
         now = datetime.now(timezone.utc)
         for number in [*range(after, len(self.names)), *range(min(after, len(self.names)))]:
             state = self.progress(self.names[number])
-            is_finished = 0 < state["boxes"] == state["finished"]
+            members = [self.instances[k] for k in self.of_image.get(self.names[number], ())]
+            is_finished = bool(members) and all(self.is_done(one, who) for one in members)
             is_taken = state["who"] not in ("", who) and (
                 now - datetime.fromisoformat(state["time"]) < _TAKEN
             )

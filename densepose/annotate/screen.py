@@ -50,7 +50,7 @@ class Screen:
             "id": instance.id,
             "box": instance.box,
             "version": instance.version,
-            "finished": instance.is_finished,
+            "finished": self.project.is_done(instance, who),
             "regions": np.unique(instance.canvas()[instance.canvas() > 0]).tolist(),
             "points": list(points.values()),
             "doubtful": self._doubtful(instance, placed) if len(seen) == len(points) else [],

@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import cv2
 import msgspec
-import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
@@ -26,13 +25,14 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from densepose.errors import InputError
+from densepose.errors import InputError, mistake_text
+from densepose.prediction.photos import read_photo
 
 from .actions import Actions, Draw, carry_out, decode_action
 from .coco import write_annotations
 from .instance import Instance
 from .picture import REGION_COLORS, draw_instance, regions_png
-from .project import Project
+from .project import Project, StartPhoto
 from .quality import quality_report
 from .screen import Screen
 from .views import VIEW_PX
@@ -51,7 +51,6 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _LONG = {"Cache-Control": "private, max-age=3600"}
-StartPhoto = Callable[[Project, str, np.ndarray], None]
 
 
 class Pages:
@@ -121,9 +120,7 @@ class Pages:
     def photo(self, request: Request) -> Response:
         """A photo that was opened: its size and its instances."""
         name = self._name(request)
-        photo, is_new = self.project.open_photo(name)
-        if is_new and self.start_photo is not None:
-            self.start_photo(self.project, name, photo)
+        photo = self.project.open_photo(name, self.start_photo)
         height, width = photo.shape[:2]
         with self.project.lock:
             found = [self.project.instances[k] for k in self.project.of_image[name]]
@@ -132,7 +129,7 @@ class Pages:
 
     def pixels(self, request: Request) -> Response:
         """The photo as every browser can show it, or a small one for the list."""
-        photo = self.project.open_photo(self._name(request))[0]
+        photo = read_photo(self.project.photos[self._name(request)])
         most = _THUMB_PX if "small" in request.query_params else _LARGEST_PX
         factor = min(1.0, most / max(photo.shape[:2]))
         if factor < 1:
@@ -155,7 +152,7 @@ class Pages:
     def picture(self, request: Request) -> Response:
         """The annotation of one instance as a picture to keep."""
         instance = self._instance(request)
-        photo = self.project.open_photo(instance.image)[0]
+        photo = read_photo(self.project.photos[instance.image])
         name = f"{Path(instance.image).stem}_{instance.id}.png"
         headers = {"Content-Disposition": f"inline; filename*=UTF-8''{_quoted(name)}"}
         data = draw_instance(photo, instance)
@@ -210,9 +207,14 @@ class Pages:
     async def _save_now_and_then(self) -> None:
         while True:
             await asyncio.sleep(_SAVE_SECONDS)
-            if not self.is_saved:
-                self.is_saved = True
+            if self.is_saved:
+                continue
+            self.is_saved = True
+            try:
                 await run_in_threadpool(write_annotations, self.project, self.output)
+            except (InputError, OSError) as error:  # the log has everything; tried again
+                logger.error("%s", mistake_text(error))
+                self.is_saved = False
 
 
 def make_app(pages: Pages, token: str) -> Starlette:
@@ -223,7 +225,7 @@ def make_app(pages: Pages, token: str) -> Starlette:
             Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False),
             Middleware(_SameOrigin),
         ],
-        exception_handlers={InputError: _mistake},
+        exception_handlers={InputError: _mistake, OSError: _mistake},
         lifespan=pages.lifespan,
     )
     return app
@@ -264,7 +266,7 @@ def problem(text: str, status: int) -> Response:
 
 
 async def _mistake(request: Request, error: Exception) -> Response:
-    return problem(str(error), 400)
+    return problem(mistake_text(error) or str(error), 507 if isinstance(error, OSError) else 400)
 
 
 def _whole(request: Request, key: str) -> int:

@@ -19,11 +19,12 @@ from densepose.files import to_json, write_text
 from densepose.prediction.model import Model
 from densepose.prediction.photos import PHOTO_SUFFIXES
 
+from . import events as ev
 from .body import load_body
 from .coco import import_annotations, read_boxes, write_annotations
 from .events import EventLog
 from .model import ModelStart
-from .project import Project
+from .project import Project, Start, StartPhoto
 from .quality import quality_report
 from .server import Pages, make_app
 
@@ -147,23 +148,22 @@ def _photo_start(
     options: Options,
     load_model: Callable[[], Model] | None,
     regions_from_model: bool,
-) -> Callable[[Project, str, np.ndarray], None] | None:
+) -> StartPhoto:
     """What happens when a photo is opened for the first time."""
     if regions_from_model and not project.body.is_template:
         raise InputError("--parts model: the model knows the regions of the template alone")
-    boxes = {}
+    boxes: dict[str, list[list[float]]] = {}
     if options.boxes not in ("", MODEL):
         boxes = read_boxes(Path(options.boxes), project.names)
     model = None
     if load_model is not None:
-        start = ModelStart(load_model(), boxes=options.boxes == MODEL, regions=regions_from_model)
-        model = start
+        model = ModelStart(load_model(), boxes=options.boxes == MODEL, regions=regions_from_model)
 
-    def start_photo(project: Project, name: str, photo: np.ndarray) -> None:
-        for box in boxes.get(name, ()):
-            project.add(name, box, "file")
+    def start_photo(name: str, photo: np.ndarray, known: list[ev.Box]) -> list[Start]:
+        known = known or [tuple(box) for box in boxes.get(name, ())]
         if model is not None:
-            model(project, name, photo)
+            return model(photo, known)
+        return [(box, "file", None) for box in known]
 
     return start_photo
 

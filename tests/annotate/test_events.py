@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import signal
@@ -68,6 +69,26 @@ def test_a_damaged_line_in_the_middle_is_named(tmp_path):
     path.write_bytes(b'{"event":"deleted","instance":1}\n{"event":"del\n{"event":"undone"}\n')
     with pytest.raises(InputError, match=r"my\.log: line 2 is damaged"):
         EventLog(path)
+
+
+def test_a_full_disk_leaves_the_log_as_it_was(tmp_path, monkeypatch):
+    path = tmp_path / "my.log"
+    log = EventLog(path)
+    log.append(ev.Deleted(instance=1), "Ann")
+    before = path.read_bytes()
+
+    def refuse(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full, pytest.raises(OSError, match="No space"):
+        full.setattr(os, "fsync", refuse)
+        log.append(ev.Deleted(instance=2), "Ann")
+    assert path.read_bytes() == before
+    log.append(ev.Deleted(instance=3), "Ann")
+    log.close()
+    log = EventLog(path)
+    assert [event.instance for event in log.events] == [1, 3]
+    log.close()
 
 
 def test_an_event_says_who_and_when(tmp_path):

@@ -47,16 +47,17 @@ def test_strokes_are_drawn_where_they_are_in_the_image(canvas):
 
 
 def test_points_stay_with_their_answers_and_leave_with_their_region(canvas):
-    first = sample_points(canvas, BOX, 14, [], seed=0)
+    first = sample_points(canvas, BOX, 14, [], 0, seed=0)
     assert [len([p for p in first if p[1] == region]) for region in (3, 5)] == [14, 14]
     kept = [first[0], first[20]]
-    again = sample_points(canvas, BOX, 14, kept, seed=0)
+    again = sample_points(canvas, BOX, 14, kept, 28, seed=0)
     assert len(again) == 28 and set(kept) <= set(again)
-    assert len({point[0] for point in again}) == 28
+    numbers = {point[0] for point in again}
+    assert len(numbers) == 28 and min(numbers - {kept[0][0], kept[1][0]}) == 28
     canvas[canvas == first[0][1]] = 0
-    fewer = sample_points(canvas, BOX, 14, kept, seed=0)
+    fewer = sample_points(canvas, BOX, 14, kept, 56, seed=0)
     assert first[0] not in fewer and first[20] in fewer and len(fewer) == 14
-    assert sample_points(np.zeros_like(canvas), BOX, 14, kept, seed=0) == []
+    assert sample_points(np.zeros_like(canvas), BOX, 14, kept, 0, seed=0) == []
 
 
 def test_what_is_expected_is_what_was_answered_nearby():

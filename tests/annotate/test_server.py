@@ -169,6 +169,25 @@ def test_everybody_undoes_their_own_strokes(client):
     assert client.do("simple", instance=number, what="undo", who="Ben")["regions"] == []
 
 
+def test_points_stay_as_long_as_the_regions_do_and_numbers_are_not_used_again(client):
+    number = add_person(client)
+    first = client.do("simple", instance=number, what="sample", who="Ann")["points"]
+    assert client.do("simple", instance=number, what="sample", who="Ben")["points"] == first
+    client.do("stroke", instance=number, region=2, tool="polygon", xy=SQUARE[:3])
+    second = client.do("simple", instance=number, what="sample", who="Ben")["points"]
+    assert not {p["id"] for p in first} & {p["id"] for p in second}
+    gone = {"do": "click", "who": "Ann", "instance": number, "point": first[0]["id"], "view": 1}
+    status, content = client.ask(f"/{TOKEN}/do", {**gone, "x": 200, "y": 200})
+    assert status == 400 and "has no point" in content["problem"]
+
+
+def test_a_small_picture_for_the_list_does_not_open_the_photo(client):
+    assert client.get("photo/2.jpg?small").startswith(b"\xff\xd8")
+    assert client.pages.project.opened == set()
+    client.get("photo/2")
+    assert client.pages.project.opened == {"day 1/b.png"}
+
+
 def test_a_photo_somebody_works_on_is_not_the_next_one_of_another(client):
     add_person(client, who="Ann")
     assert client.get("next?after=0&who=Ann") == {"number": 0}
@@ -178,6 +197,7 @@ def test_a_photo_somebody_works_on_is_not_the_next_one_of_another(client):
 
 def test_agreement_is_measured_where_annotators_do_not_see_each_other(folder, tmp_path):
     opened = Options(images=folder, output=tmp_path / "my.json", points=1, overlap=1.0)
+    names = ("Ann", "Ben", "Eve")
     with serving(opened) as client:
         number = add_person(client)
         (point,) = client.do("simple", instance=number, what="sample")["points"]
@@ -187,6 +207,10 @@ def test_agreement_is_measured_where_annotators_do_not_see_each_other(folder, tm
         assert "kind" not in seen
         client.do("click", **click, x=200, y=224.2, who="Ben")
         every = client.get("quality")["agreement_cm"][-1]
+        assert not client.get(f"instance/{number}?who=Eve")["finished"]
+        client.do("simple", instance=number, what="finish")
+        ready = {who: client.get(f"instance/{number}?who={who}")["finished"] for who in names}
+        assert ready == {"Ann": True, "Ben": True, "Eve": False}
     assert every["points"] == 1
     # 24.2 px of the torso's views are 5 cm, on a belly that is nearly flat.
     assert every["mean_cm"] == pytest.approx(5, abs=1.5)

@@ -63,8 +63,12 @@ const guarded = (handler) => async (...words) => {
   } catch (error) {
     say(error.message, true);
     redraw();
+    // Somebody else may have changed the instance in the meantime.
+    if (instance) await ask(stateOf(instance.id)).then(show, () => {});
   }
 };
+
+const stateOf = (id) => `instance/${id}?who=${encodeURIComponent(who)}`;
 
 // ---- photos
 
@@ -104,7 +108,7 @@ function loadImage(address) {
 
 async function choose(id) {
   const ticket = opening;
-  const state = await ask(`instance/${id}?who=${encodeURIComponent(who)}`);
+  const state = await ask(stateOf(id));
   if (ticket !== opening) return;
   await show(state);
   fit(instance.box);
