@@ -78,9 +78,8 @@ def read_densepose_coco(
         video_id, frame_id and is_labeled, people in them track_id.
 
     Raises:
-        InputError: the file or the folder is missing.
-        InputError: the file is not DensePose-COCO JSON, nothing of it can be used, or a rule is
-            broken and ``on_bad`` is "error".
+        InputError: the file or the folder is missing; the file is not DensePose-COCO JSON, nothing
+            of it can be used, or a rule is broken and ``on_bad`` is "error".
     """
     if on_bad not in ON_BAD_CHOICES:
         raise InputError(f"on_bad must be one of {ON_BAD_CHOICES}, got {on_bad!r}")

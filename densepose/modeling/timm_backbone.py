@@ -79,8 +79,8 @@ def pretrained_state(source: str, timm_name: str) -> dict[str, Tensor]:
     file by path must have the model's names. All shapes are compared.
 
     Raises:
-        InputError: see ``pretrained_path``.
-        InputError: the source belongs to another model, or its tensors do not fit.
+        InputError: see ``pretrained_path``; the source belongs to another model, or its tensors do
+            not fit.
     """
     path = pretrained_path(source)
     if path.endswith(".safetensors"):
@@ -133,7 +133,6 @@ class TimmBackbone(Backbone):
 
         Raises:
             InputError: timm has no such model, it has no such stages, or the weights do not fit.
-            InputError: of the weights.
         """
         super().__init__()
         stages = {"features_only": True, "out_indices": tuple(out_indices)}

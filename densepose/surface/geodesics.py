@@ -254,11 +254,7 @@ class GeodesicDistances:
 
 
 def _checked_vertices(vertex: np.ndarray, num_vertices: int) -> np.ndarray:
-    """The same indices as int64.
-
-    Raises:
-        ValueError: an index below 0 or not below ``num_vertices``, or not a whole number.
-    """
+    """The same indices as int64, refused where they are not of the mesh."""
     vertex = np.asarray(vertex)
     if vertex.size and not np.issubdtype(vertex.dtype, np.integer):
         raise ValueError(f"vertex indices must be whole numbers, got {vertex.dtype}")
