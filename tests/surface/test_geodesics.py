@@ -119,6 +119,8 @@ def test_lookup_keeps_shapes_and_takes_nothing(ball):
 def test_an_index_out_of_range_is_refused(ball, wrong):
     with pytest.raises(ValueError, match=f"vertex {wrong} is out of range for .* 642 vertices"):
         ball[1].lookup(np.array([0, wrong]), np.array([0, 0]))
+    with pytest.raises(ValueError, match="whole numbers, got float64"):
+        ball[1].lookup(np.array([0.5]), np.array([1.0]))
 
 
 def test_a_file_of_another_size_is_refused(tmp_path):
