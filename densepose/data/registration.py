@@ -215,12 +215,12 @@ def annotation_file(name: str, folder: str | os.PathLike[str]) -> str:
     metadata = MetadataCatalog.get(name)
     if metadata.get("json_file"):
         return metadata.json_file
+    records = DatasetCatalog.get(name)  # many functions name the classes when they are called
     if metadata.get("thing_classes") is None:
         raise InputError(
             f"data set {name!r} names no classes: set MetadataCatalog.get({name!r}).thing_classes"
         )
     coco = convert_to_coco_dict(name)
-    records = DatasetCatalog.get(name)
     people = chain.from_iterable(record.get("annotations", ()) for record in records)
     for written, person in zip(coco.setdefault("annotations", []), people, strict=True):
         written |= {key: value for key, value in person.items() if key.startswith("dp_")}

@@ -29,7 +29,7 @@ from densepose.structures.records import check_records, read_annotation_file
 from densepose.surface.evaluation_surface import load_evaluation_surface
 
 from .bootstrap import check_source
-from .evaluation import build_evaluator, view_symmetry
+from .evaluation import FOLDER, build_evaluator, view_symmetry
 
 FIRST_IMAGES = 3  # images opened per data set
 LARGEST_JSON = 64 * 2**20  # bytes; a larger file of training annotations is not read here
@@ -128,8 +128,8 @@ def _check_data(cfg: CfgNode, name: str, *, is_tested: bool) -> None:
             for image in check_records(first, source, image_root=root).images:
                 _check_image(root / image["file_name"])
     # Annotations are read in full, as the first evaluation does, which may be hours later.
-    if is_tested and cfg.MODEL.DENSEPOSE_ON and Path(metadata.get("json_file") or "").is_file():
-        build_evaluator(cfg, name, cfg.OUTPUT_DIR).check()
+    if is_tested and cfg.MODEL.DENSEPOSE_ON:
+        build_evaluator(cfg, name, Path(cfg.OUTPUT_DIR, FOLDER, name)).check()
     elif is_tested and status is not None:
         annotations_to_score(name)
 

@@ -225,7 +225,8 @@ class GroundTruth:
         """Where an image lies in a folder: under its whole name, or the last part of it."""
         name = self._images[image_id]["file_name"]
         choices = [Path(folder, name), Path(folder, Path(name).name)]
-        return next((path for path in choices if path.is_file()), None)
+        below = (path for path in choices if path.is_relative_to(folder))  # not a whole path
+        return next((path for path in below if path.is_file()), None)
 
     def identify(self, prediction: ImagePrediction) -> ImagePrediction:
         """The prediction under the id of its image, where it knows the photo by its name only.

@@ -37,6 +37,7 @@ import io
 import json
 import math
 import os
+import reprlib
 import zipfile
 import zlib
 from collections import Counter, defaultdict
@@ -262,7 +263,9 @@ def _prediction(arrays: Mapping[str, np.ndarray], source: str) -> ImagePredictio
     keypoints, image_size = arrays.get("keypoints_px"), arrays["image_size"].tolist()
     count = len(scores)
     if len(image_size) != 2 or min(image_size) < 1 or math.prod(image_size) > MOST_PIXELS:
-        raise InputError(f"{source}: image_size {image_size}; expected height and width in px")
+        raise InputError(
+            f"{source}: image_size {reprlib.repr(image_size)}; expected height and width in px"
+        )
     if boxes.shape != (count, 4) or sizes.shape != (count, 2):
         raise InputError(
             f"{source}: {count} scores, but boxes {boxes.shape} and map sizes {sizes.shape}"

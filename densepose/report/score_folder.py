@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from densepose.errors import InputError
 from densepose.evaluation.evaluate import Predictions, opened_predictions
@@ -97,10 +97,16 @@ def _photo(truth: GroundTruth, image_id: int, folder: str | os.PathLike[str] | N
     height, width = truth.image_size(image_id)
     path = truth.image_file(image_id, folder) if folder is not None else None
     if path is not None:
-        with Image.open(path) as photo:
-            if photo.size == (width, height):
-                return np.asarray(photo.convert("RGB"))
-            size = f"{photo.size[0]} x {photo.size[1]} px"
+        try:
+            with Image.open(path) as opened:
+                photo = ImageOps.exif_transpose(opened).convert("RGB")
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise InputError(
+                f"{path}: cannot be read as a picture ({error}); fetch it again, or take it away"
+            ) from error
+        if photo.size == (width, height):
+            return np.asarray(photo)
+        size = f"{photo.size[0]} x {photo.size[1]} px"
         raise InputError(f"{path}: is {size}, the annotation file says {width} x {height} px")
     if folder is not None:
         print(f"no photo of image {image_id} in {folder}", file=sys.stderr)

@@ -198,7 +198,8 @@ def check_records(
         image_root: folder of the images; None does not check whether the files exist.
         on_image: also decode every image; is called with how many more are, and how many there are.
     """
-    return _Reader(content, source).read(image_root, on_image)
+    root = None if image_root is None else Path(image_root).absolute()
+    return _Reader(content, source, root).read(on_image)
 
 
 def person_category(categories: Mapping[int, str], source: str) -> int:
@@ -219,24 +220,23 @@ def person_category(categories: Mapping[int, str], source: str) -> int:
 class _Reader:
     """Reads one file; every method reports what it skips."""
 
-    def __init__(self, content: Mapping[str, Any], source: str) -> None:
+    def __init__(self, content: Mapping[str, Any], source: str, root: Path | None) -> None:
         self.content = content
+        self.root = root  # of the images
         counts = (len(content["images"]), len(content.get("annotations", ())))
         tolerated = frozenset({"annotation-id-unique"} if "minival" in source else ())
         self.report = AnnotationReport(source, *counts, tolerated=tolerated)
         # Masks of the whole file are checked in one call: record, key, text and pixels of each.
         self.runs: list[tuple[dict[str, Any], str, str | bytes, int]] = []
 
-    def read(
-        self, image_root: str | Path | None, on_image: Callable[[int, int], None] | None
-    ) -> AnnotationFile:
+    def read(self, on_image: Callable[[int, int], None] | None) -> AnnotationFile:
         categories = self.categories()
         known = self.images()
         images = {number: image for number, image in known.items() if image is not None}
-        if image_root is not None:
-            self.drop_images(images, missing_files(images, Path(image_root)))
+        if self.root is not None:
+            self.drop_images(images, missing_files(images, self.root))
             if on_image is not None:
-                self.drop_images(images, unreadable_files(images, Path(image_root), on_image))
+                self.drop_images(images, unreadable_files(images, self.root, on_image))
         sizes = {n: _sides(image) for n, image in images.items()}
         seen: set[int] = set()
         people = []
@@ -312,8 +312,9 @@ class _Reader:
             return False
         try:
             path = Path(image["file_name"])
-            inside = not path.is_absolute() and ".." not in path.parts
-            inside = inside and b"\0" not in os.fsencode(path)
+            inside = ".." not in path.parts and b"\0" not in os.fsencode(path)
+            if self.root is not None:  # detectron2's own converter writes whole paths
+                inside = inside and (self.root / path).is_relative_to(self.root)
         except UnicodeError:
             inside = False
         shown = f"{image['height']} x {image['width']} px are more than {MOST_PIXELS:,}"
