@@ -1,8 +1,8 @@
 """Photos with COCO keypoints and masks to measure weights on; nothing is trained on them.
 
     python -m tools.assets.keypoint_photos --output photos_keypoints
-    densepose predict photos_keypoints/photos --output found --format json
-    densepose score --predictions found/predictions.json --keypoints photos_keypoints/keypoints.json
+    densepose predict photos_keypoints/photos --output found --save npz
+    densepose score found --keypoints photos_keypoints/keypoints.json
 
 They are the photos of COCO 2017 that github.com/Obmutescence/COCO-MINI holds with annotations of
 people: 79 of val2017 and 80 of train2017, some with nobody in them. COCO's photos are under the
