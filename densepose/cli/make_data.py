@@ -66,6 +66,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="fraction of the images with a photo of --backgrounds, the others get generated ones",
     )
     add(
+        "--empty-share",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="fraction of the images with nobody in them",
+    )
+    add(
         "--camera",
         choices=("photo", "night"),
         default="photo",
@@ -106,6 +113,7 @@ def run(args: Namespace) -> int:
             photo_share=args.photo_share,
             camera=args.camera,
             assets=args.assets,
+            empty_share=args.empty_share,
             on_progress=on_progress,
         )
     new = args.num_train + args.num_val - first[0]

@@ -73,6 +73,7 @@ def make_synthetic_dataset(
     photo_share: float = 1.0,
     camera: str = "photo",
     assets: str | Path | None = None,
+    empty_share: float = 0.0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> SyntheticDataset:
     """Make a set, or resume one that was interrupted.
@@ -97,6 +98,8 @@ def make_synthetic_dataset(
             poses they take and of ``.hdr`` or ``.exr`` panoramas that light them; the held-out
             split wears items that the training split does not, where there are six of a kind.
         camera: "photo", or "night" for grey and grainy pictures in the light of an infrared lamp.
+        empty_share: fraction of the images with nobody in them; training keeps them where
+            DATALOADER.FILTER_EMPTY_ANNOTATIONS is False.
         on_progress: called with (finished, all) after every image.
 
     Raises:
@@ -105,9 +108,10 @@ def make_synthetic_dataset(
     """
     root = Path(root)
     photos = str(backgrounds) if backgrounds else None
-    folder = str(assets) if assets else None
     picture = PictureSettings(
-        seed, image_size, tuple(people), noise_m, photos, photo_share, camera, folder
+        *(seed, image_size, tuple(people), noise_m, photos, photo_share, camera),
+        assets=str(assets) if assets else None,
+        empty_share=empty_share,
     )
     sizes = {"train": num_train, "val": num_val}
     if workers < 1:
@@ -115,17 +119,27 @@ def make_synthetic_dataset(
     check_settings(picture, sizes)
     manifest = _open_folder(root, _identity(picture, sizes))
     jobs = _open_jobs(root, sizes, complete=manifest["complete"])
-    total = num_train + num_val
-    finished = total - len(jobs)
-    report = on_progress or (lambda done, of: None)
-    report(finished, total)
-    for count in _run(root, picture, jobs, workers):
-        finished += count
-        report(finished, total)
+    _make(root, picture, jobs, workers, num_train + num_val, on_progress or (lambda done, of: None))
     if not manifest["complete"]:
         manifest = _complete(root, picture, sizes)
     shutil.rmtree(root / "records", ignore_errors=True)
     return SyntheticDataset(root, manifest["counts"])
+
+
+def _make(
+    root: Path,
+    picture: PictureSettings,
+    jobs: list[tuple[str, int]],
+    workers: int,
+    total: int,
+    report: Callable[[int, int], None],
+) -> None:
+    """Make the images of ``jobs``, the last of ``total``."""
+    finished = total - len(jobs)
+    report(finished, total)
+    for count in _run(root, picture, jobs, workers):
+        finished += count
+        report(finished, total)
 
 
 def check_settings(picture: PictureSettings, sizes: dict[str, int]) -> None:
@@ -163,6 +177,10 @@ def check_settings(picture: PictureSettings, sizes: dict[str, int]) -> None:
         ),
         (0 < fraction <= 1, f"photo_share must be in (0, 1], got {fraction}"),
         (
+            0 <= picture.empty_share <= 1,
+            f"empty_share must be in [0, 1], got {picture.empty_share}",
+        ),
+        (
             fraction == 1 or picture.backgrounds is not None,
             f"photo_share {fraction} needs backgrounds, a folder of photos",
         ),
@@ -183,9 +201,10 @@ def _identity(picture: PictureSettings, sizes: dict[str, int]) -> dict[str, Any]
     if picture.backgrounds is not None:
         files = [path for split in SPLITS for path in photo_files(picture.backgrounds, split)]
         settings["backgrounds"] = _names_and_sizes(picture.backgrounds, files)
-    if picture.assets is None:
-        del settings["assets"]  # sets made before there were any stay what they are
-    else:
+    for name, usual in (("assets", None), ("empty_share", 0.0)):
+        if settings[name] == usual:
+            del settings[name]  # sets that were made before it was a setting stay what they are
+    if picture.assets is not None:
         settings["assets"] = _names_and_sizes(picture.assets, library_files(picture.assets))
     baked = [sha256(asset) for asset in (body.ASSET, charts.ASSET)]
     return {"kind": KIND, "generator": GENERATOR, "body_sha256": baked, "settings": settings}

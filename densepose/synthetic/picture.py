@@ -54,6 +54,7 @@ class PictureSettings:
     photo_share: float = 1.0  # of the images, where there are photos
     camera: str = "photo"  # one of CAMERAS
     assets: str | None = None  # folder of what people wear, how they move, what lights them
+    empty_share: float = 0.0  # of the images, nobody in them
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,9 @@ def draw_picture(
     anatomy, atlas = load_anatomy(), load_template_atlas()
     library = open_library(settings.assets, split) if settings.assets is not None else None
     scene, geometry = compose(rng, anatomy, settings.image_size, settings.people, library)
+    if settings.empty_share > 0 and rng.random() < settings.empty_share:
+        scene = replace(scene, people=())
+        geometry = SceneGeometry(scene, anatomy)
     if not _has_photo(settings, rng):
         background = random_background(rng, scene.camera)
     else:

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy.spatial import cKDTree
 
-from densepose.structures.body_parts import UV_STEPS
+from densepose.structures.body_parts import KEYPOINT_NAMES, UV_STEPS
 from densepose.surface.charts import ChartAtlas
 from densepose.surface.raycast import Hits, RayCaster
 
@@ -79,7 +79,7 @@ class SceneGeometry:
         owner += [i if thing.is_person else NOBODY for i, thing in worn]
         # The person each mesh counts as; the last entry is for rays that hit nothing.
         self._owner = np.array(owner + [NOBODY] * (len(scene.objects) + 1))
-        self._dressed = np.array([person.bare is not None for person in scene.people])
+        self._dressed = np.array([person.bare is not None for person in scene.people], bool)
         self.caster = RayCaster(self.meshes)
         self._with_holes = [
             number
@@ -223,13 +223,15 @@ class SceneGeometry:
 
     def _keypoints(self) -> tuple[np.ndarray, np.ndarray]:
         camera = self.scene.camera
-        points = np.stack([person.keypoints for person in self.scene.people])
-        count = len(points)
+        count = self.num_people
+        points = np.array([person.keypoints for person in self.scene.people]).reshape(
+            -1, len(KEYPOINT_NAMES), 3
+        )
         pixels, depth = camera.project(points.reshape(-1, 3))
         inside = (depth > 0) & (pixels >= 0).all(axis=1)
         inside &= (pixels < [camera.width, camera.height]).all(axis=1)
         found = self.first_hits(camera.rays(pixels))
-        own = self._owner[found.mesh] == np.repeat(np.arange(count), points.shape[1])
+        own = self.owner(found) == np.repeat(np.arange(count), points.shape[1])
         near = found.depth > depth - np.tile(_KEYPOINT_DEPTH_M, count)
         visibility = np.where(inside, np.where(own & near, 2, 1), 0)
-        return pixels.reshape(count, -1, 2), visibility.reshape(count, -1)
+        return pixels.reshape(*points.shape[:2], 2), visibility.reshape(points.shape[:2])

@@ -207,7 +207,7 @@ def test_a_set_with_other_settings_is_not_overwritten(dataset):
     ("change", "message"),
     [
         ({"image_size": 8}, "image_size must be 48 to 2048 px, got 8"),
-        ({"people": (0, 2)}, "people must be FEWEST-MOST within 1 to 8, got 0-2"),
+        ({"people": (0, 2)}, "people must be FEWEST-MOST within 1 to 10, got 0-2"),
         ({"people": (3, 2)}, "got 3-2"),
         ({"num_train": 0, "num_val": 0}, "nothing to make"),
         ({"num_val": -1}, "num_val must be at least 0, got -1"),
@@ -276,3 +276,12 @@ def test_annotator_noise_changes_answers_but_neither_image_nor_truth():
     assert len(first["dp_U"]) == len(second["dp_U"])
     assert first["dp_masks"] == second["dp_masks"]
     assert np.abs(np.array(first["dp_U"]) - second["dp_U"]).mean() > 0.01
+
+
+def test_images_may_be_empty(tmp_path):
+    settings = {**SETTINGS, "num_train": 3, "num_val": 0, "image_size": 64, "empty_share": 1.0}
+    made = make_synthetic_dataset(tmp_path, **settings)
+    assert made.counts["train"] == {"images": 3, "people": 0, "annotated_people": 0, "points": 0}
+    for number in (1, 2, 3):
+        iuv, instance = read_truth(tmp_path, "train", f"{number:012d}")
+        assert not iuv.any() and not instance.any()
