@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from pathlib import Path
 
+from densepose.errors import DONE, SOME_FAILED, InputError
+
 from .parser import (
     add_config_pairs,
     add_model,
@@ -19,9 +21,9 @@ EXAMPLE = """\
 densepose predict photo.jpg
 densepose predict 'holiday/*.jpg' clip.mp4 --save iuv,npz --output found
 densepose predict photos/ @list.txt --save overlay --style hr-viton --largest 1
-densepose predict photo.jpg --weights R_50_FPN_s1x --device cpu     # fetches a released model"""
-ROOT = "output/predict"
-SOME_FAILED = 3
+densepose predict photo.jpg --weights R_50_FPN_s1x --device cpu     # fetches a released model
+densepose predict photos/ --processes 4     # on as many GPUs, or on the CPU
+densepose predict --camera 0 --seconds 10"""
 # The table itself is in densepose.vis.styles, which takes longer to import than a help should.
 STYLES = (
     "parts, u, v, charts, contour, iuv, confidence; or as other programs expect it: dp_segm,"
@@ -37,10 +39,12 @@ def words(text: str) -> tuple[str, ...]:
 def add_arguments(parser: ArgumentParser) -> None:
     """Which photos, by which model, and what is written."""
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="PHOTO", help="photo, video, folder, 'pattern' or @list.txt")
+    add("inputs", nargs="*", metavar="PHOTO", help="photo, video, folder, 'pattern' or @list.txt")
+    add("--camera", metavar="N", help="number of a camera, or rtsp://...; Ctrl-C ends it")
+    add("--seconds", type=positive, metavar="S", help="end the camera after S seconds")
     add_output(
         parser,
-        f"folder of the results; repeat the command to resume [new: {ROOT}/1, {ROOT}/2 ...]",
+        "folder of the results; repeat the command to resume [new: output/predict/1, 2 ...]",
     )
     add(
         "--save",
@@ -59,6 +63,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_model(parser, "file, or name of a released model [those of the package]")
     add("--batch-size", type=positive, metavar="N", help="photos at once [8 on a GPU, else 1]")
     add("--half", action="store_true", help="half precision, on a GPU")
+    add("--processes", type=positive, default=1, metavar="N", help="on N GPUs, or on the CPU")
     renamed(parser, "--save-predictions", "--save npz", dest="also_npz", const="npz")
     renamed(parser, "--save-iuv", "--save iuv", dest="also_iuv", const="iuv")
     parser.add_argument("--picture-size", help=SUPPRESS)  # has no effect any more
@@ -70,10 +75,12 @@ def run(args: Namespace) -> int:
     from densepose.engine.logs import quiet_libraries, setup_logging
 
     quiet_libraries()
+    from densepose.prediction.inputs import find_inputs
     from densepose.prediction.model import load
-    from densepose.prediction.photos import find_inputs
     from densepose.prediction.predict import Wanted, predict
 
+    if not args.inputs and args.camera is None:
+        raise InputError("nothing to predict: name a photo, video, folder, pattern or --camera 0")
     save = (*args.save, getattr(args, "also_npz", ""), getattr(args, "also_iuv", ""))
     wanted = Wanted(
         save=tuple(dict.fromkeys(filter(None, save))),
@@ -81,7 +88,7 @@ def run(args: Namespace) -> int:
         background=args.background,
         frame_step=args.frame_step,
     )
-    paths = find_inputs(args.inputs, Path(args.output) if args.output else None)
+    inputs = find_inputs(args.inputs, Path(args.output) if args.output else None)
     setup_logging(None)
     model = load(
         args.weights,
@@ -94,13 +101,17 @@ def run(args: Namespace) -> int:
         confidence=args.style == "confidence",
         batch_size=args.batch_size or 0,
     )
-    output = args.output or new_folder(Path(ROOT))
-    summary = predict(model, paths, output, wanted, overwrite=args.overwrite)
+    summary = predict(
+        model,
+        inputs.paths,
+        args.output,
+        wanted,
+        overwrite=args.overwrite,
+        processes=args.processes,
+        camera=args.camera,
+        camera_seconds=args.seconds,
+    )
+    if inputs.skipped:
+        print(inputs.skipped_text())
     print(summary.text())
-    return SOME_FAILED if summary.failed else 0
-
-
-def new_folder(root: Path) -> Path:
-    """``root/1``, or the number after the highest that is there."""
-    numbers = [int(path.name) for path in root.glob("*") if path.name.isdigit()]
-    return root / str(max(numbers, default=0) + 1)
+    return SOME_FAILED if summary.failed or summary.incomplete else DONE

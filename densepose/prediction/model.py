@@ -33,12 +33,19 @@ class Model:
         source: where the config came from.
         predictor: takes and returns arrays; ``predictor.model`` is the module of torch.
         batch_size: how many photos go through the network at once.
+        arguments: with which ``load`` makes the same model in another process.
     """
 
     def __init__(
-        self, config: CfgNode, source: str, predictor: Predictor, batch_size: int = 0
+        self,
+        config: CfgNode,
+        source: str,
+        predictor: Predictor,
+        batch_size: int = 0,
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
         self.config, self.source, self.predictor = config, source, predictor
+        self.arguments = dict(arguments or {})
         usual = BATCH_ON_CPU if predictor.device.type == "cpu" else BATCH_ON_GPU
         self.batch_size = batch_size or usual
 
@@ -132,10 +139,11 @@ def load(
 
     opts = as_pairs({**(options or {}), **({"MODEL.DEVICE": device} if device else {})})
     source, config = model_config(os.fspath(weights), os.fspath(config_file), opts)
-    predictor = load_predictor(
-        config, min_score=min_score, largest=largest, half=half, confidence=confidence
-    )
-    return Model(config, source, predictor, batch_size)
+    wanted = {"min_score": min_score, "largest": largest, "half": half, "confidence": confidence}
+    predictor = load_predictor(config, **wanted)
+    arguments = {"weights": weights, "config_file": config_file, "options": options, **wanted}
+    arguments |= {"device": predictor.device.type, "batch_size": batch_size}
+    return Model(config, source, predictor, batch_size, arguments)
 
 
 def as_pairs(options: Mapping[str, Any]) -> list[str]:

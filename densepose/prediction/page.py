@@ -7,7 +7,7 @@ from pathlib import Path
 
 from densepose.vis.report import ImageRow, write_report
 
-from .results_folder import PAGE, Entry, ResultsFolder
+from .results_folder import PAGE, Entry, ResultsFolder, printable
 
 _MOST_FRAMES = 6  # of a video
 
@@ -23,7 +23,7 @@ def write_page(folder: ResultsFolder, facts: Mapping[str, str]) -> Path:
     failed = []
     for entry in folder.entries():
         if "error" in entry:
-            failed.append((entry["file"], entry["error"]))
+            failed.append((printable(entry["file"]), printable(entry["error"])))
         else:
             good, people = good + 1, people + entry["people"]
     return write_report(
@@ -49,9 +49,11 @@ def _rows(folder: ResultsFolder) -> Iterator[ImageRow]:
 
 
 def _caption(entry: Entry) -> str:
+    file = printable(entry["file"])
     people = "1 person" if entry["people"] == 1 else f"{entry['people']} people"
     if "frames" in entry:
         see = f", see {entry['video']}" if entry["video"] else ""
-        return f"{entry['file']}: {people} in {entry['frames']} frames{see}"
+        missing = f"; {printable(entry['incomplete'])}" if "incomplete" in entry else ""
+        return f"{file}: {people} in {entry['frames']} frames{see}{missing}"
     scores = ", ".join(f"{score:.2f}" for score in entry["scores"])
-    return f"{entry['file']}: {people}" + (f" ({scores})" if scores else "")
+    return f"{file}: {people}" + (f" ({scores})" if scores else "")

@@ -4,83 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import multiprocessing
+import os
+import signal
 import statistics
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 from PIL import Image
 
 import densepose
 from densepose.errors import InputError
-from densepose.files import atomic, did_you_mean
-from densepose.progress import track
-from densepose.vis.sheets import photo_panels
-from densepose.vis.styles import PART_COLORS, find_style
+from densepose.progress import progress_bar
 
-from .model import Model
+from .model import Model, load
 from .page import write_page
-from .people import People
-from .photos import is_video, read_photo
-from .results_folder import FOLDERS, PAGE, Entry, ResultsFolder
-from .video import read_frames, video_facts, write_video
+from .results_folder import PAGE, Entry, ResultsFolder, new_folder, printable
+from .work import Worker
+from .writing import Wanted
 
 logger = logging.getLogger(__name__)
 
-DEFAULT = ("page", "iuv", "video")
-PANELS_PX = 800  # longest side of each of the four pictures of a photo on the page
+ROOT = "output/predict"
 _MOST_NAMED = 10
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What is written of each photo."""
-
-    save: tuple[str, ...] = DEFAULT  # names of FOLDERS
-    style: str = "parts"  # of overlay and video, see densepose.vis.styles
-    background: str | None = None  # of overlay and video; None: that of the style
-    frame_step: int = 1  # every so many frames of a video
-
-    def __post_init__(self) -> None:
-        for kind in self.save:
-            if kind not in FOLDERS:
-                hint = did_you_mean(kind, FOLDERS)
-                raise InputError(f"save: {kind!r} is none of {', '.join(FOLDERS)}{hint}")
-        find_style(self.style)
-
-    def picture(self, people: People) -> Image.Image:
-        """The people in the style, over the background."""
-        return people.draw(self.style, self.background)
-
-
-def _index_image(people: People) -> Image.Image:
-    """Pixels are the numbers of the parts; programs that show it use the colours of the parts."""
-    image = Image.fromarray(people.part_map())
-    image.putpalette(PART_COLORS.tobytes())
-    return image
-
-
-def _panels(people: People) -> Image.Image:
-    return Image.fromarray(photo_panels(people.photo, people, PANELS_PX))
-
-
-# What is written of a photo: ending of the file, and what writes it.
-_JPEG = {"format": "JPEG", "quality": 90, "subsampling": 0}  # 4:4:4: edges of colours bleed else
-_FILES: dict[str, tuple[str, Callable[[People, Path, Wanted], None]]] = {
-    "page": (".jpg", lambda people, path, _: _panels(people).save(path, **_JPEG)),
-    "iuv": (".png", lambda people, path, _: people.save(path)),
-    "parts": (".png", lambda people, path, _: _index_image(people).save(path)),
-    "mask": (".png", lambda people, path, _: Image.fromarray(people.mask()).save(path)),
-    "overlay": (".png", lambda people, path, wanted: wanted.picture(people).save(path)),
-    "npz": (".npz", lambda people, path, _: people.save(path)),
-    "json": (".json", lambda people, path, _: people.save(path)),
-}
+_BATCHES_A_TASK = 4  # so that a process reads the next batch while it predicts one
 
 
 @dataclass
@@ -94,14 +48,24 @@ class Summary:
     # Of a photo, or of a frame of a video on average; the first one also warms up.
     seconds: list[float] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)  # why, one sentence each
+    incomplete: list[str] = field(default_factory=list)  # videos of which only a part was read
+
+    def add(self, entry: Entry) -> None:
+        """Count a file."""
+        if "error" in entry:
+            self.failed.append(entry["error"])
+            return
+        frames = entry.get("frames", 1)
+        self.images += frames
+        self.people += entry["people"]
+        self.seconds.append(entry["seconds"] / max(frames, 1))
+        if "incomplete" in entry:
+            self.incomplete.append(entry["incomplete"])
 
     def text(self) -> str:
         """Lines for the end of the command; the last one says where the results are."""
-        lines = [f"not readable: {len(self.failed)}"] * bool(self.failed)
-        lines += [f"  {text}" for text in self.failed[:_MOST_NAMED]]
-        if len(self.failed) > _MOST_NAMED:
-            more = len(self.failed) - _MOST_NAMED
-            lines.append(f"  ... and {more} more, see {self.folder / 'photos.jsonl'}")
+        lines = [*self._named("not readable", self.failed)]
+        lines += self._named("videos with missing frames", self.incomplete)
         each = f", {statistics.median(self.seconds):.2f} s each (median)" if self.seconds else ""
         before = f", {self.skipped} were finished before" if self.skipped else ""
         page = self.folder / PAGE
@@ -111,14 +75,26 @@ class Summary:
         lines.append(f"{place}: {people} in {images}{each}{before}")
         return "\n".join(lines)
 
+    def _named(self, title: str, sentences: Sequence[str]) -> Iterator[str]:
+        if sentences:
+            yield f"{title}: {len(sentences)}"
+        for sentence in sentences[:_MOST_NAMED]:
+            yield f"  {printable(sentence)}"
+        if len(sentences) > _MOST_NAMED:
+            more = len(sentences) - _MOST_NAMED
+            yield f"  ... and {more} more, see {self.folder / 'photos.jsonl'}"
+
 
 def predict(
     model: Model,
     paths: Sequence[Path],
-    output: str | Path,
+    output: str | Path | None,
     wanted: Wanted,
     *,
     overwrite: bool = False,
+    processes: int = 1,
+    camera: str | None = None,
+    camera_seconds: float | None = None,
 ) -> Summary:
     """Predict photos and videos that have no results in the folder yet.
 
@@ -127,130 +103,142 @@ def predict(
     Args:
         model: from ``densepose.load``.
         paths: of photos and videos, see ``find_inputs``.
-        output: folder of results, new or of an interrupted call with the same settings.
+        output: folder of results, new or of an interrupted call with the same settings. None: a new
+            one in ``output/predict``.
         wanted: what is written.
         overwrite: delete earlier results in the folder.
+        processes: that work beside each other, each with its own model: on the CPU, or on as many
+            GPUs as there are.
+        camera: also predict what this camera sees, see ``camera_frames``.
+        camera_seconds: for so long; until an interrupt if None.
 
     Raises:
-        InputError: the folder holds other things, or results of other settings.
+        InputError: the folder holds other things, or results of other settings; the camera gives
+            no picture; a process ended.
     """
-    folder = ResultsFolder(output, _settings(model, wanted), overwrite=overwrite)
+    place = new_folder(ROOT) if output is None else output
+    folder = ResultsFolder(place, _settings(model, wanted), overwrite=overwrite)
     summary = Summary(folder.folder)
-    job = _Job(model, folder, wanted, summary)
-    job.run(track(paths, total=len(paths), label="predict"))
+
+    def note(entry: Entry) -> None:
+        if "error" in entry:
+            logger.warning("%s", printable(entry["error"]))
+        folder.finish(entry)
+        summary.add(entry)
+
+    with warnings.catch_warnings(), progress_bar("predict", len(paths) or None) as show:
+        # Above 89 million pixels; what is above twice as many is an error of its own.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        progress = _Progress(show)
+        worker = Worker(model, folder.folder, wanted, progress.part)
+
+        def skip() -> None:  # in the thread that reads
+            summary.skipped += 1
+            show(more=1)
+
+        todo = _unfinished(folder, paths, skip)
+        done = worker.run(todo) if processes == 1 else _in_processes(worker, todo, processes)
+        for entry in done:
+            note(entry)
+            progress.file()
+        if camera is not None:
+            entry = folder.name(f"camera {camera} at {time.strftime('%Y-%m-%d %H.%M.%S')}")
+            note(worker.camera(entry, camera, camera_seconds))
     if "page" in wanted.save:
         write_page(folder, _facts(model))
     return summary
 
 
-@dataclass
-class _Job:
-    model: Model
-    folder: ResultsFolder
-    wanted: Wanted
-    summary: Summary
+class _Progress:
+    """A bar in files; a video moves it by fractions."""
 
-    def run(self, paths: Iterable[Path]) -> None:
-        """Photos in batches, each video by itself."""
-        batch: list[tuple[Entry, np.ndarray]] = []
-        for path in paths:
-            if self.folder.is_finished(path):
-                self.summary.skipped += 1
-                continue
-            try:
-                if is_video(path):
-                    self._finish(self._video(path))
-                else:
-                    batch.append((self.folder.start(path), read_photo(path)))
-            except (InputError, OSError) as error:
-                logger.warning("%s", error)
-                self.summary.failed.append(str(error))
-                self.folder.finish({**self.folder.start(path), "error": str(error)})
-            if len(batch) == self.model.batch_size:
-                self._photos(batch)
-                batch = []
-        if batch:
-            self._photos(batch)
+    def __init__(self, show: Callable[..., None]) -> None:
+        self._show, self._part = show, 0.0
 
-    def _finish(self, entry: Entry) -> None:
-        self.folder.finish(entry)
-        frames = entry.get("frames", 1)
-        self.summary.images += frames
-        self.summary.people += entry["people"]
-        self.summary.seconds.append(entry["seconds"] / frames)
+    def part(self, fraction: float) -> None:
+        fraction = min(fraction, 1 - self._part)
+        self._part += fraction
+        self._show(more=fraction)
 
-    def _photos(self, batch: list[tuple[Entry, np.ndarray]]) -> None:
-        people, seconds = self._found([image for _, image in batch], [e["id"] for e, _ in batch])
-        for (entry, image), found in zip(batch, people, strict=True):
-            found = People.of(found, image, Path(entry["file"]).name)
-            self._finish(
-                {
-                    **entry,
-                    "height": image.shape[0],
-                    "width": image.shape[1],
-                    "people": len(found),
-                    "scores": [round(float(score), 4) for score in found.scores],
-                    "seconds": round(seconds / len(batch), 4),
-                    "pictures": self._write_all(entry["name"], found),
-                }
-            )
-
-    def _video(self, path: Path) -> Entry:
-        entry = self.folder.start(path)
-        name, facts = entry["name"], video_facts(path)
-        video = f"{FOLDERS['video']}/{name}.mp4" if "video" in self.wanted.save else ""
-        # About one frame a second is also shown on the page.
-        every = max(1, round(float(facts.rate) / self.wanted.frame_step))
-        pictures, people, seconds, frames, size = [], 0, 0.0, 0, (0, 0)
-        writing = write_video(self.folder.path(video), facts.rate, path) if video else nullcontext()
-        with writing as writer:
-            for batch in _batches(read_frames(path, self.wanted.frame_step), self.model.batch_size):
-                numbers = [frame.number for frame in batch]
-                found, taken = self._found([frame.image for frame in batch], numbers)
-                seconds += taken
-                for frame, each in zip(batch, found, strict=True):
-                    place = f"{name}/{frame.number:06d}"
-                    each = People.of(each, frame.image, place)
-                    pictures += self._write_all(place, each, page=frames % every == 0)
-                    if writer is not None:
-                        writer.write(np.asarray(self.wanted.picture(each)), frame.seconds)
-                    frames, people, size = frames + 1, people + len(each), each.image_size
-            if not frames:
-                raise InputError(f"{path}: no frame in this video")
-        return {
-            **entry,
-            "height": size[0],
-            "width": size[1],
-            "people": people,
-            "frames": frames,
-            "seconds": round(seconds, 4),
-            "pictures": pictures,
-            "video": video,
-        }
-
-    def _found(self, images: list[np.ndarray], ids: list[int]) -> tuple[list[Any], float]:
-        """The people of each image, and the seconds that all took."""
-        start = time.perf_counter()
-        found = self.model.predictor.batch(images, ids)
-        return found, time.perf_counter() - start
-
-    def _write_all(self, name: str, people: People, *, page: bool = True) -> list[str]:
-        """Write the files of a photo or frame; paths of pictures for the page."""
-        pictures = []
-        for kind in self.wanted.save:
-            if kind in _FILES and (page or kind != "page"):
-                suffix, write = _FILES[kind]
-                place = f"{FOLDERS[kind]}/{name}{suffix}"
-                with atomic(self.folder.path(place)) as temporary:
-                    write(people, temporary, self.wanted)
-                pictures += [place] * (kind == "page")
-        return pictures
+    def file(self) -> None:
+        self._show(more=1 - self._part)
+        self._part = 0.0
 
 
-def _batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
+def _unfinished(
+    folder: ResultsFolder, paths: Sequence[Path], skip: Callable[[], object]
+) -> Iterator[Entry]:
+    """What is to be done; ``skip`` is called for each file that is finished."""
+    for path in paths:
+        try:
+            if folder.is_finished(path):
+                skip()
+            else:
+                yield folder.start(path)
+        except OSError as error:  # it was deleted since it was listed
+            yield {**folder.name(str(path)), "error": f"{path}: {error.strerror}"}
+
+
+def _in_processes(worker: Worker, entries: Iterator[Entry], processes: int) -> Iterator[Entry]:
+    """As ``Worker.run``, in other processes; in the order they come."""
+    size = _BATCHES_A_TASK * worker.model.batch_size
+    listed = list(entries)
+    tasks = [listed[start : start + size] for start in range(0, len(listed), size)]
+    context = multiprocessing.get_context("spawn")
+    arguments = (worker.model.arguments, worker.folder, worker.wanted)
+    with ProcessPoolExecutor(
+        processes,
+        mp_context=context,
+        initializer=_start_process,
+        initargs=(context.Value("i", 0), processes, *arguments),
+    ) as pool:
+        futures = [pool.submit(_do_task, task) for task in tasks]
+        try:
+            for future in as_completed(futures):
+                yield from future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a process ended unexpectedly, probably for lack of memory; repeat the command with"
+                " fewer --processes, which resumes"
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_worker: Worker | None = None  # of a process of ``_in_processes``
+
+
+def _start_process(
+    counter: Any, processes: int, arguments: Mapping[str, Any], folder: Path, wanted: Wanted
+) -> None:
+    from densepose.engine.logs import quiet_libraries
+
+    quiet_libraries()
+    import torch
+
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt ends all processes at once
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+    with counter.get_lock():
+        number = counter.value
+        counter.value += 1
+    if arguments["device"] == "cpu":
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+        device = "cpu"
+    else:
+        device = f"cuda:{number % torch.cuda.device_count()}"
+    _worker = Worker(load(**{**arguments, "device": device}), folder, wanted)
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _do_task(entries: list[Entry]) -> list[Entry]:
+    assert _worker is not None
+    return list(_worker.run(entries))
 
 
 def _settings(model: Model, wanted: Wanted) -> dict[str, Any]:

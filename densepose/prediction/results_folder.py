@@ -46,6 +46,8 @@ FOLDERS = {
 }
 _COCO_NAME = re.compile(r"(?:.*_)?(\d{12})")
 
+_LONGEST_NAME = 200  # bytes; a file name may have 255, with an ending and a number
+
 Entry = dict[str, Any]
 
 
@@ -83,7 +85,7 @@ class ResultsFolder:
             self._ids.add(entry["id"])
             self._known[entry["file"]] = entry["id"], entry["name"]
             self._owner[entry["name"].lower()] = entry["file"]
-            if "error" not in entry:
+            if "error" not in entry and "bytes" in entry:  # a camera has none
                 self._state[entry["file"]] = {k: entry[k] for k in ("bytes", "modified_ns")}
 
     def _check(self, settings: dict[str, Any]) -> None:
@@ -132,21 +134,30 @@ class ResultsFolder:
         return self._state.get(str(path)) == _state(path)
 
     def start(self, path: Path) -> Entry:
-        """Id and name of a file, the same whenever it is asked for; nothing is written."""
-        file = str(path)
+        """Id, name and state of a file, the same whenever it is asked for; nothing is written.
+
+        Raises:
+            OSError: it is not there any more.
+        """
+        return {**self.name(str(path)), **_state(path)}
+
+    def name(self, file: str) -> Entry:
+        """Id and name of a file or of something else that gives pictures."""
         if file not in self._known:
-            coco = _COCO_NAME.fullmatch(path.stem)  # images of COCO are named after their id
+            stem = printable(Path(file).stem)
+            stem = stem.encode()[:_LONGEST_NAME].decode(errors="ignore")
+            coco = _COCO_NAME.fullmatch(stem)  # images of COCO are named after their id
             wanted = count(int(coco[1]) if coco else 1)
             image_id = next(number for number in wanted if number not in self._ids)
             self._ids.add(image_id)
-            name, number = path.stem, 1
+            name, number = stem, 1
             # Names that differ in capital letters alone are one file on some systems.
             while self._owner.setdefault(name.lower(), file) != file:
                 number += 1
-                name = f"{path.stem}_{number}"
+                name = f"{stem}_{number}"
             self._known[file] = image_id, name
         number, name = self._known[file]
-        return {"id": number, "file": file, "name": name, **_state(path)}
+        return {"id": number, "file": file, "name": name}
 
     def finish(self, entry: Entry) -> None:
         """Note a file as finished, or, with ``error``, as failed."""
@@ -163,11 +174,22 @@ class ResultsFolder:
             if last[entry["file"]] == number:
                 yield entry
 
-    def path(self, place: str) -> Path:
-        """A path below the folder, whose own folder is made."""
-        path = self.folder / place
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
+
+def printable(name: str) -> str:
+    """A file's name as text: bytes that are not UTF-8 become a mark."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def new_folder(root: str | Path) -> Path:
+    """Make ``root/1``, or the number after the highest that is there."""
+    while True:
+        numbers = [int(path.name) for path in Path(root).glob("*") if path.name.isdigit()]
+        folder = Path(root) / str(max(numbers, default=0) + 1)
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:  # another process was faster
+            continue
+        return folder
 
 
 def _state(path: Path) -> Entry:

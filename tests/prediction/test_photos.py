@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from densepose.errors import InputError
-from densepose.prediction.photos import find_inputs, read_photo
+from densepose.prediction.inputs import find_inputs
+from densepose.prediction.photos import read_photo
 
 SCENE = np.zeros((8, 12, 3), np.uint8)
 SCENE[:4, :6], SCENE[:4, 6:], SCENE[4:, :6], SCENE[4:, 6:] = 250, 170, 90, 10
@@ -91,12 +92,12 @@ def names(paths: list[Path], folder: Path) -> list[str]:
 
 
 def test_a_folder_is_searched_and_sorted_without_the_results(folder: Path):
-    found = find_inputs([str(folder)], results=folder)
+    found = find_inputs([str(folder)], results=folder).paths
     assert names(found, folder) == ["a.PNG", "b.jpg", "sub/c.jpeg", "sub/clip.mp4"]
 
 
 def test_files_come_first_as_given_and_nothing_twice(folder: Path):
-    found = find_inputs([str(folder / "sub/c.jpeg"), str(folder / "**/*.jp*g")])
+    found = find_inputs([str(folder / "sub/c.jpeg"), str(folder / "**/*.jp*g")]).paths
     assert names(found, folder) == ["sub/c.jpeg", "b.jpg", "pictures/found.jpg"]
 
 

@@ -62,7 +62,7 @@ def test_other_settings_are_refused_with_the_difference(tmp_path: Path):
     results.finish(results.start(photo(tmp_path, "a.jpg")))
     with pytest.raises(InputError, match=r"min_score 0\.3 then, 0\.5 now"):
         ResultsFolder(tmp_path / "out", SETTINGS)
-    results.path("pictures/a.jpg").touch()
+    photo(tmp_path / "out", "pictures/a.jpg")
     emptied = ResultsFolder(tmp_path / "out", SETTINGS, overwrite=True)
     assert list(emptied.entries()) == [] and not (tmp_path / "out" / "pictures").exists()
 

@@ -91,12 +91,14 @@ def open_video(path: str | Path) -> Iterator[InputContainer]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        # As a file, because FFmpeg takes some names for addresses or patterns.
+        with open(path, "rb") as file, av.open(file) as container:
             if not container.streams.video:
                 raise InputError(f"{path}: no video in this file")
             yield container
-    except av.error.FFmpegError as error:
-        raise InputError(f"{path}: cannot be read as a video ({error})") from error
+    except (av.error.FFmpegError, OSError) as error:
+        why = error.strerror or error
+        raise InputError(f"{path}: cannot be read as a video ({why})") from error
 
 
 def select_frames(stamps: Sequence[int], strategy: str, count: int) -> list[int]:
