@@ -90,7 +90,10 @@ class Predictor:
 
     def _input(self, image: np.ndarray) -> dict[str, object]:
         ordered = detection_utils.convert_PIL_to_numpy(Image.fromarray(image), self.image_format)
-        resized = self.resize.get_transform(ordered).apply_image(ordered)
+        resize = self.resize.get_transform(ordered)
+        if isinstance(resize, T.ResizeTransform):  # of a strip the short side would be nothing
+            resize.new_h, resize.new_w = max(resize.new_h, 1), max(resize.new_w, 1)
+        resized = resize.apply_image(ordered)
         planes = torch.from_numpy(np.ascontiguousarray(resized.transpose(2, 0, 1)))
         return {"image": planes, "height": image.shape[0], "width": image.shape[1]}
 

@@ -59,12 +59,12 @@ class VideoFile:
             InputError: missing, damaged or no video, or PyAV is missing.
         """
         self.path, self.end_seconds, self.incomplete = path, 0.0, ""
+        self._last_seconds = self._longest_gap = 0.0
         with open_video(path) as container:
             stream = container.streams.video[0]
             self.rate = Fraction(stream.average_rate or _DEFAULT_RATE)
             self._counted = stream.frames
             self._promised_seconds = _promised_seconds(container, stream)
-            self._may_be_trimmed = "mp4" in container.format.name  # by an edit list
         self.num_frames = self._counted or round(self._promised_seconds * self.rate)
 
     def frames(self, step: int = 1) -> Iterator[Frame]:
@@ -91,7 +91,7 @@ class VideoFile:
         with open_video(self.path) as container:
             stream = container.streams.video[0]
             origin = (container.start_time or 0) / av.time_base
-            packets, shift, last = container.demux(stream), 0.0, 0.0
+            packets, shift = container.demux(stream), 0.0
             while True:
                 try:
                     decoded = next(packets).decode()
@@ -105,17 +105,22 @@ class VideoFile:
                 for frame in decoded:
                     lasts = frame.duration * frame.time_base if frame.duration else 1 / self.rate
                     at = self.end_seconds if frame.time is None else frame.time - origin + shift
-                    if at < last:  # clips behind one another, each from 0
+                    if at < self._last_seconds:  # clips behind one another, each from 0
                         shift, at = shift + self.end_seconds - at, self.end_seconds
-                    last, self.end_seconds = at, at + float(lasts)
+                    self._longest_gap = max(self._longest_gap, at - self._last_seconds)
+                    self._last_seconds, self.end_seconds = at, at + float(lasts)
                     yield frame, at
 
     def _compare(self, read: int) -> None:
         """Say what is missing of what the header promises."""
-        reaches_end = self.end_seconds > self._promised_seconds - 1.5 / self.rate
-        if self._counted and read < self._counted and not (self._may_be_trimmed and reaches_end):
+        # Not every format says how long the last frame is shown.
+        end = max(self.end_seconds, self._last_seconds + self._longest_gap)
+        reaches_end = end > self._promised_seconds - 0.5 / self.rate
+        if reaches_end and not self.incomplete:
+            return  # a file may count frames that are empty, or trimmed away
+        if self._counted:
             self.incomplete = f"{read} of {self._counted} frames can be read"
-        elif not self._counted and not reaches_end:
+        elif not reaches_end:
             self.incomplete = (
                 f"{self.end_seconds:.1f} of {self._promised_seconds:.1f} seconds can be read"
             )
@@ -123,6 +128,8 @@ class VideoFile:
 
 def _promised_seconds(container: Any, stream: Any) -> float:
     """How long the video is by the header; 0 where it does not say, or only for all streams."""
+    if "avi" in container.format.name:  # FFmpeg takes the duration from the bytes that are there
+        return float(stream.frames / (stream.average_rate or _DEFAULT_RATE))
     if stream.duration:
         return float(stream.duration * stream.time_base)
     if written := stream.metadata.get("DURATION"):  # of Matroska: 00:00:04.000000000
