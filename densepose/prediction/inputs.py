@@ -11,13 +11,12 @@ from pathlib import Path
 
 from densepose.errors import InputError
 
-from .photos import is_picture
+from .photos import PHOTO_SUFFIXES, is_picture
 from .results_folder import FOLDERS
 
-# A file with such an ending is an input whatever is in it: a damaged one must be reported.
-_ENDINGS = frozenset(
-    ".jpg .jpeg .png .bmp .webp .tif .tiff .gif .mp4 .mov .avi .mkv .webm .m4v .mpg .mpeg".split()
-)
+# A file with such an ending, or that of a photo, is an input whatever is in it: a damaged one must
+# be reported.
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 _HEAD_BYTES = 512
 _VIDEO_STARTS = (
     b"\x1a\x45\xdf\xa3",  # Matroska, WebM
@@ -145,7 +144,7 @@ def _skipped_as(path: Path) -> str:
     if path.name.startswith("."):  # among them ._photo.jpg, notes of macOS beside photo.jpg
         return _HIDDEN
     ending = path.suffix.lower()
-    if ending in _ENDINGS or is_video(path) or is_picture(path):
+    if ending in PHOTO_SUFFIXES + _VIDEO_SUFFIXES or is_video(path) or is_picture(path):
         return ""
     return ending or "without ending"
 

@@ -23,6 +23,7 @@ with suppress(ImportError):  # not needed, but then Pillow reads HEIC too
 
 logger = logging.getLogger(__name__)
 
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 # Those of photos. Left out are formats that run other programs (EPS), that Pillow knows by name
 # only (HDF5), or that any bytes may be taken for.
 _FORMATS = (

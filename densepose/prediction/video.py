@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 _DEFAULT_RATE = Fraction(25)
 _TICKS = 60_000  # a second; whole for the usual rates, and MPEG-4 knows no finer ones
 _COPIED = ("aac", "mp3", "opus", "flac", "ac3", "eac3", "alac")  # sound that MP4 players know
-# Constant rate factor of H.264: hard to tell from the original. Without B-frames packets leave the
-# encoder in the order of their times, and each can say how long it is shown.
+# Constant rate factor of H.264: hardly different from the original. Without B-frames packets leave
+# the encoder in the order of their times, and each can say how long it is shown.
 _H264 = {"crf": "20", "bf": "0"}
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from densepose.errors import InputError
 from densepose.prediction.video import VideoFile, camera_frames, write_video
+from tests.support.fake_camera import FakeCamera
 
 av = pytest.importorskip("av")
 
@@ -179,23 +180,6 @@ def test_pictures_of_other_and_of_odd_sizes_fit(tmp_path: Path):
     with av.open(str(tmp_path / "out.mp4")) as container:
         sizes = [(frame.height, frame.width) for frame in container.decode(video=0)]
     assert sizes == [(48, 62)] * 2
-
-
-class FakeCamera:
-    """Five pictures that are blue for OpenCV, which orders channels B, G, R."""
-
-    def __init__(self, address: int | str) -> None:
-        self.left = 5 if address in (0, "rtsp://door") else 0
-
-    def set(self, *_: int) -> None:
-        pass
-
-    def read(self) -> tuple[bool, np.ndarray | None]:
-        self.left -= 1
-        return (self.left >= 0, np.full((4, 6, 3), (255, 0, 0), np.uint8))
-
-    def release(self) -> None:
-        pass
 
 
 def test_a_camera_gives_frames_at_the_times_they_come(monkeypatch: pytest.MonkeyPatch):
