@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Mapping
+from dataclasses import replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from densepose.structures.body_parts import NUM_PARTS
+
+from .body import Body
 from .instance import Instance
 from .regions import cells_per_px
+from .views import VIEW_PX, RegionViews
 
 _MOST_REGIONS = 24
 _LAYER_ALPHA = 115
 _MARGIN = 0.08
 _SIDE_PX = 900  # longer side of a picture of an instance, at least
+_MOST_CM = 7.0  # end of the colour scale of errors, as in Fig. 5 of the paper
+_NOT_MEASURED = 190  # grey
 
 
 def _colors() -> NDArray[np.uint8]:
@@ -64,3 +72,30 @@ def draw_instance(photo: NDArray[np.uint8], instance: Instance) -> bytes:
             cv2.circle(drawn, centre, 6, color, -1)
         cv2.circle(drawn, centre, 6, (0, 0, 0), 1, cv2.LINE_AA)
     return cv2.imencode(".png", drawn)[1].tobytes()
+
+
+def draw_errors(body: Body, mean_cm: Mapping[int, float]) -> bytes:
+    """The body from the front and from behind in the colours of errors, PNG (the paper's Fig. 5).
+
+    Args:
+        body: the surface.
+        mean_cm: error by part; other parts are grey.
+    """
+    scale = np.arange(256, dtype=np.uint8)[:, None]
+    palette = cv2.applyColorMap(scale, cv2.COLORMAP_VIRIDIS)[:, 0]
+    colors = np.full((NUM_PARTS + 1, 3), float(_NOT_MEASURED))
+    for part, cm in mean_cm.items():
+        colors[part] = palette[round(255 * min(cm / _MOST_CM, 1))]
+    whole = replace(body, region_of_part=np.minimum(body.region_of_part, 1))
+    views = RegionViews(whole, 1, colors)
+    drawn = []
+    for view in (views.direction[:, 2].argmax(), views.direction[:, 2].argmin()):
+        data = np.frombuffer(views.picture(int(view)), np.uint8)
+        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        drawn.append(np.where(pixels[..., 3:] > 0, pixels[..., :3], 255).astype(np.uint8))
+    bar = np.full((VIEW_PX, 90, 3), 255, np.uint8)
+    rows = np.linspace(255, 0, VIEW_PX - 60).astype(int)
+    bar[30:-30, 10:30] = palette[rows][:, None]
+    for text, row in ((f"{_MOST_CM:g} cm", 42), ("0 cm", VIEW_PX - 30)):
+        cv2.putText(bar, text, (36, row), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+    return cv2.imencode(".png", np.hstack([*drawn, bar]))[1].tobytes()

@@ -47,6 +47,11 @@ class Distances:
             if len(values)
         ]
 
+    def mean_cm(self) -> dict[int, float]:
+        """Mean of every part that has some."""
+        part, cm = np.array(self.part, int), np.array(self.cm)
+        return {number: float(cm[part == number].mean()) for number in np.unique(part).tolist()}
+
     def auc(self) -> dict[str, float]:
         """The paper's AUC10 and AUC30 of a human annotator."""
         metres = np.array(self.cm) / 100

@@ -15,7 +15,7 @@ import numpy as np
 import uvicorn
 
 from densepose.errors import InputError
-from densepose.files import to_json, write_text
+from densepose.files import atomic, to_json, write_text
 from densepose.prediction.model import Model
 from densepose.prediction.photos import PHOTO_SUFFIXES
 
@@ -24,6 +24,7 @@ from .body import load_body
 from .coco import import_annotations, read_boxes, write_annotations
 from .events import EventLog
 from .model import ModelStart
+from .picture import draw_errors
 from .project import Project, Start, StartPhoto
 from .quality import quality_report
 from .server import Pages, make_app
@@ -72,6 +73,10 @@ def annotate(
         if lines:
             path = options.output.with_suffix(".quality.json")
             write_text(path, to_json(report.to_dict()))
+            measured = report.test if report.test.cm else report.agreement
+            with atomic(path.with_suffix(".png")) as temporary:
+                temporary.write_bytes(draw_errors(project.body, measured.mean_cm()))
+            lines.append(f"{path} and .png: the same in files")
         return "\n\n".join([*lines, written.text()])
 
 

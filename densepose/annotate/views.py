@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from densepose.structures.body_parts import NUM_PARTS
 from densepose.surface.mesh import face_areas, face_normals, vertex_normals
 from densepose.surface.raycast import Hits, RayCaster
 
@@ -61,8 +62,16 @@ class Shown:
 class RegionViews:
     """The six views of one region."""
 
-    def __init__(self, body: Body, region: int) -> None:
-        """Chooses the views of ``region``, 1-based."""
+    def __init__(
+        self, body: Body, region: int, part_colors: NDArray[np.floating] | None = None
+    ) -> None:
+        """Chooses the views.
+
+        Args:
+            body: the surface.
+            region: of it, 1-based.
+            part_colors: (25, 3) blue, green, red of the parts; else neighbours differ.
+        """
         self._atlas = body.atlas
         mesh = body.atlas.mesh
         vertices = mesh.vertices_m.astype(np.float64)
@@ -80,6 +89,11 @@ class RegionViews:
         self._normals = vertex_normals(vertices, mesh.faces)
         self._region_rays = RayCaster([(mesh.vertices_m, faces)])
         self._others = np.setdiff1d(np.arange(mesh.num_faces), self._members)
+        if part_colors is None:
+            part_colors = np.zeros((NUM_PARTS + 1, 3))
+            parts = np.unique(body.atlas.face_part[self._members])
+            part_colors[parts] = _COLORS[np.arange(len(parts)) % len(_COLORS)]
+        self._part_colors = part_colors
         self._pictures: dict[int, bytes] = {}
         self._lock = threading.Lock()
 
@@ -151,8 +165,8 @@ class RegionViews:
         part = np.zeros(len(seen), np.int64)
         part[seen] = self._atlas.face_part[self._members[hits.face[seen]]]
         image = np.zeros((len(seen), 4))
-        color = _COLORS[np.searchsorted(np.unique(part[seen]), part[seen]) % len(_COLORS)]
-        image[seen, :3] = color * self._light(hits[seen], self._members, view)
+        light = self._light(hits[seen], self._members, view)
+        image[seen, :3] = self._part_colors[part[seen]] * light
         image[seen, 3] = 255
         if self._other_rays is not None:
             rest = np.flatnonzero(~seen)

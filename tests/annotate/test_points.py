@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import product
 
+import cv2
 import numpy as np
 import pytest
 
 from densepose.annotate import events as ev
 from densepose.annotate.body import load_body
+from densepose.annotate.picture import draw_errors
 from densepose.annotate.points import expected_normals, sample_points, suspicious
 from densepose.annotate.quality import quality_report
 from densepose.annotate.regions import canvas_positions, draw_stroke, empty_canvas, region_at
@@ -107,6 +109,14 @@ def test_open_ends_of_a_region_cannot_be_clicked(body):
         if place is not None:
             face, _ = body.atlas.locate([place.part], [(place.u, place.v)])
             assert normals[face[0]] @ views.direction[view] > -0.05
+
+
+def test_the_picture_of_errors_has_the_colour_of_a_part_where_the_part_is(body):
+    picture = cv2.imdecode(np.frombuffer(draw_errors(body, {2: 9.0}), np.uint8), cv2.IMREAD_COLOR)
+    blue, green, red = picture.astype(int).transpose(2, 0, 1)
+    yellow = (red > blue + 90) & (green > blue + 90)  # the end of the scale
+    front, back = yellow[:, :VIEW_PX].sum(), yellow[:, VIEW_PX : 2 * VIEW_PX].sum()
+    assert front > 2000 and back < 0.1 * front
 
 
 def test_errors_are_measured_against_the_truth_of_rendered_images(tmp_path):
