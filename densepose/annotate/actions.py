@@ -1,8 +1,8 @@
-"""What pages ask for: checked requests, which become events."""
+"""What pages ask for: most events as they are, and three requests that become events here."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -11,58 +11,36 @@ from densepose.errors import InputError
 
 from . import events as ev
 from .screen import Screen
+from .views import NUM_VIEWS
+
+_LONGEST_NAME = 40
 
 
-class Action(msgspec.Struct, tag_field="do", kw_only=True):
-    """What a page may ask for; ``who`` is the name of the annotator."""
+class Add(ev.Event, tag="add"):
+    """A new box in a photo, by its number."""
 
-    who: ev.Name
-
-
-class Box(Action, tag="box"):
-    """A new box in photo ``image``, or another box of an instance."""
-
+    image: int
     box: ev.Box
-    image: int = -1
-    instance: int = -1
 
 
-class Draw(Action, tag="stroke"):
-    """See ``events.Stroke``."""
+class Sample(ev.Event, tag="sample"):
+    """Go to step 2: choose the points of an instance."""
 
     instance: int
-    region: ev.Region
-    tool: Literal["polygon", "brush"]
-    xy: Annotated[list[tuple[ev.Pixel, ev.Pixel]], Meta(min_length=1, max_length=5000)]
-    width: Annotated[float, Meta(ge=0, le=1e4)] = 0
 
 
-class Simple(Action, tag="simple"):
-    """An action without more than its name."""
-
-    instance: int
-    what: Literal["undo", "sample", "finish", "reopen", "delete"]
-
-
-class Click(Action, tag="click"):
+class Click(ev.Event, tag="click"):
     """A click on a view of the region of a point."""
 
     instance: int
     point: int
-    view: Annotated[int, Meta(ge=0, le=5)]
+    view: Annotated[int, Meta(ge=0, lt=NUM_VIEWS)]
     x: ev.Pixel
     y: ev.Pixel
 
 
-class NoPlace(Action, tag="no_place"):
-    """A point is skipped, cannot be seen, or a suspicious one is right."""
-
-    instance: int
-    point: int
-    why: Literal["hidden", "skipped", "confirmed"]
-
-
-Actions = Box | Draw | Simple | Click | NoPlace
+_OfPoints = Sample | Click | ev.Answered | ev.Confirmed | ev.Finished
+Actions = Add | ev.Moved | ev.Deleted | ev.Stroke | ev.Undone | _OfPoints
 decode_action = msgspec.json.Decoder(Actions).decode
 
 
@@ -73,35 +51,22 @@ def carry_out(screen: Screen, action: Actions) -> int:
         InputError: it is about something that does not exist, or a click is beside the body.
     """
     project, who = screen.project, action.who
-    if isinstance(action, Box) and action.instance < 0:
+    if not 0 < len(who) <= _LONGEST_NAME:
+        raise InputError(f"who: expected a name of 1 to {_LONGEST_NAME} letters, got {who!r}")
+    if isinstance(action, Add):
         return project.add(project.name_of(action.image), action.box, "annotator", who).id
-    number = action.instance
-    event: ev.Events
-    if isinstance(action, Box):
-        event = ev.Moved(instance=number, box=action.box)
-    elif isinstance(action, Draw):
-        event = ev.Stroke(
-            instance=number,
-            region=action.region,
-            tool=action.tool,
-            xy=action.xy,
-            width=action.width,
-        )
+    if isinstance(action, Sample):
+        project.sample(action.instance, who)
+    elif isinstance(action, ev.Moved):
+        box = project.cut_box(project.instance(action.instance).image, action.box)
+        project.record(ev.Moved(instance=action.instance, box=box), who)
     elif isinstance(action, Click):
-        event = _placed(screen, action)
-    elif isinstance(action, NoPlace) and action.why == "confirmed":
-        event = ev.Confirmed(instance=number, point=action.point)
-    elif isinstance(action, NoPlace):
-        event = ev.Answered(instance=number, point=action.point, kind=action.why)
-    elif action.what == "sample":
-        project.sample(number, who)
-        return number
-    elif action.what in ("finish", "reopen"):
-        event = ev.Finished(instance=number, finished=action.what == "finish")
+        project.record(_placed(screen, action), who)
+    elif isinstance(action, ev.Answered) and action.kind == "placed":
+        raise InputError("points are placed by clicks on a view")
     else:
-        event = {"undo": ev.Undone, "delete": ev.Deleted}[action.what](instance=number)
-    project.record(event, who)
-    return number
+        project.record(action, who)
+    return action.instance
 
 
 def _placed(screen: Screen, action: Click) -> ev.Answered:

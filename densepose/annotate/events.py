@@ -24,7 +24,6 @@ from densepose.files import atomic
 
 logger = logging.getLogger(__name__)
 
-Name = Annotated[str, Meta(min_length=1, max_length=40)]
 Pixel = Annotated[float, Meta(ge=-1e5, le=1e5)]
 Side = Annotated[float, Meta(ge=1, le=1e5)]
 Box = tuple[Pixel, Pixel, Side, Side]  # x, y, width, height in image px

@@ -227,29 +227,37 @@ class Project:
             if masks is not None and self.instances[number].grid is None:
                 self.record(ev.Started(instance=number, masks=masks, source="model"))
 
-    def add(
-        self, image: str, box: Sequence[float], source: str, who: str = NOBODY, **more: Any
-    ) -> Instance:
-        """A new instance with a box in image px, cut to the image.
+    def cut_box(self, image: str, box: Sequence[float]) -> ev.Box:
+        """The part of a box that lies in its image.
 
         Raises:
-            InputError: less than a pixel of the box lies in the image.
+            InputError: that is less than a pixel, or nobody has opened the photo.
         """
+        if image not in self.sizes:
+            raise InputError(f"{image}: open the photo first, its size is not known")
         width, height = self.sizes[image]
         x0, y0 = max(0.0, box[0]), max(0.0, box[1])
         x1, y1 = min(float(width), box[0] + box[2]), min(float(height), box[1] + box[3])
         if x1 - x0 < 1 or y1 - y0 < 1:
             raise InputError(f"{image}: the box {list(box)} is not in the image, or below a pixel")
-        cut = tuple(round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0))
+        return round(x0, 2), round(y0, 2), round(x1 - x0, 2), round(y1 - y0, 2)
+
+    def add(self, image: str, box: Sequence[float], source: str, who: str = NOBODY) -> Instance:
+        """A new instance with a box in image px, cut to the image.
+
+        Raises:
+            InputError: less than a pixel of the box lies in the image.
+        """
+        box = self.cut_box(image, box)
         with self.lock:
             number = self.next_instance
-            self.record(ev.Added(instance=number, image=image, box=cut, source=source, **more), who)
+            self.record(ev.Added(instance=number, image=image, box=box, source=source), who)
             return self.instances[number]
 
     def sample(self, number: int, who: str) -> None:
         """Choose the points of an instance; answered ones stay where their region still is."""
         with self.lock:
-            instance = self.instances[number]
+            instance = self.instance(number)
             kept = [(k, p.region, p.x, p.y) for k, p in instance.points.items() if p.answers]
             canvas, box, most = instance.canvas(), instance.box, self.points_per_region
             regions = zlib.crc32(canvas.tobytes())

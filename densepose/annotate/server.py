@@ -28,8 +28,9 @@ from starlette.routing import Mount, Route
 from densepose.errors import InputError, mistake_text
 from densepose.prediction.photos import read_photo
 
-from .actions import Actions, Draw, carry_out, decode_action
+from .actions import Actions, carry_out, decode_action
 from .coco import write_annotations
+from .events import Stroke
 from .instance import Instance
 from .picture import REGION_COLORS, draw_instance, regions_png
 from .project import Project, StartPhoto
@@ -181,7 +182,7 @@ class Pages:
     def _carry_out(self, action: Actions) -> Response:
         self.is_saved = False
         number = carry_out(self.screen, action)
-        if isinstance(action, Draw):
+        if isinstance(action, Stroke):
             self.screen.prepare(action.region)
         with self.project.lock:
             instance = self.project.instances.get(number)

@@ -145,14 +145,14 @@ def test_points_on_a_mesh_of_the_users_own_are_vertices_too(ball, tmp_path):
     )
     with serving(opened) as client:
         client.get("photo/0")
-        number = client.do("box", image=0, box=[0, 0, 100, 80])["id"]
+        number = client.do("add", image=0, box=[0, 0, 100, 80])["id"]
         corners = [(10, 10), (60, 10), (60, 60), (10, 60)]
         client.do("stroke", instance=number, region=2, tool="polygon", xy=corners)
-        state = client.do("simple", instance=number, what="sample")
+        state = client.do("sample", instance=number)
         for point in state["points"]:
             click = {"instance": number, "point": point["id"], "view": 0, "x": 200, "y": 200}
             client.do("click", **click)
-        client.do("simple", instance=number, what="finish")
+        client.do("finished", instance=number, finished=True)
         region = client.pages.project.instances[number].canvas()
     (person,) = by_id(opened.output).values()
     assert person["ref_model"] == "ball_42" and len(person["dp_vertex"]) == 2

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from densepose.annotate.coco import write_annotations
+from densepose.annotate.regions import region_at
 from densepose.annotate.session import Options, open_project
 from densepose.data.coco import check_annotations
 from densepose.errors import InputError
@@ -52,7 +53,7 @@ def client(opened):
 def add_person(client, *, image=0, region=1, who="Ann"):
     """Number of a person with one region."""
     client.get(f"photo/{image}")
-    number = client.do("box", image=image, box=BOX, who=who)["id"]
+    number = client.do("add", image=image, box=BOX, who=who)["id"]
     client.do("stroke", instance=number, region=region, tool="polygon", xy=SQUARE, who=who)
     return number
 
@@ -91,13 +92,24 @@ def test_what_is_not_a_request_of_the_page_is_refused(shared, path, headers):
     [
         b"{",
         b"[]",
-        {"do": "nothing", "who": "Ann"},
-        {"do": "box", "who": "", "image": 0, "box": BOX},
-        {"do": "box", "who": "Ann", "image": 9, "box": BOX},
-        {"do": "box", "who": "Ann", "image": 0, "box": [0, 0, 1e99, 5]},
-        {"do": "box", "who": "Ann", "image": 0, "box": [500, 500, 5, 5]},
-        {"do": "simple", "who": "Ann", "instance": 1, "what": "undo"},
-        {"do": "stroke", "who": "Ann", "instance": 1, "region": 25, "tool": "brush", "xy": SQUARE},
+        {"event": "nothing", "who": "Ann"},
+        {"event": "opened", "who": "Ann", "image": "a.jpg", "width": 1, "height": 1},
+        {"event": "answered", "who": "Ann", "instance": 1, "point": 0, "part": 2},
+        {"event": "add", "who": "", "image": 0, "box": BOX},
+        {"event": "add", "who": "Ann", "image": 9, "box": BOX},
+        {"event": "add", "who": "Ann", "image": 0, "box": [0, 0, 1e99, 5]},
+        {"event": "add", "who": "Ann", "image": 0, "box": [500, 500, 5, 5]},
+        {"event": "undone", "who": "Ann", "instance": 1},
+        {"event": "moved", "who": "Ann", "instance": 1, "box": BOX},
+        {"event": "add", "who": "Ann", "image": 2, "box": BOX},
+        {
+            "event": "stroke",
+            "who": "Ann",
+            "instance": 1,
+            "region": 25,
+            "tool": "brush",
+            "xy": SQUARE,
+        },
     ],
 )
 def test_a_wrong_action_is_answered_with_a_sentence_and_leaves_no_trace(shared, folder, body):
@@ -109,7 +121,7 @@ def test_a_wrong_action_is_answered_with_a_sentence_and_leaves_no_trace(shared, 
 
 
 def test_an_action_is_json_and_not_too_large(shared):
-    assert shared.ask(f"/{TOKEN}/do", {"do": 1}, Content_Type="text/plain")[0] == 415
+    assert shared.ask(f"/{TOKEN}/do", {"event": "undone"}, Content_Type="text/plain")[0] == 415
     assert shared.ask(f"/{TOKEN}/do", b" " * 1_000_001)[0] == 413
 
 
@@ -133,7 +145,7 @@ def test_a_file_that_is_no_photo_is_named_and_the_others_go_on(shared):
 
 def test_from_the_box_to_the_file(client, opened):
     number = add_person(client)
-    state = client.do("simple", instance=number, what="sample")
+    state = client.do("sample", instance=number)
     assert state["regions"] == [1] and len(state["points"]) == 3
     first, second, third = (point["id"] for point in state["points"])
     assert all(20 <= p["x"] <= 60 and 30 <= p["y"] <= 90 for p in state["points"])
@@ -143,13 +155,13 @@ def test_from_the_box_to_the_file(client, opened):
     assert placed["shown"][1] == [200, 200, 1]
     status, content = client.ask(
         f"/{TOKEN}/do",
-        {"do": "click", "who": "Ann", "instance": number, "point": second, "view": 1, "x": 1}
+        {"event": "click", "who": "Ann", "instance": number, "point": second, "view": 1, "x": 1}
         | {"y": 1},
     )
     assert status == 400 and "beside" in content["problem"]
-    client.do("no_place", instance=number, point=second, why="hidden")
-    client.do("no_place", instance=number, point=third, why="skipped")
-    client.do("simple", instance=number, what="finish")
+    client.do("answered", instance=number, point=second, kind="hidden")
+    client.do("answered", instance=number, point=third, kind="skipped")
+    client.do("finished", instance=number, finished=True)
     assert client.get(f"picture/{number}.png").startswith(b"\x89PNG")
     write_annotations(client.pages.project, opened.output)
     report = check_annotations(opened.output, opened.images)
@@ -161,22 +173,32 @@ def test_from_the_box_to_the_file(client, opened):
     assert sum(map(bool, person["dp_masks"])) == 1
 
 
+def test_regions_stay_in_the_image_when_the_box_is_drawn_again(client):
+    number = add_person(client)
+    state = client.do("moved", instance=number, box=[-5, 25, 90, 500])
+    assert state["box"] == [0, 25, 85, 125]  # cut to the 120 x 150 px of the photo
+    instance = client.pages.project.instances[number]
+    inside = region_at(instance.canvas(), np.array([(21, 31), (59, 89)]), instance.box)
+    outside = region_at(instance.canvas(), np.array([(19, 31), (61, 89)]), instance.box)
+    assert inside.tolist() == [1, 1] and outside.tolist() == [0, 0]
+
+
 def test_everybody_undoes_their_own_strokes(client):
     number = add_person(client, who="Ann")
     client.do("stroke", instance=number, region=2, tool="polygon", xy=SQUARE, who="Ben")
-    assert client.do("simple", instance=number, what="undo", who="Ann")["regions"] == [2]
-    assert client.do("simple", instance=number, what="undo", who="Ann")["regions"] == [2]
-    assert client.do("simple", instance=number, what="undo", who="Ben")["regions"] == []
+    assert client.do("undone", instance=number, who="Ann")["regions"] == [2]
+    assert client.do("undone", instance=number, who="Ann")["regions"] == [2]
+    assert client.do("undone", instance=number, who="Ben")["regions"] == []
 
 
 def test_points_stay_as_long_as_the_regions_do_and_numbers_are_not_used_again(client):
     number = add_person(client)
-    first = client.do("simple", instance=number, what="sample", who="Ann")["points"]
-    assert client.do("simple", instance=number, what="sample", who="Ben")["points"] == first
+    first = client.do("sample", instance=number, who="Ann")["points"]
+    assert client.do("sample", instance=number, who="Ben")["points"] == first
     client.do("stroke", instance=number, region=2, tool="polygon", xy=SQUARE[:3])
-    second = client.do("simple", instance=number, what="sample", who="Ben")["points"]
+    second = client.do("sample", instance=number, who="Ben")["points"]
     assert not {p["id"] for p in first} & {p["id"] for p in second}
-    gone = {"do": "click", "who": "Ann", "instance": number, "point": first[0]["id"], "view": 1}
+    gone = {"event": "click", "who": "Ann", "instance": number, "point": first[0]["id"], "view": 1}
     status, content = client.ask(f"/{TOKEN}/do", {**gone, "x": 200, "y": 200})
     assert status == 400 and "has no point" in content["problem"]
 
@@ -200,7 +222,7 @@ def test_agreement_is_measured_where_annotators_do_not_see_each_other(folder, tm
     names = ("Ann", "Ben", "Eve")
     with serving(opened) as client:
         number = add_person(client)
-        (point,) = client.do("simple", instance=number, what="sample")["points"]
+        (point,) = client.do("sample", instance=number)["points"]
         click = {"instance": number, "point": point["id"], "view": 1}
         client.do("click", **click, x=200, y=200, who="Ann")
         (seen,) = client.get(f"instance/{number}?who=Ben")["points"]
@@ -208,7 +230,7 @@ def test_agreement_is_measured_where_annotators_do_not_see_each_other(folder, tm
         client.do("click", **click, x=200, y=224.2, who="Ben")
         every = client.get("quality")["agreement_cm"][-1]
         assert not client.get(f"instance/{number}?who=Eve")["finished"]
-        client.do("simple", instance=number, what="finish")
+        client.do("finished", instance=number, finished=True)
         ready = {who: client.get(f"instance/{number}?who={who}")["finished"] for who in names}
         assert ready == {"Ann": True, "Ben": True, "Eve": False}
     assert every["points"] == 1

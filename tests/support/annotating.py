@@ -67,10 +67,10 @@ class Client:
         assert status == 200, (path, status, content)
         return content
 
-    def do(self, action: str, *, who: str = "Ann", **values: Any) -> Any:
+    def do(self, event: str, *, who: str = "Ann", **values: Any) -> Any:
         """Carry out an action; returns the new state."""
-        status, content = self.ask(f"/{self.token}/do", {"do": action, "who": who, **values})
-        assert status == 200, (action, status, content)
+        status, content = self.ask(f"/{self.token}/do", {"event": event, "who": who, **values})
+        assert status == 200, (event, status, content)
         return content
 
 

@@ -324,7 +324,10 @@ const finishStroke = guarded(async () => {
     const [[x0, y0], [x1, y1]] = xy;
     const box = [Math.min(x0, x1), Math.min(y0, y1), Math.abs(x1 - x0), Math.abs(y1 - y0)];
     if (Math.min(box[2], box[3]) * zoom.scale < 5) return selectAt(xy[1]);
-    await show(await act({ do: "box", image: photo.number, box }));
+    const what = wantsBox === "again"
+      ? { event: "moved", instance: instance.id } : { event: "add", image: photo.number };
+    wantsBox = false;
+    await show(await act({ ...what, box }));
     region = 1;
     markRegion();
     fit(instance.box);
@@ -334,7 +337,7 @@ const finishStroke = guarded(async () => {
   if (kind === "polygon" && xy.length < 3) return;
   const number = instance.id;
   const state = await act({
-    do: "stroke", instance: number, region: erase ? 0 : region, tool: kind, xy,
+    event: "stroke", instance: number, region: erase ? 0 : region, tool: kind, xy,
     width: kind === "brush" ? brush / zoom.scale : 0,
   });
   if (instance && instance.id === number) await show(state);
@@ -394,7 +397,6 @@ function onMove(event) {
 function onUp() {
   if (isPanning) isPanning = null;
   else if (drawing && drawing.kind !== "polygon") {
-    if (drawing.kind === "box") wantsBox = false;
     finishStroke();
   }
 }
@@ -428,8 +430,8 @@ function pickRegion(number) {
   hint();
 }
 
-const simple = guarded(async (what) => {
-  if (instance) await show(await act({ do: "simple", instance: instance.id, what }));
+const simple = guarded(async (event, more = {}) => {
+  if (instance) await show(await act({ event, instance: instance.id, ...more }));
 });
 
 // ---- step 2
@@ -446,7 +448,7 @@ const toPoints = guarded(async () => {
   if (!instance) return;
   if (!instance.regions.length) throw new Error("Draw at least one part first.");
   setStep(2);
-  await show(await act({ do: "simple", instance: instance.id, what: "sample" }));
+  await show(await act({ event: "sample", instance: instance.id }));
   await advance();
 });
 
@@ -474,7 +476,7 @@ const advance = guarded(async () => {
     goTo(instance.doubtful[0]);
     return say("This point lies far from its neighbours. Click again, or Enter if it is right.");
   }
-  if (!instance.finished) await simple("finish");
+  if (!instance.finished) await simple("finished", { finished: true });
   say("Finished and saved. Enter: next photo. Esc: back to the parts.");
   fillList();
 });
@@ -531,7 +533,7 @@ const onViewClick = guarded(async (view, event) => {
   const factor = project.viewPx / frame.width;
   const point = current;
   await show(await act({
-    do: "click", instance: instance.id, point, view,
+    event: "click", instance: instance.id, point, view,
     x: (event.clientX - frame.left) * factor, y: (event.clientY - frame.top) * factor,
   }));
   if (current !== point) return;
@@ -539,9 +541,9 @@ const onViewClick = guarded(async (view, event) => {
   if ($("advance").checked) timer = setTimeout(advance, ADVANCE_MS);
 });
 
-const noPlace = guarded(async (why) => {
+const noPlace = guarded(async (event, kind) => {
   if (current === null) return;
-  await show(await act({ do: "no_place", instance: instance.id, point: current, why }));
+  await show(await act({ event, instance: instance.id, point: current, ...(kind && { kind }) }));
   await advance();
 });
 
@@ -589,9 +591,9 @@ const KEYS_OF_STEP = {
     g: () => { tool = "polygon"; }, b: () => { tool = "brush"; }, x: () => { erase = !erase; },
     "[": () => { brush = Math.max(1, brush / 1.25); },
     "]": () => { brush = Math.min(100, brush * 1.25); },
-    z: () => simple("undo"),
-    n: newBox,
-    Delete: () => simple("delete"),
+    z: () => simple("undone"),
+    n: () => newBox(), m: () => instance && newBox("again"),
+    Delete: () => simple("deleted"),
     Enter: () => (drawing && drawing.kind === "polygon" ? finishStroke() : toPoints()),
     Escape: () => { drawing = null; },
     Backspace: () => {
@@ -600,13 +602,13 @@ const KEYS_OF_STEP = {
     },
   },
   2: {
-    s: () => noPlace("skipped"), h: () => noPlace("hidden"), Escape: toParts,
+    s: () => noPlace("answered", "skipped"), h: () => noPlace("answered", "hidden"), Escape: toParts,
     ArrowLeft: toPrevious, ArrowRight: toNext, " ": toNext, Enter: toNext,
   },
 };
 
-function newBox() {
-  wantsBox = true;
+function newBox(wanted = "new") {
+  wantsBox = wanted;
   drawing = null;
   say("Drag a box around the person.");
 }
@@ -677,9 +679,10 @@ function listen() {
     "step-1": () => instance && toParts(), "step-2": toPoints, "to-points": toPoints,
     "next-photo": nextPhoto, "show-quality": showQuality, "show-help": () => $("help").showModal(),
     "tool-polygon": () => { tool = "polygon"; }, "tool-brush": () => { tool = "brush"; },
-    "tool-erase": () => { erase = !erase; }, undo: () => simple("undo"), "new-box": newBox,
-    delete: () => simple("delete"), previous: toPrevious, next: toNext,
-    skip: () => noPlace("skipped"), hidden: () => noPlace("hidden"), name: askName,
+    "tool-erase": () => { erase = !erase; }, undo: () => simple("undone"), "new-box": () => newBox(),
+    "box-again": () => instance && newBox("again"),
+    delete: () => simple("deleted"), previous: toPrevious, next: toNext,
+    skip: () => noPlace("answered", "skipped"), hidden: () => noPlace("answered", "hidden"), name: askName,
   };
   for (const [id, handler] of Object.entries(clicks)) {
     $(id).addEventListener("click", (event) => {
