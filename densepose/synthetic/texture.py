@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from densepose.errors import InputError
 
@@ -47,17 +48,17 @@ def read_picture(path: Path) -> Picture:
     """Read a texture of an item.
 
     Raises:
-        InputError: not readable as an image.
+        InputError: not readable as an image, cut off, or of more than 8 bits a channel.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None or image.dtype != np.uint8 or image.ndim not in (2, 3):
+    try:
+        with Image.open(path) as file:
+            if file.mode[0] in "IF":
+                raise InputError(f"{path}: expected a texture of 8 bits a channel, got {file.mode}")
+            image = np.asarray(file.convert("RGBA"))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(
-            f"{path}: expected a texture of 8 bits a channel, and it cannot be read as one; copy it"
-            " again or remove the item"
-        )
-    channels = 1 if image.ndim == 2 else image.shape[2]
-    to_rgba = {1: cv2.COLOR_GRAY2RGBA, 3: cv2.COLOR_BGR2RGBA, 4: cv2.COLOR_BGRA2RGBA}[channels]
-    image = cv2.cvtColor(image, to_rgba)
+            f"{path}: not readable as a texture ({error}); copy it again or remove the item"
+        ) from error
     largest = max(image.shape[:2])
     if largest > _LARGEST_PX:
         size = [max(1, side * _LARGEST_PX // largest) for side in image.shape[1::-1]]

@@ -163,6 +163,10 @@ def test_a_recolored_region_keeps_its_light_and_dark(tmp_path):
     assert color[0, 1] > 1.1 * color[1, 1]  # also where light and shade are regions of their own
 
 
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
 BROKEN = {
     "no items": (lambda folder: (folder / "notes.txt").write_text("-"), "expected MakeHuman items"),
     "missing vertex": (
@@ -187,7 +191,17 @@ BROKEN = {
     ),
     "damaged texture": (
         lambda folder: write_vest(folder / "vest").with_suffix(".png").write_bytes(b"\x89PNG\r\n"),
-        "expected a texture of 8 bits",
+        "vest.png: not readable as a texture",
+    ),
+    "cut texture": (
+        lambda folder: cut(write_vest(folder / "vest").with_suffix(".png")),
+        "vest.png: not readable as a texture",
+    ),
+    "deep texture": (
+        lambda folder: cv2.imwrite(
+            str(write_vest(folder / "vest").with_suffix(".png")), np.zeros((9, 9), np.uint16)
+        ),
+        "expected a texture of 8 bits a channel, got I;16",
     ),
     "no mesh": (
         lambda folder: write_vest(folder / "vest").with_suffix(".obj").unlink(),
