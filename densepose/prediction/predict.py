@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from densepose.progress import progress_bar
 
 from .model import Model, load
 from .page import write_page
-from .results_folder import PAGE, Entry, ResultsFolder, new_folder, printable
+from .results_folder import PAGE, Entry, ResultsFolder, locked, new_folder, printable
 from .work import Worker
 from .writing import Wanted
 
@@ -113,40 +114,46 @@ def predict(
         camera_seconds: for so long; until an interrupt if None.
 
     Raises:
-        InputError: the folder holds other things, or results of other settings; the camera gives
-            no picture; a process ended.
+        InputError: the folder holds other things, or results of other settings; another process
+            writes into it; the camera gives no picture; a process ended.
     """
-    place = new_folder(ROOT) if output is None else output
-    folder = ResultsFolder(place, _settings(model, wanted), overwrite=overwrite)
-    summary = Summary(folder.folder)
+    with locked(new_folder(ROOT) if output is None else output) as place:
+        folder = ResultsFolder(place, _settings(model, wanted), overwrite=overwrite)
+        summary = Summary(place)
+        worker = Worker(model, place, wanted)
+        results = _with_progress(worker, folder, paths, summary, processes)
+        if camera is not None:
+            entry = folder.name(f"camera {camera} at {time.strftime('%Y-%m-%d %H.%M.%S')}")
+            results = chain(results, worker.camera(entry, camera, camera_seconds))
+        for entry in results:
+            if "error" in entry:
+                logger.warning("%s", printable(entry["error"]))
+            folder.finish(entry)
+            summary.add(entry)
+        if "page" in wanted.save:
+            write_page(folder, _facts(model))
+    return summary
 
-    def note(entry: Entry) -> None:
-        if "error" in entry:
-            logger.warning("%s", printable(entry["error"]))
-        folder.finish(entry)
-        summary.add(entry)
 
-    with warnings.catch_warnings(), progress_bar("predict", len(paths) or None) as show:
+def _with_progress(
+    worker: Worker, folder: ResultsFolder, paths: Sequence[Path], summary: Summary, processes: int
+) -> Iterator[Entry]:
+    """The results of all files that are not finished; the others are counted."""
+    with warnings.catch_warnings(), progress_bar("predict", len(paths)) as show:
         # Above 89 million pixels; what is above twice as many is an error of its own.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         progress = _Progress(show)
-        worker = Worker(model, folder.folder, wanted, progress.part)
+        worker.on_part = progress.part
 
         def skip() -> None:  # in the thread that reads
             summary.skipped += 1
             show(more=1)
 
         todo = _unfinished(folder, paths, skip)
-        done = worker.run(todo) if processes == 1 else _in_processes(worker, todo, processes)
-        for entry in done:
-            note(entry)
+        for entry in worker.run(todo) if processes == 1 else _in_processes(worker, todo, processes):
+            yield entry
             progress.file()
-        if camera is not None:
-            entry = folder.name(f"camera {camera} at {time.strftime('%Y-%m-%d %H.%M.%S')}")
-            note(worker.camera(entry, camera, camera_seconds))
-    if "page" in wanted.save:
-        write_page(folder, _facts(model))
-    return summary
+        worker.on_part = lambda fraction: None
 
 
 class _Progress:
@@ -245,7 +252,7 @@ def _settings(model: Model, wanted: Wanted) -> dict[str, Any]:
     """What results depend on; those of other values do not belong into the same folder."""
     config = model.config.clone()
     config.defrost()
-    config.OUTPUT_DIR = config.MODEL.DEVICE = ""
+    config.OUTPUT_DIR = config.MODEL.DEVICE = config.MODEL.CPU_OPS = ""
     return {
         "weights": str(model.config.MODEL.WEIGHTS),
         "config_sha256": hashlib.sha256(config.dump().encode()).hexdigest(),

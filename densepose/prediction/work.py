@@ -80,10 +80,10 @@ class Worker:
             else:
                 yield item
 
-    def camera(self, entry: Entry, camera: str, seconds: float | None) -> Entry:
+    def camera(self, entry: Entry, camera: str, seconds: float | None) -> Iterator[Entry]:
         """What a camera sees, as a video; an interrupt ends it like the end of a video."""
         frames = islice(camera_frames(camera, seconds), 0, None, self.wanted.frame_step)
-        return self._video(_Clip(entry, chain([next(frames)], frames), _CAMERA_RATE))
+        yield self._video(_Clip(entry, chain([next(frames)], frames), _CAMERA_RATE))
 
     def _read(
         self, entries: Iterable[Entry]

@@ -96,6 +96,17 @@ def test_a_broken_photo_is_named_and_the_rest_goes_on(random_weights, photos, tm
     assert "1 were finished before" in capsys.readouterr().out
 
 
+def test_two_processes_write_what_one_writes(random_weights, photos, tmp_path):
+    words = (photos, "--save", "npz", "--min-score", 0.0, "--output")
+    for count in (1, 2):
+        assert predict(random_weights, *words, tmp_path / str(count), "--processes", count) == 0
+    one, two = ([{**e, "seconds": 0} for e in log(tmp_path / name)] for name in "12")
+    assert len(one) == 2 and sorted(map(str, one)) == sorted(map(str, two))
+    for name in ("a", "b"):
+        a, b = (read_prediction(tmp_path / n / "predictions" / f"{name}.npz") for n in "12")
+        np.testing.assert_allclose(a.boxes_xyxy_px, b.boxes_xyxy_px, atol=1e-3)
+
+
 def test_the_largest_people_above_one_score(random_weights, photos, tmp_path):
     def boxes(name: str, *words: object) -> tuple[np.ndarray, np.ndarray]:
         out = tmp_path / name

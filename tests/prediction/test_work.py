@@ -155,3 +155,16 @@ def test_new_folders_are_numbered(model, photos, tmp_path, monkeypatch):
     for number in "12":
         folder = predict(model, photos[:1], None, Wanted(save=("iuv",))).folder
         assert folder == Path("output/predict") / number
+
+
+def test_two_calls_into_one_folder_are_refused(model, photos, tmp_path):
+    batch = model.predictor.batch
+
+    def while_predicting(images: list, ids: list) -> list[ImagePrediction]:
+        with pytest.raises(InputError, match="out: another densepose predict writes into this"):
+            run(Model(model.config, "fake", OnePerson()), photos, tmp_path / "out")
+        return batch(images, ids)
+
+    model.predictor.batch = while_predicting
+    assert run(model, photos, tmp_path / "out").images == 3
+    assert run(model, photos, tmp_path / "out").skipped == 3
