@@ -184,6 +184,7 @@ def serve(pages: Pages, port: int, open_browser: bool) -> None:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(("127.0.0.1", port))
+            listening.listen()  # a browser that is quicker than the server waits
         except OSError as error:
             raise InputError(f"--port {port}: {error.strerror}; 0 takes a free one") from error
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/{token}/"

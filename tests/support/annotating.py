@@ -98,12 +98,11 @@ def serving(options: Options) -> Iterator[Client]:
 @contextmanager
 def command(*words: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """``densepose annotate`` as a process of its own, and its address."""
-    line = [sys.executable, "-m", "densepose.cli", "annotate", *map(str, words), "--no-browser"]
-    process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    words = [sys.executable, "-m", "densepose.cli", "annotate", *map(str, words), "--no-browser"]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     try:
-        first = process.stdout.readline()
-        assert "open http" in first, first
-        yield process, first.split("open ")[1].split()[0]
+        line = next(line for line in process.stdout if "; open http" in line)
+        yield process, line.split("; open ")[1].split()[0]
     finally:
         process.terminate()
         process.wait(timeout=60)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from functools import partial
@@ -17,10 +16,8 @@ import pytest
 from PIL import Image
 
 from densepose.vis.report import write_report
+from tests.support.browser import BROWSER
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
 
 # Runs after the page's own script and leaves what it found in the title.
