@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from densepose.errors import DONE, SOME_FAILED, InputError
@@ -29,6 +30,9 @@ STYLES = (
     "parts, u, v, charts, contour, iuv, confidence; or as other programs expect it: dp_segm,"
     " hr-viton, magicanimate, vid2densepose, controlnet-parula, controlnet-viridis"
 )
+CPU_OPS = "MODEL.CPU_OPS"
+# Compiling the operators for CPU takes as long as they save on so many photos (800 px, one core).
+_FEW_PHOTOS = 8
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -90,10 +94,13 @@ def run(args: Namespace) -> int:
     )
     inputs = find_inputs(args.inputs, Path(args.output) if args.output else None)
     setup_logging(None)
+    options = dict(zip(args.opts[::2], args.opts[1::2], strict=True))
+    if args.camera is None and CPU_OPS not in options and _plain_is_faster(inputs.paths):
+        options[CPU_OPS] = "off"
     model = load(
         args.weights,
         args.config_file,
-        dict(zip(args.opts[::2], args.opts[1::2], strict=True)),
+        options,
         device=args.device,
         min_score=args.min_score,
         largest=args.largest,
@@ -115,3 +122,12 @@ def run(args: Namespace) -> int:
         print(inputs.skipped_text())
     print(summary.text())
     return SOME_FAILED if summary.failed or summary.incomplete else DONE
+
+
+def _plain_is_faster(paths: Sequence[Path]) -> bool:
+    """Whether compiling the operators for CPU, once on a machine, takes longer than it saves."""
+    from densepose.ops import tile_threads
+    from densepose.prediction.inputs import is_video
+
+    few = len(paths) <= _FEW_PHOTOS and not any(p.is_file() and is_video(p) for p in paths)
+    return few and not tile_threads.compiled_before()

@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,16 @@ def available() -> bool:
     if numba.config.THREADING_LAYER == "default":
         numba.config.THREADING_LAYER = "omp"
     return True
+
+
+def compiled_before() -> bool:
+    """Whether an earlier process compiled the kernels on this machine, which takes about 20 s."""
+    if not available():
+        return True
+    from densepose.ops.winograd_kernels import convolve_shares  # the longest of them
+
+    kept = Path(convolve_shares.stats.cache_path)
+    return any(kept.glob("winograd_kernels.convolve_shares-*.nbi"))
 
 
 def equal_shares(count: int) -> np.ndarray:

@@ -107,6 +107,21 @@ def test_two_processes_write_what_one_writes(random_weights, photos, tmp_path):
         np.testing.assert_allclose(a.boxes_xyxy_px, b.boxes_xyxy_px, atol=1e-3)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_few_photos_do_not_wait_for_a_compiler(
+    random_weights, photos, tmp_path, monkeypatch, compiled
+):
+    monkeypatch.setattr("densepose.ops.tile_threads.compiled_before", lambda: compiled)
+    seen = []
+    monkeypatch.setattr("densepose.engine.model.accelerate", lambda *_, **__: seen.append(1))
+    words = ("--config-file", QUICK, "--weights", str(random_weights), *SMALL[:4])
+    assert main(["predict", str(photos), "--output", str(tmp_path / "out"), *words]) == 0
+    assert len(seen) == compiled
+    # The operators give the same values, so that the folder is resumed with either.
+    monkeypatch.setattr("densepose.ops.tile_threads.compiled_before", lambda: not compiled)
+    assert main(["predict", str(photos), "--output", str(tmp_path / "out"), *words]) == 0
+
+
 def test_the_largest_people_above_one_score(random_weights, photos, tmp_path):
     def boxes(name: str, *words: object) -> tuple[np.ndarray, np.ndarray]:
         out = tmp_path / name
