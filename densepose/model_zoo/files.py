@@ -86,10 +86,11 @@ def find_shipped_model(folder: str | Path | None = None) -> tuple[str, Path]:
 
 
 def check_weights_file(path: Path) -> None:
-    """Find the commonest kinds of damage quickly, from the first and the last bytes of a file.
+    """Find damage without loading a file: from its ends, and where it has checksums by these.
 
     Raises:
-        InputError: there is no such file; it is empty, a web page, a Git LFS pointer, or truncated.
+        InputError: there is no such file; it is empty, a web page, a Git LFS pointer, truncated or
+            damaged.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such file of weights")
@@ -100,7 +101,9 @@ def check_weights_file(path: Path) -> None:
     if not is_zip:
         refuse_wrong_kind(path)
     truncated = is_zip and not zipfile.is_zipfile(path)
-    truncated |= path.suffix == ".pkl" and last != b"."  # the opcode that ends a pickle
+    truncated |= (
+        not is_zip and path.suffix == ".pkl" and last != b"."
+    )  # the opcode that ends a pickle
     if path.suffix == ".safetensors":
         try:
             with safe_open(path, framework="np"):
@@ -114,6 +117,20 @@ def check_weights_file(path: Path) -> None:
             f"{path}: the file is truncated at {path.stat().st_size:,} bytes; download it again, or"
             " remove it so that an older checkpoint is used"
         )
+    if is_zip and (damaged := _damaged_entry(path)):
+        raise InputError(
+            f"{path}: damaged, the checksum of {damaged} is wrong; fetch it again, or remove it so"
+            " that an older checkpoint is used"
+        )
+
+
+def _damaged_entry(path: Path) -> str | None:
+    """What of an archive does not have its checksum; PyTorch compares none when it reads."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip()
+    except Exception as error:  # on noise the reader fails in all kinds of ways
+        return f"its table ({error})"
 
 
 def zoo_folder(folder: str = "") -> Path | None:

@@ -38,6 +38,31 @@ def test_reads_what_torch_and_safetensors_write(tmp_path: Path):
         assert content == extra
 
 
+@pytest.mark.parametrize("name", ["w.pth", "w.pkl", "w.bin"])
+@pytest.mark.parametrize("key", ["model", "state_dict", "model_state_dict"])
+def test_weights_are_found_where_other_programs_keep_them(tmp_path: Path, name: str, key: str):
+    """Whatever the file is called; numbers of NumPy beside the weights are read, too."""
+    beside = {"epoch": 3, "best": np.float64(0.5), "seen": np.int64(7), "curve": np.arange(3)}
+    (tmp_path / "torch").mkdir()
+    torch.save({key: WEIGHTS, **beside}, tmp_path / "torch" / name)
+    arrays = {n: v.numpy() for n, v in WEIGHTS.items()}
+    (tmp_path / name).write_bytes(pickle.dumps({key: arrays, **beside}, protocol=2))
+    for path in (tmp_path / "torch" / name, tmp_path / name):
+        content = read_checkpoint(path)
+        torch.testing.assert_close(content.pop("model"), WEIGHTS)
+        assert content.pop("curve").tolist() == [0, 1, 2]
+        assert content == {"epoch": 3, "best": 0.5, "seen": 7}
+
+
+def test_numbers_between_weights_are_no_weights(tmp_path: Path):
+    torch.save({**WEIGHTS, "epoch": 3, "best": np.float32(1)}, tmp_path / "w.pth")
+    content = read_checkpoint(tmp_path / "w.pth")
+    assert content["model"].keys() == WEIGHTS.keys() and content["epoch"] == 3
+    torch.save({"epoch": 3}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match="w.pth: holds no weights, but epoch"):
+        read_checkpoint(tmp_path / "w.pth")
+
+
 def test_takes_the_prefix_of_a_parallel_model_off(tmp_path: Path):
     torch.save({f"module.{name}": value for name, value in WEIGHTS.items()}, tmp_path / "w.pth")
     assert set(read_checkpoint(tmp_path / "w.pth")["model"]) == set(WEIGHTS)

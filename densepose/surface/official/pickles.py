@@ -45,7 +45,7 @@ def load_numpy_pickle(path: str | os.PathLike[str]) -> Any:
     refuse_wrong_kind(path)
     try:
         with open(path, "rb") as file:
-            return _plain(_ArrayUnpickler(file, encoding="latin1").load())
+            return to_plain(_ArrayUnpickler(file, encoding="latin1").load())
     except _RefusedError as error:
         raise InputError(
             f"{path}: asks for {error}; only NumPy arrays and plain containers are read from a"
@@ -88,7 +88,7 @@ class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """The callables of pickled arrays and containers, wherever the writing NumPy kept them."""
         try:
-            return _ALLOWED[module.replace("numpy._core.", "numpy.core."), name]
+            return CALLABLES[module.replace("numpy._core.", "numpy.core."), name]
         except KeyError:
             raise _RefusedError(f"{module}.{name}") from None
 
@@ -117,7 +117,8 @@ def _no_bytes() -> bytes:
     return b""
 
 
-_ALLOWED = {
+# What pickles of arrays and containers may call, and what stands in for it.
+CALLABLES = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
@@ -130,12 +131,12 @@ _ALLOWED = {
 }
 
 
-def _plain(content: Any) -> Any:
+def to_plain(content: Any) -> Any:
     """Containers with NumPy's arrays in place of those above."""
     if isinstance(content, _Array):
         return content.array
     if isinstance(content, dict):
-        return type(content)((key, _plain(value)) for key, value in content.items())
+        return type(content)((key, to_plain(value)) for key, value in content.items())
     if isinstance(content, (list, tuple)):
-        return type(content)(_plain(value) for value in content)
+        return type(content)(to_plain(value) for value in content)
     return bytes(content) if isinstance(content, bytearray) else content
