@@ -14,7 +14,7 @@ FAULT_NOTICE = (
     " command and what `densepose doctor` prints"
 )
 # A write to a full disk fails without the name of its file.
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 class InputError(ValueError):
@@ -29,7 +29,8 @@ def mistake_text(error: BaseException) -> str | None:
     """The message that a command prints in place of a traceback; None for a fault of the program.
 
     Mistakes are ``InputError``, what the operating system refuses about a named file or for lack of
-    space, and too little memory. All other exceptions are faults of the program.
+    space, too little memory, and the end of a worker process, which is mostly a lack of memory. All
+    other exceptions are faults of the program.
     """
     if isinstance(error, InputError):
         # The worker of a data loader sends its whole traceback as the message.
@@ -40,4 +41,9 @@ def mistake_text(error: BaseException) -> str | None:
         return error.strerror
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # PyTorch's
         return f"{str(error).partition('. ')[0] or 'out of memory'}; use smaller batches or images"
+    if type(error).__name__ == "BrokenProcessPool" or str(error).startswith("DataLoader worker"):
+        return (
+            f"a worker process was ended from outside ({str(error).splitlines()[0]}); memory may"
+            " have run out: use fewer workers"
+        )
     return None

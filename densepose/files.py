@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from tabulate import tabulate
 
 from densepose.errors import InputError
 
 _PIECE = 1 << 20
 _HEAD_BYTES = 512
-_FULL_BYTES = 1 << 20  # a disk with less is full
+LOCK = ".lock"  # in a folder that a process writes into
 _PAGE = "a web page or an error message of a server, not the file itself; fetch it again"
 # First bytes, without leading white space and in lower case, and what they mean.
 _WRONG_STARTS = {
@@ -55,27 +55,104 @@ def atomic(path: str | os.PathLike[str], *, durable: bool = False) -> Iterator[P
             hours. It takes as long as the disk needs.
 
     Raises:
-        InputError: the disk is full.
+        InputError: the disk is full, a limit of file sizes is reached, or the folder refuses files.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The process id names the owner of what a killed process leaves. A long name is cut off,
     # because that of the folder may have 255 bytes as well.
     prefix = f".{path.name[:40]}.{os.getpid()}."
-    with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        holder = tempfile.TemporaryDirectory(
+            prefix=prefix, dir=path.parent, ignore_cleanup_errors=True
+        )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+    with holder as folder:
         temporary = Path(folder) / path.name
         try:
             yield temporary
+            if durable:
+                _flush_to_disk(temporary)
+            os.replace(temporary, path)
+            if durable and os.name == "posix":
+                _flush_to_disk(path.parent)
         except Exception as error:
-            # Libraries hide this reason: PyTorch says "unexpected pos", NumPy counts values.
-            if shutil.disk_usage(folder).free < _FULL_BYTES:
-                raise InputError(f"{path}: cannot be written, the disk is full") from error
+            if reason := _refusal(error, temporary):
+                raise InputError(f"{path}: cannot be written ({reason})") from error
             raise
-        if durable:
-            _flush_to_disk(temporary)
-        os.replace(temporary, path)
-        if durable and os.name == "posix":
-            _flush_to_disk(path.parent)
+
+
+def _refusal(error: BaseException | None, file: Path) -> str | None:
+    """What the operating system has against writing ``file``, where that made a writer fail."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno:
+            named = error.filename
+            return (
+                error.strerror if named is None or str(named).startswith(str(file.parent)) else None
+            )
+        error = error.__cause__ or error.__context__
+    # Libraries hide the reason: PyTorch says "unexpected pos", NumPy counts values.
+    try:
+        with file.open("ab") as probe:
+            probe.write(bytes(_PIECE))
+    except OSError as refused:
+        return refused.strerror
+    return None
+
+
+@contextmanager
+def refusals_named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give errors of writing that come without a file's name the name of ``path``.
+
+    Raises:
+        InputError: in place of such an error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+_held: set[Path] = set()
+
+
+@contextmanager
+def held(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep other processes from writing into a folder while the block runs.
+
+    The lock ends with the process, however that ends. In one process blocks may be nested.
+
+    Raises:
+        InputError: another process holds the folder, or it cannot be written.
+    """
+    path = Path(folder).resolve() / LOCK
+    if path in _held:
+        yield
+        return
+    lock = FileLock(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+        path.write_text(f"{os.getpid()}", encoding="utf-8")
+    except Timeout:
+        owner = path.read_text(encoding="utf-8") if path.is_file() else ""
+        raise InputError(
+            f"{folder}: another process ({owner}) is writing into this folder; wait for its end, or"
+            " name another folder"
+        ) from None
+    except OSError as error:
+        lock.release()
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
+    _held.add(path)
+    try:
+        yield
+    finally:
+        _held.discard(path)
+        path.unlink(missing_ok=True)
+        lock.release()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -1,14 +1,18 @@
+import contextlib
 import hashlib
 import json
 import os
+import resource
+import shutil
+import subprocess
+import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from densepose.errors import InputError
-from densepose.files import atomic, did_you_mean, markdown_table, sha256, to_json
+from densepose.files import LOCK, atomic, did_you_mean, held, markdown_table, sha256, to_json
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
@@ -42,17 +46,70 @@ def test_an_interrupted_file_leaves_nothing_and_keeps_the_old_one(tmp_path, erro
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_a_full_disk_is_named_whatever_the_library_says(tmp_path, monkeypatch):
-    def write():
-        with atomic(tmp_path / "a.pth"):
-            raise RuntimeError("unexpected pos 704 vs 598")  # torch.save
+@pytest.fixture
+def small_files():
+    """No file may have more than 1000 bytes, as on a disk that becomes full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    with pytest.raises(RuntimeError):
-        write()
-    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=4096))
-    with pytest.raises(InputError, match=r"a.pth: cannot be written, the disk is full"):
-        write()
-    assert not any(tmp_path.iterdir())
+
+def hides_the_reason(path):
+    with contextlib.suppress(OSError):
+        path.write_bytes(bytes(2000))
+    raise RuntimeError("unexpected pos 704 vs 598")  # torch.save
+
+
+@pytest.mark.parametrize("write", [hides_the_reason, lambda path: path.write_bytes(bytes(2000))])
+def test_a_refusal_of_the_disk_is_named_whatever_the_library_says(tmp_path, write, small_files):
+    path = tmp_path / "a.pth"
+    path.write_text("old")
+    with pytest.raises(InputError, match=r"a.pth: cannot be written \(File too large\)"):
+        with atomic(path) as temporary:
+            write(temporary)
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.pth"]
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path):
+    path = tmp_path / "folder" / "a.pth"
+    with pytest.raises(InputError, match=r"a.pth: cannot be written \(No such file"):
+        with atomic(path) as temporary:
+            temporary.write_text("")
+            shutil.rmtree(path.parent)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file/a.pth: cannot be written"):
+        with atomic(tmp_path / "file" / "a.pth"):
+            pass
+
+
+def test_other_errors_of_a_writer_stay_what_they_are(tmp_path):
+    for error in (RuntimeError("bug"), FileNotFoundError(2, "No such file", "input.jpg")):
+        with pytest.raises(type(error)) as caught, atomic(tmp_path / "a"):
+            raise error
+        assert caught.value is error
+
+
+HOLD = """
+import sys, time
+from densepose.files import held
+with held(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_is_written_by_one_process_until_that_is_dead(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=rf"out: another process \({other.pid}\) is writing"):
+            with held(tmp_path / "out"):
+                pass
+        other.kill()
+    with held(tmp_path / "out"), held(tmp_path / "out"):
+        assert (tmp_path / "out" / LOCK).is_file()
+    assert not any((tmp_path / "out").iterdir())
 
 
 def test_a_written_file_has_the_rights_of_any_new_file(tmp_path):

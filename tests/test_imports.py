@@ -9,7 +9,7 @@ data modeling evaluation vis    never one another
 synthetic                       rendered people; beside data
 structures                      what travels between them
 surface  ops                    geometry of the body; operators
-errors files progress           mistakes, writing and hashing, bars: everybody may import them
+errors files progress workers   mistakes, writing, bars, processes: everybody may import them
 structures.body_parts           constants of the body; as well
 """
 
@@ -28,7 +28,7 @@ from tests.support import ROOT
 
 PACKAGE = ROOT / "densepose"
 FOUNDATION = {"surface", "ops", "structures"}
-EVERYBODY = ("errors.", "files.", "progress.", "structures.body_parts.")
+EVERYBODY = ("errors.", "files.", "progress.", "workers.", "structures.body_parts.")
 CONFIG = {"data", "modeling"} | FOUNDATION
 ENGINE = {"config", "model_zoo", "evaluation"} | CONFIG
 MAY_IMPORT = {

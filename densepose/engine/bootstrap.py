@@ -41,6 +41,7 @@ from densepose.data.bootstrap.videos import (
 from densepose.data.registration import datasets_root, expand_path
 from densepose.errors import InputError
 from densepose.modeling.body_pixels import body_pixels
+from densepose.workers import start_data_worker
 
 from .checkpoint import load_for_inference
 from .loaders import build_train_loader, num_workers
@@ -101,7 +102,7 @@ def build_stream(cfg: CfgNode, entry: CfgNode, teacher: nn.Module) -> PseudoLabe
         sampler=TrainingSampler(len(source)),
         num_workers=num_workers(entry.IMAGE_LOADER.NUM_WORKERS),
         collate_fn=trivial_batch_collator,
-        worker_init_fn=worker_init_reset_seed,
+        worker_init_fn=_start_worker,
     )
     return PseudoLabelStream(
         loader,
@@ -110,6 +111,11 @@ def build_stream(cfg: CfgNode, entry: CfgNode, teacher: nn.Module) -> PseudoLabe
         images_at_once=entry.INFERENCE.INPUT_BATCH_SIZE,
         rng=_new_random(),
     )
+
+
+def _start_worker(number: int) -> None:
+    start_data_worker(number)
+    worker_init_reset_seed(number)
 
 
 def build_source(entry: CfgNode, image_format: str) -> ImageSource:

@@ -9,10 +9,10 @@ training continues with). ``last_checkpoint`` names the newest file of a folder.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,15 @@ from densepose.files import atomic, write_text
 from densepose.model_zoo.files import check_weights_file, resolve_weights
 from densepose.modeling.input_layer import fit_input_layers
 
-from .load_report import LoadReport, check_prefixes, compare_weights, is_below
+from .load_report import (
+    NEVER_MISSED,
+    LoadReport,
+    check_prefixes,
+    compare_weights,
+    is_below,
+    modules_of,
+)
+from .resume import config_changes, report_changes
 from .weights import BOTTOM_UP, HEURISTICS, match_names, read_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -80,6 +88,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         self.report_dir = os.fspath(self.save_dir if report_dir is None else report_dir)
         self.report: LoadReport | None = None  # of the last load
         self.config = config
+        self.last_iteration = -1  # of the newest checkpoint that was to be written
 
     @classmethod
     def from_config(
@@ -101,6 +110,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         """Write ``name``.pth with the model, the checkpointables and ``kwargs``, and tag it."""
         if not self.save_dir or not self.save_to_disk:
             return
+        self.last_iteration = kwargs.get("iteration", -1)
         states = {key: value.state_dict() for key, value in self.checkpointables.items()}
         path = Path(self.save_dir, f"{name}.pth")
         config = {"config": self.config} if self.config else {}
@@ -115,7 +125,7 @@ class SafeCheckpointer(DetectionCheckpointer):
 
     def has_checkpoint(self) -> bool:
         """Whether the folder has a checkpoint of a run, damaged or not."""
-        return bool(self.save_dir and self._candidates())
+        return bool(self.save_dir and find_checkpoints(self.save_dir))
 
     def get_checkpoint_file(self) -> str:
         """The newest checkpoint whose checksums are right; empty where the folder has none.
@@ -125,10 +135,10 @@ class SafeCheckpointer(DetectionCheckpointer):
         Raises:
             InputError: there are checkpoints, and every one is damaged.
         """
-        candidates = self._candidates() if self.save_dir else []
+        candidates = find_checkpoints(self.save_dir) if self.save_dir else []
         for path in candidates:
             try:
-                check_checksums(path)
+                check_weights_file(path)
             except (ValueError, OSError) as error:
                 logger.warning("Checkpoint skipped: %s", error)
             else:
@@ -191,9 +201,11 @@ class SafeCheckpointer(DetectionCheckpointer):
         if (average := _average(checkpoint)) and "trainer" in own and not _average(own):
             checkpoint["average"] = checkpoint["model"]
             checkpoint["model"] = average["train_model"]
+        changes = config_changes(checkpoint.get("config", ""), self.config) if resuming else {}
         report = self._load_model(checkpoint, str(path), fine_tune=not resuming)
         if resuming and names:
-            report.check_complete("The config is not that of the run: omit --resume")
+            _check_same_model(report, changes)
+            report_changes(str(path), changes)
         for name in names:
             if resuming:
                 check_optimizer(path, checkpoint[name], own[name])
@@ -222,6 +234,7 @@ class SafeCheckpointer(DetectionCheckpointer):
         if fine_tune and self.report_dir and comm.is_main_process():
             write_text(Path(self.report_dir, REPORT), report.text())
         report.check_matched()
+        _check_finite(source, {name: weights[name] for name in report.matched})
         logger.info("Loaded %s", report.short_text())
         self.model.load_state_dict({name: weights[name] for name in report.matched}, strict=False)
         del checkpoint["model"]
@@ -234,16 +247,6 @@ class SafeCheckpointer(DetectionCheckpointer):
         weights = {name: v for name, v in weights.items() if is_below(name, BOTTOM_UP)}
         compare_weights(source, weights, state).check_matched()
         return weights
-
-    def _candidates(self) -> list[Path]:
-        """The tagged checkpoint, then those with a number, newest first."""
-        folder = Path(self.save_dir)
-        found = [path for path in folder.glob("model_*.pth") if _order(path) >= 0]
-        found.sort(key=_order, reverse=True)
-        if (folder / LAST).is_file():
-            tagged = folder / (folder / LAST).read_text(encoding="utf-8").strip()
-            found = [tagged, *(path for path in found if path != tagged)]
-        return found
 
     def _agreed_file(self) -> str:
         """The checkpoint to resume from, the same in all processes."""
@@ -291,21 +294,19 @@ def _average(checkpoint: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def check_optimizer(path: str, saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Refuse the state of another optimizer, or of one for other parameters; torch takes the first.
+    """Refuse the state of another kind of optimizer, which torch takes.
 
     ``saved`` and ``own`` are states of detectron2's trainers: that of the checkpoint, and that of
     the trainer which is to continue.
     """
-    found = []
+    kinds = []
     for state in (saved, own):
         groups = state.get("_trainer", {}).get("optimizer", {}).get("param_groups", [])
-        kind = "AdamW" if any("betas" in group for group in groups) else "SGD"
-        found.append((kind, sum(len(group["params"]) for group in groups)))
-    if found[0] != found[1]:
+        kinds.append("AdamW" if any("betas" in group for group in groups) else "SGD")
+    if kinds[0] != kinds[1]:
         raise InputError(
-            f"{path}: holds the state of {found[0][0]} for {found[0][1]} parameters, the config"
-            f" asks for {found[1][0]} and {found[1][1]} parameters; resume with the"
-            " SOLVER.OPTIMIZER and the MODEL of the run, or omit --resume"
+            f"{path}: holds the state of {kinds[0]}, the config asks for {kinds[1]}; resume with"
+            " the SOLVER.OPTIMIZER of the run, or omit --resume"
         )
 
 
@@ -313,23 +314,6 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write a dictionary of tensors and plain values with torch.save, in full or not at all."""
     with atomic(path, durable=True) as part:
         torch.save(dict(content), part)
-
-
-def check_checksums(path: Path) -> None:
-    """Read a file of torch.save once and compare it with the checksums inside.
-
-    Raises:
-        InputError: there is no such file; it is damaged.
-    """
-    check_weights_file(path)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            try:
-                damaged = archive.testzip()
-            except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-                damaged = str(error)
-        if damaged:
-            raise InputError(f"{path}: damaged, the checksum of {damaged} is wrong")
 
 
 def _fingerprint(path: Path) -> int:
@@ -340,9 +324,47 @@ def _fingerprint(path: Path) -> int:
         return hash(tuple(entry.CRC for entry in archive.infolist()))
 
 
-def _order(path: Path) -> float:
-    """Place of a checkpoint in its run; -1 for files of another name."""
-    if path.name == "model_final.pth":
-        return float("inf")
-    number = re.fullmatch(r"model_(\d+)\.pth", path.name)
-    return int(number[1]) if number else -1
+def find_checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
+    """Checkpoints of a run, damaged or not: the tagged one, then the others, newest first."""
+    folder = Path(folder)
+    found = [
+        path for path in folder.glob("model_*.pth") if re.search("_(final|[0-9]+)$", path.stem)
+    ]
+    found.sort(key=_iteration, reverse=True)
+    if (folder / LAST).is_file():
+        tagged = folder / (folder / LAST).read_text(encoding="utf-8").strip()
+        found = [tagged, *(path for path in found if path != tagged)]
+    return found
+
+
+def _iteration(path: Path) -> float:
+    """Place of a checkpoint in its run; the end of a run may be the middle of its continuation."""
+    if path.name != "model_final.pth":
+        return int(path.stem.removeprefix("model_"))
+    try:
+        return torch.load(path, mmap=True, weights_only=True)["iteration"] + 0.5
+    except Exception:  # damaged, which is found out when it is its turn; or of another program
+        return math.inf
+
+
+def _check_same_model(report: LoadReport, changes: Mapping[str, str]) -> None:
+    """Refuse to resume with a model of other weights than that of the run."""
+    strange = [name for name in report.left_over if not name.endswith(NEVER_MISSED)]
+    if report.untouched or strange:
+        keys = [f"{key} was {text}" for key, text in changes.items() if key.startswith("MODEL.")]
+        raise InputError(
+            f"{report.source}: is of another model than the config:"
+            f" {modules_of([*report.untouched, *strange])} differ."
+            f" {'; '.join(keys) or 'Its config is not known'}. Resume with the MODEL of the run, or"
+            " omit --resume and name the file in MODEL.WEIGHTS"
+        )
+
+
+def _check_finite(source: str, weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights of a training that diverged, or of a damaged file."""
+    bad = [n for n, v in weights.items() if v.is_floating_point() and not v.isfinite().all()]
+    if bad:
+        raise InputError(
+            f"{source}: {len(bad)} weights hold NaN or infinite values: {modules_of(bad)}; the file"
+            " is damaged, or its training diverged: take an older checkpoint"
+        )

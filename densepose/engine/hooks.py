@@ -19,9 +19,10 @@ from detectron2.engine import HookBase, hooks
 from detectron2.evaluation.testing import flatten_results_dict
 from detectron2.utils import comm
 
-from densepose.files import to_json, write_text
+from densepose.files import refusals_named, to_json, write_text
 
 from .checkpoint import SafeCheckpointer, save_checkpoint
+from .resume import remove_half_files, set_aside
 
 logger = logging.getLogger(__name__)
 
@@ -110,6 +111,9 @@ class Checkpoints(hooks.PeriodicCheckpointer):
     def before_train(self) -> None:
         """Find the periodic checkpoints of the part of the run that is continued."""
         folder = Path(self.checkpointer.save_dir)
+        remove_half_files(folder)
+        if self.trainer.start_iter == 0:
+            set_aside(folder)
         start, numbered = self.trainer.start_iter, "model_" + "[0-9]" * 7 + ".pth"
         found = [p for p in folder.glob(numbered) if int(p.stem[len("model_") :]) < start]
         # The newest only: older ones were kept on purpose.
@@ -117,6 +121,7 @@ class Checkpoints(hooks.PeriodicCheckpointer):
 
     def after_step(self) -> None:
         self.max_iter = self.trainer.max_iter
+        self.trainer.complete = self.trainer.iter
         super().after_step()
 
 
@@ -241,18 +246,22 @@ class RunWriter(hooks.PeriodicWriter):
     def before_train(self) -> None:
         self._writers: Sequence[Any] = self.trainer.build_writers()
 
+    def after_step(self) -> None:
+        with refusals_named(self.trainer.cfg.OUTPUT_DIR):
+            super().after_step()
+
+    def after_train(self) -> None:
+        with refusals_named(self.trainer.cfg.OUTPUT_DIR):
+            super().after_train()
+
 
 def continue_metrics(path: Path, start_iter: int) -> None:
-    """Prepare ``metrics.json`` for a run that starts or resumes at ``start_iter``.
+    """Prepare ``metrics.json`` for a run that resumes at ``start_iter``.
 
-    Resuming removes the lines written after the checkpoint, so that no iteration is there twice. A
-    new run sets the file of an old one aside under ``metrics.old.json``. Half a line at the end (a
-    killed run) is removed too.
+    The lines written after the checkpoint are removed, so that no iteration is there twice. Half a
+    line at the end (a killed run) is removed too.
     """
     if not path.is_file():
-        return
-    if start_iter == 0:
-        path.replace(path.with_name("metrics.old.json"))
         return
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():

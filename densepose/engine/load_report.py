@@ -74,7 +74,7 @@ class LoadReport:
     def short_text(self) -> str:
         """The summary and the modules concerned, for a screen."""
         lists = {"new": self.new, "left over": self.left_over, "other shape": self.wrong_shape}
-        concerned = (f"  {what}: {_modules(names)}" for what, names in lists.items() if names)
+        concerned = (f"  {what}: {modules_of(names)}" for what, names in lists.items() if names)
         return "\n".join((self.summary(), *concerned))
 
     def check_matched(self) -> None:
@@ -107,7 +107,7 @@ class LoadReport:
             return
         raise InputError(
             f"{self.source}: {len(self.untouched)} weights of the model are not in the file and"
-            f" would stay random: {_modules(self.untouched)}.\n"
+            f" would stay random: {modules_of(self.untouched)}.\n"
             + "".join(f"  Probably {cause}.\n" for cause in self._likely_causes())
             + f"  {override}."
         )
@@ -166,7 +166,7 @@ def compare_weights(
     )
 
 
-def _modules(names: Iterable[str]) -> str:
+def modules_of(names: Iterable[str]) -> str:
     """The modules that own the names, with counts: 'roi_heads.box_predictor (4)'."""
     owners = Counter(".".join(name.split(".")[:2]) for name in names)
     parts = [f"{owner} ({count})" for owner, count in sorted(owners.items())]

@@ -24,6 +24,7 @@ from densepose.data.coco import training_records
 from densepose.data.mapper import DensePoseMapper
 from densepose.errors import InputError, mistake_text
 from densepose.evaluation.predictions import prediction_paths, read_prediction
+from densepose.workers import start_data_worker
 
 from .seeding import seeded
 
@@ -161,6 +162,7 @@ def build_train_loader(
         ),
         num_workers=num_workers(cfg.DATALOADER.NUM_WORKERS),
         collate_fn=trivial_batch_collator,
+        worker_init_fn=start_data_worker,
     )
 
 
@@ -181,12 +183,14 @@ def build_test_loader(cfg: CfgNode, name: str) -> DataLoader:
     is_fcn = cfg.MODEL.META_ARCHITECTURE == "DensePoseFCN"
     if is_fcn and fcn.PEOPLE not in ("ground_truth", "foreground"):
         mapper = GivenPeople(mapper, fcn.PEOPLE, cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST)
-    return build_detection_test_loader(
+    loader = build_detection_test_loader(
         cfg,
         name,
         mapper=NamedErrors(mapper),
         num_workers=num_workers(cfg.DATALOADER.NUM_WORKERS),
     )
+    loader.worker_init_fn = start_data_worker
+    return loader
 
 
 class GivenPeople:

@@ -11,6 +11,8 @@ import builtins
 import logging
 import os
 import re
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +75,29 @@ class TerminalHandler(logging.Handler):
             self.handleError(record)
 
 
+class LogFile(logging.FileHandler):
+    """A log file whose disk may become full: then one line says so, not a traceback a message."""
+
+    _refused = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Report that a message could not be written, once."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+        elif not self._refused:
+            self._refused = True
+            reason = sys.exc_info()[1].strerror
+            error_console.print(f"{self.baseFilename}: cannot be written ({reason})", markup=False)
+
+
+def _report_thread(error: threading.ExceptHookArgs) -> None:
+    """One line where a thread that writes, as TensorBoard's, is refused by the disk."""
+    if isinstance(error.exc_value, OSError) and error.exc_value.strerror:
+        error_console.print(f"A file cannot be written: {error.exc_value.strerror}", markup=False)
+    else:
+        threading.__excepthook__(error)
+
+
 @contextmanager
 def terminal_without(*loggers: str) -> Iterator[None]:
     """Within the block, the terminal shows warnings of these loggers only."""
@@ -91,11 +116,12 @@ def setup_logging(log_file: Path | None, *, rank: int = 0) -> None:
         rank: number of this process; all but 0 keep the terminal quiet except for errors.
     """
     remove_handlers()
+    threading.excepthook = _report_thread
     _installed.append(TerminalHandler(logging.INFO if rank == 0 else logging.ERROR))
     if log_file is not None:
         path = log_file if rank == 0 else log_file.with_name(f"{log_file.name}.rank{rank}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, encoding="utf-8", delay=True)
+        file = LogFile(path, encoding="utf-8", delay=True)
         file.setFormatter(logging.Formatter(FILE_FORMAT))
         _installed.append(file)
     for name in LOGGERS:

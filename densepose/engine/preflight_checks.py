@@ -38,7 +38,7 @@ SPARE_BYTES = 2**28  # for predictions, curves and logs
 OPTIMIZER_COPIES = {"SGD": 1, "ADAMW": 2}
 
 
-def preflight(cfg: CfgNode, mode: str) -> None:
+def preflight(cfg: CfgNode, mode: str, *, resuming: bool = False) -> None:
     """Raise if the run described by ``cfg`` would fail later for a reason that can be known now.
 
     Takes a few seconds at most, but for the distances on an evaluation surface, which are computed
@@ -47,11 +47,12 @@ def preflight(cfg: CfgNode, mode: str) -> None:
     Args:
         cfg: a config from ``setup``.
         mode: ``train`` or ``eval``.
+        resuming: the weights come from a checkpoint, so those to start from are not needed.
 
     Raises:
         InputError: with all problems.
     """
-    problems = list(find_problems(cfg, mode)) if comm.is_main_process() else []
+    problems = list(find_problems(cfg, mode, resuming=resuming)) if comm.is_main_process() else []
     problems = comm.all_gather(problems)[0]
     if problems:
         one = len(problems) == 1
@@ -61,12 +62,12 @@ def preflight(cfg: CfgNode, mode: str) -> None:
         )
 
 
-def find_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
+def find_problems(cfg: CfgNode, mode: str, *, resuming: bool = False) -> Iterator[str]:
     """The problems that ``preflight`` raises, one sentence each."""
     key, verb = ("TRAIN", "train") if mode == "train" else ("TEST", "evaluate")
     if not cfg.DATASETS[key]:
         yield f"DATASETS.{key} is empty: name a data set to {verb} on"
-    for label, check in _checks(cfg, mode):
+    for label, check in _checks(cfg, mode, resuming):
         try:
             check()
         except Exception as error:
@@ -75,7 +76,7 @@ def find_problems(cfg: CfgNode, mode: str) -> Iterator[str]:
             yield f"{label}{text}"
 
 
-def _checks(cfg: CfgNode, mode: str) -> Iterator[tuple[str, Callable[[], object]]]:
+def _checks(cfg: CfgNode, mode: str, resuming: bool) -> Iterator[tuple[str, Callable[[], object]]]:
     """What raises where the run could not succeed, and how its message begins."""
     trains, testing = mode == "train", list(cfg.DATASETS.TEST)
     names = list(dict.fromkeys([*(cfg.DATASETS.TRAIN if trains else ()), *testing]))
@@ -93,9 +94,10 @@ def _checks(cfg: CfgNode, mode: str) -> Iterator[tuple[str, Callable[[], object]
         for name in known:
             if name in testing:
                 yield "TEST.AUG.FLIP True: ", partial(view_symmetry, cfg, name)
-    weights = {"MODEL.WEIGHTS": cfg.MODEL.WEIGHTS}
+    weights = {} if resuming else {"MODEL.WEIGHTS": cfg.MODEL.WEIGHTS}
     if trains:
-        weights["MODEL.FINE_TUNE.BACKBONE_WEIGHTS"] = cfg.MODEL.FINE_TUNE.BACKBONE_WEIGHTS
+        if not resuming:
+            weights["MODEL.FINE_TUNE.BACKBONE_WEIGHTS"] = cfg.MODEL.FINE_TUNE.BACKBONE_WEIGHTS
         for entry in bootstrap_entries(cfg):
             label = f"BOOTSTRAP_DATASETS {entry.DATASET}: "
             yield label, partial(check_source, entry, cfg.INPUT.FORMAT)

@@ -51,29 +51,51 @@ ITERATIONS = (
 
 
 def setup(args: Namespace) -> CfgNode:
-    """Read the config, prepare this process and write ``log.txt`` and ``config.yaml``.
+    """Read the config and prepare the run: ``read_config``, then ``prepare``."""
+    return prepare(read_config(args), args)
 
-    Registers the data sets and the models, scales the schedule if asked to, seeds the random
-    numbers. In an evaluation the two files go to OUTPUT_DIR/inference, so
-    that those of the training stay.
+
+def read_config(args: Namespace) -> CfgNode:
+    """The config of a command line.
 
     Args:
-        args: with ``config_file``, ``opts`` and ``eval_only``; optional ``auto_scale_lr``.
+        args: with ``config_file`` and ``opts``; optional ``auto_scale_lr``.
+
+    Raises:
+        InputError: a config file is missing; a misspelt key; the message has the nearest ones; a
+            value of the wrong type.
+    """
+    path = find_config(args.config_file) if args.config_file else None
+    return load_config(path, _opts(args))
+
+
+def _opts(args: Namespace) -> list[str]:
+    scales = ["SOLVER.AUTO_SCALE_LR", "True"] if getattr(args, "auto_scale_lr", False) else []
+    return [*args.opts, *scales]
+
+
+def folder_of(cfg: CfgNode, args: Namespace) -> Path:
+    """The folder that a run writes into; an evaluation leaves the files of the training alone."""
+    return Path(cfg.OUTPUT_DIR) / "inference" if args.eval_only else Path(cfg.OUTPUT_DIR)
+
+
+def prepare(cfg: CfgNode, args: Namespace) -> CfgNode:
+    """Prepare this process and write ``log.txt`` and ``config.yaml``.
+
+    Registers the data sets and the models, scales the schedule if asked to, seeds the random
+    numbers.
+
+    Args:
+        cfg: from ``read_config``.
+        args: those of ``read_config``, with ``eval_only``.
 
     Returns:
         The frozen config.
 
     Raises:
-        InputError: a config file is missing; a misspelt key; the message has the nearest ones; a
-            value of the wrong type, or keys that contradict each other.
-        OSError: OUTPUT_DIR cannot be written.
+        InputError: keys contradict each other; OUTPUT_DIR cannot be written.
     """
-    path = find_config(args.config_file) if args.config_file else None
-    opts = list(args.opts)
-    if getattr(args, "auto_scale_lr", False):
-        opts += ["SOLVER.AUTO_SCALE_LR", "True"]
-    cfg = load_config(path, opts)
-    folder = Path(cfg.OUTPUT_DIR) / "inference" if args.eval_only else Path(cfg.OUTPUT_DIR)
+    folder = folder_of(cfg, args)
     _make_folder(folder)
     setup_logging(folder / "log.txt", rank=comm.get_rank())
     logger.info(_environment_text(args), extra=FILE_ONLY)
@@ -81,7 +103,7 @@ def setup(args: Namespace) -> CfgNode:
     register_from_config(cfg)
     check_config(cfg)
     if not args.eval_only:
-        cfg = scale_config(cfg, given=opts[::2])
+        cfg = scale_config(cfg, given=_opts(args)[::2])
     prepare_torch(cfg)
     logger.info("Config:\n%s", cfg.dump(), extra=FILE_ONLY)
     if comm.is_main_process():

@@ -22,10 +22,12 @@ from detectron2.engine.launch import launch as launch_processes
 from detectron2.utils import comm
 
 from densepose.errors import InputError
+from densepose.workers import end_with_parent
 
 logger = logging.getLogger(__name__)
 
 TORCHRUN_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 # In the store of the group: how many processes failed, and that the first of them said why.
 FAILURES, REPORTED = "densepose_failures", "densepose_failure_reported"
 
@@ -47,8 +49,7 @@ def launch(main: Callable[[Namespace], int], args: Namespace) -> int:
     if args.num_cpu_processes > 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # for new processes, and this one below torchrun
     if all(name in os.environ for name in TORCHRUN_VARIABLES):
-        rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        local, here = int(os.environ["LOCAL_RANK"]), int(os.environ.get("LOCAL_WORLD_SIZE", world))
+        rank, world, local, here = _torchrun_numbers()
         _distributed_worker(local, _worker, world, here, rank // here, "env://", (main, args))
     per_machine = _processes_per_machine(args)
     if per_machine * args.num_machines == 1:
@@ -72,6 +73,26 @@ def launch(main: Callable[[Namespace], int], args: Namespace) -> int:
                 )
             return abs(error.exit_code)
     return 0
+
+
+def _torchrun_numbers() -> tuple[int, int, int, int]:
+    """Rank and number of processes of the run, and on this machine, as torchrun gives them.
+
+    Raises:
+        InputError: they are left over from something else; the others would be waited for.
+    """
+    given = {name: os.environ.get(name, "") for name in NUMBERS}
+    given["LOCAL_WORLD_SIZE"] = given["LOCAL_WORLD_SIZE"] or given["WORLD_SIZE"]
+    try:
+        rank, world, local, here = map(int, given.values())
+    except ValueError:
+        rank = world = -1
+    if not (0 <= rank < world and 0 <= local < here <= world):
+        raise InputError(
+            f"the environment has {' '.join(f'{name}={value}' for name, value in given.items())},"
+            " which no torchrun gives; unset these variables"
+        )
+    return rank, world, local, here
 
 
 @contextmanager
@@ -121,6 +142,8 @@ def _meeting_point(args: Namespace, folder: Path) -> str:
 
 def _worker(main: Callable[[Namespace], int], args: Namespace) -> NoReturn:
     """One process of this machine; ends the process with the status of ``main``."""
+    if multiprocessing.parent_process() is not None:  # not below torchrun
+        end_with_parent()
     torch.set_num_threads(max(1, torch.get_num_threads() // comm.get_local_size()))
     status = main(args)
     if status == 0:  # else others may hang in an exchange, which would never let go of the group

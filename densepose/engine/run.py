@@ -6,6 +6,7 @@ import logging
 import re
 import traceback
 from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 
 from densepose.errors import FAULT, FAULT_NOTICE, MISTAKE, InputError, mistake_text
+from densepose.files import held
 from densepose.ops.accelerate import accelerate
 
-from .checkpoint import SafeCheckpointer, load_for_inference
+from .checkpoint import SafeCheckpointer, find_checkpoints, load_for_inference
 from .logs import FILE_ONLY, error_console, remove_handlers
 from .preflight_checks import check_disk, preflight
-from .prepare import setup
+from .prepare import folder_of, prepare, read_config
 from .processes import first_failure
 from .trainer import Trainer
 
@@ -39,19 +41,25 @@ def main(args: Namespace, trainer_class: type[Trainer] = Trainer) -> dict[str, A
     Returns:
         The results of the (last) evaluation; empty in all processes but the main one.
     """
-    cfg = setup(args)
-    preflight(cfg, "eval" if args.eval_only else "train")
-    logger.info("Checks passed")
-    if args.eval_only:
-        results = _evaluate_only(cfg, trainer_class, resume=args.resume)
-    else:
-        trainer = trainer_class(cfg)
-        check_disk(cfg, trainer.bare_model)
-        trainer.resume_or_load(resume=args.resume)
-        results = trainer.train()
-    if comm.is_main_process():
-        logger.info("Done: %s", cfg.OUTPUT_DIR)
-    return dict(results)
+    cfg = read_config(args)
+    with held(folder_of(cfg, args)) if comm.is_main_process() else nullcontext():
+        cfg = prepare(cfg, args)
+        resuming = args.resume and bool(find_checkpoints(cfg.OUTPUT_DIR))
+        preflight(cfg, "eval" if args.eval_only else "train", resuming=resuming)
+        logger.info("Checks passed")
+        if resuming:  # what it names may be gone, and is replaced at once
+            cfg = cfg.clone()
+            cfg.merge_from_list(["MODEL.TIMM.PRETRAINED", ""])
+        if args.eval_only:
+            results = _evaluate_only(cfg, trainer_class, resume=args.resume)
+        else:
+            trainer = trainer_class(cfg)
+            check_disk(cfg, trainer.bare_model)
+            trainer.resume_or_load(resume=args.resume)
+            results = trainer.train()
+        if comm.is_main_process():
+            logger.info("Done: %s", cfg.OUTPUT_DIR)
+        return dict(results)
 
 
 def run_process(args: Namespace, trainer_class: type[Trainer] = Trainer) -> int:

@@ -28,6 +28,7 @@ from detectron2.utils.events import get_event_storage
 from densepose.errors import InputError
 from densepose.files import to_json, write_text
 
+from .resume import fitted_optimizer
 from .seeding import set_seed
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,10 @@ class StepTrainer(SimpleTrainer):
             config: the config as YAML, for that description.
         """
         super().__init__(model, data_loader, optimizer)
+        self.bare = getattr(model, "module", model)
+        names = {id(p): name for name, p in self.bare.named_parameters()}
+        for group in optimizer.param_groups:  # saved with it, so that states find their parameters
+            group["param_names"] = [names[id(p)] for p in group["params"]]
         self.parameters = [p for p in model.parameters() if p.requires_grad]
         self.device = self.parameters[0].device
         self.precision = precision
@@ -77,6 +82,8 @@ class StepTrainer(SimpleTrainer):
             self.device.type, enabled=precision == torch.float16
         )
         self.seed, self.skips = 0, skips
+        self.changed_at = -1  # the last iteration that changed the weights
+        self.loss_names: list[str] = []
         self.snapshots, self.config = snapshots, config
         self.own: dict[str, float] = {}
         self.agreed: dict[str, float] = {}
@@ -94,8 +101,7 @@ class StepTrainer(SimpleTrainer):
         set_seed(self.seed, comm.get_rank(), self.iter, device=self.device)
         autocasts = self.precision is not None
         with torch.autocast(self.device.type, dtype=self.precision, enabled=autocasts):
-            losses = self.model(batch)
-            losses = {"total_loss": losses} if isinstance(losses, Tensor) else losses
+            losses, reason = self._losses(batch)
             total = sum(losses.values())
         self.optimizer.zero_grad()
         self.grad_scaler.scale(total).backward()
@@ -107,6 +113,7 @@ class StepTrainer(SimpleTrainer):
         gradient = mean.pop(GRADIENT)
         good_losses = all(math.isfinite(value) for value in mean.values())
         if good_losses and math.isfinite(gradient):
+            self.changed_at = self.iter
             self.optimizer.step()
             mean[GRADIENT] = gradient
         if self.grad_scaler.is_enabled():
@@ -114,7 +121,7 @@ class StepTrainer(SimpleTrainer):
         if good_losses and (GRADIENT in mean or self.grad_scaler.is_enabled()):
             self._write(mean)
         else:
-            self._skip_or_stop(batch, own)
+            self._skip_or_stop(batch, own, reason)
 
     def state_dict(self) -> dict[str, Any]:
         """As detectron2's trainers, ``grad_scaler`` only where losses are scaled."""
@@ -122,10 +129,36 @@ class StepTrainer(SimpleTrainer):
         return {**super().state_dict(), **({"grad_scaler": scaler} if scaler else {})}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Inverse of ``state_dict``; also takes what detectron2's trainers save."""
-        super().load_state_dict(state_dict)
+        """Inverse of ``state_dict``; also takes what detectron2's trainers save.
+
+        The rates and the like stay those of the optimizer, see ``fitted_optimizer``.
+        """
+        order = {name: n for n, (name, _) in enumerate(self.bare.named_parameters())}
+        fitted = fitted_optimizer(state_dict["optimizer"], self.optimizer, order)
+        super().load_state_dict({**state_dict, "optimizer": fitted})
         if self.grad_scaler.is_enabled() and state_dict.get("grad_scaler"):
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+
+    def _losses(self, batch: Batch) -> tuple[dict[str, Tensor], str]:
+        """The losses; where the model itself finds NaN or infinities, NaN for all and what it says.
+
+        Those are connected to all weights, so that all processes take part in the step.
+        """
+        try:
+            losses = self.model(batch)
+        except FloatingPointError as error:
+            if not self.loss_names and comm.get_world_size() > 1:
+                raise  # the names that the other processes have are not known yet
+            nan = math.nan * sum(p.sum() for p in self.parameters)
+            failed = dict.fromkeys(self.loss_names or ["loss"], nan)
+            self.bare.forward = lambda _: failed  # once, below DistributedDataParallel
+            try:
+                return self.model(batch), f"{error} "
+            finally:
+                del self.bare.forward
+        losses = {"total_loss": losses} if isinstance(losses, Tensor) else losses
+        self.loss_names = sorted(losses)
+        return losses, ""
 
     def _gather(
         self, losses: Mapping[str, Tensor], norm: Tensor
@@ -155,13 +188,13 @@ class StepTrainer(SimpleTrainer):
         storage.put_scalars(cur_iter=self.iter, **metrics, data_time=self.agreed["data_time"])
         storage.put_scalar("rank_data_time", self.own["data_time"], cur_iter=self.iter)
 
-    def _skip_or_stop(self, batch: Batch, losses: Mapping[str, float]) -> None:
+    def _skip_or_stop(self, batch: Batch, losses: Mapping[str, float], reason: str) -> None:
         """What became NaN or infinite, where, and on which images, in a log line and a file."""
         bad = [f"{name} = {value}" for name, value in losses.items() if not math.isfinite(value)]
         images = [f"{r.get('image_id', '?')} ({r.get('file_name', '?')})" for r in batch]
         message = (
-            f"iteration {self.iter}: {', '.join(bad) or 'a loss of another process'}; images of the"
-            f" batch: {', '.join(images)}"
+            f"iteration {self.iter}: {reason}{', '.join(bad) or 'a loss of another process'};"
+            f" images of the batch: {', '.join(images)}"
         )
         path = self.snapshots / f"nonfinite_{self.iter:07d}_rank{comm.get_rank()}.json"
         content = {

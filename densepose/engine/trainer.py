@@ -8,6 +8,7 @@ import math
 import sys
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, hooks
 from detectron2.evaluation import DatasetEvaluator, verify_results
 from detectron2.evaluation.testing import flatten_results_dict
+from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
 from detectron2.utils.events import (
     CommonMetricPrinter,
@@ -29,6 +31,8 @@ from detectron2.utils.events import (
     JSONWriter,
     TensorboardXWriter,
 )
+
+from densepose.files import held
 
 from .bootstrap import build_training_batches
 from .checkpoint import SafeCheckpointer
@@ -73,6 +77,7 @@ class Trainer(DefaultTrainer):
         self.cfg = cfg
         self.seed = cfg.SEED if cfg.SEED >= 0 else comm.shared_random_seed()
         self.start_iter, self.max_iter = 0, cfg.SOLVER.MAX_ITER
+        self.complete = -1  # the last iteration whose results are in weights, optimizer and hooks
         self.results: Mapping[str, Any] = {}
         self.bare_model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, self.bare_model)
@@ -218,7 +223,8 @@ class Trainer(DefaultTrainer):
         sampler = getattr(self.data_loader, "batch_sampler", None)
         if isinstance(sampler, ResumableBatches):
             sampler.seed, sampler.first_batch = self.seed, self.start_iter
-        self._loop()
+        with held(self.cfg.OUTPUT_DIR) if comm.is_main_process() else nullcontext():
+            self._loop()
         if self.cfg.TEST.EXPECTED_RESULTS and comm.is_main_process():
             verify_results(self.cfg, self.results)
         return self.results
@@ -234,11 +240,24 @@ class Trainer(DefaultTrainer):
                     self.run_step()
                     self.after_step()
                     self.iter += 1
-            except BaseException:
-                self.max_iter = sys.maxsize  # the end is not reached: nothing is evaluated
+            except BaseException as error:
+                self._end_early(error)
                 raise
-            finally:
-                self.after_train()
+            self.after_train()
+
+    def _end_early(self, error: BaseException) -> None:
+        """Save the steps that no checkpoint has, and end the hooks; nothing hides the error."""
+        self.max_iter = sys.maxsize  # the end is not reached: nothing is evaluated
+        consistent = self.steps.changed_at <= self.complete
+        unsaved = self.complete >= max(self.start_iter, self.checkpointer.last_iteration + 1)
+        try:
+            if isinstance(error, Exception) and consistent and unsaved:
+                begun, self.iter = self.iter, self.complete
+                self.checkpointer.save(f"model_{self.iter:07d}", iteration=self.iter)
+                self.iter = begun
+            self.after_train()
+        except Exception as another:
+            logger.warning("At the end of the run: %s", another)
 
     def state_dict(self) -> dict[str, Any]:
         """detectron2's, and the seed."""
@@ -246,8 +265,16 @@ class Trainer(DefaultTrainer):
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Inverse of ``state_dict``; also takes that of detectron2's DefaultTrainer."""
+        base_lrs = getattr(self.scheduler, "base_lrs", None)
         super().load_state_dict(state_dict)
         self.seed = state_dict.get("seed", self.seed)
+        if isinstance(self.scheduler, LRMultiplier):  # whose rates follow from the config of today
+            self.scheduler.base_lrs = base_lrs
+            rates = self.scheduler.get_lr() if self.iter + 1 < self.max_iter else base_lrs
+        else:
+            rates = self.scheduler.get_last_lr()
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=False):
+            group["lr"] = rate
 
     @classmethod
     def test(

@@ -30,8 +30,9 @@ from typing import Any
 import cv2
 
 from densepose.errors import InputError
-from densepose.files import atomic, sha256, write_text
+from densepose.files import LOCK, atomic, held, sha256
 from densepose.surface import body, charts
+from densepose.workers import end_with_parent
 
 from .anatomy import load_anatomy
 from .annotate import CATEGORIES
@@ -117,12 +118,15 @@ def make_synthetic_dataset(
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     check_settings(picture, sizes)
-    manifest = _open_folder(root, _identity(picture, sizes))
-    jobs = _open_jobs(root, sizes, complete=manifest["complete"])
-    _make(root, picture, jobs, workers, num_train + num_val, on_progress or (lambda done, of: None))
-    if not manifest["complete"]:
-        manifest = _complete(root, picture, sizes)
-    shutil.rmtree(root / "records", ignore_errors=True)
+    report = on_progress or (lambda done, of: None)
+    with held(root):
+        manifest = _open_folder(root, _identity(picture, sizes))
+        complete = manifest["complete"] and _has_annotations(root, sizes)
+        jobs = _open_jobs(root, sizes, complete=complete)
+        _make(root, picture, jobs, workers, num_train + num_val, report)
+        if not complete:
+            manifest = _complete(root, picture, sizes)
+        shutil.rmtree(root / "records", ignore_errors=True)
     return SyntheticDataset(root, manifest["counts"])
 
 
@@ -224,7 +228,7 @@ def _open_folder(root: Path, identity: dict[str, Any]) -> dict[str, Any]:
     path = root / MANIFEST
     if path.is_file():
         return _read_manifest(path, identity)
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+    if root.exists() and (not root.is_dir() or _strange(root)):
         raise InputError(
             f"{root}: not empty and without a {MANIFEST} of a synthetic set: nothing is written;"
             " give a new folder with --out, or remove this one yourself"
@@ -232,6 +236,10 @@ def _open_folder(root: Path, identity: dict[str, Any]) -> dict[str, Any]:
     manifest = identity | {"complete": False, "counts": {}}
     _write_json(path, manifest, indent=2)
     return manifest
+
+
+def _strange(root: Path) -> list[Path]:
+    return [path for path in root.iterdir() if path.name != LOCK]
 
 
 def _read_manifest(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
@@ -271,6 +279,22 @@ def _record_path(root: Path, split: str, index: int) -> Path:
     return root / "records" / split / f"{index + 1:012d}.json"
 
 
+def _annotation_path(root: Path, split: str) -> Path:
+    return root / "annotations" / f"densepose_{split}.json"
+
+
+def _has_annotations(root: Path, sizes: dict[str, int]) -> bool:
+    """Whether the annotation files of a finished set are there, with all of their images."""
+    for split, count in sizes.items():
+        try:
+            content = json.loads(_annotation_path(root, split).read_bytes())
+            if len(content["images"]) != count:
+                return False
+        except (OSError, ValueError, KeyError, TypeError):  # gone or damaged: it is made anew
+            return False
+    return True
+
+
 def _open_jobs(root: Path, sizes: dict[str, int], *, complete: bool) -> list[tuple[str, int]]:
     """Split and index of the images that are not there; a finished set needs no records."""
     jobs = []
@@ -279,7 +303,8 @@ def _open_jobs(root: Path, sizes: dict[str, int], *, complete: bool) -> list[tup
             files = [root / path for path in image_paths(split, index).values()]
             if not complete:
                 files.append(_record_path(root, split, index))
-            if not all(file.is_file() for file in files):
+            # A power failure leaves files without content.
+            if not all(file.is_file() and file.stat().st_size for file in files):
                 jobs.append((split, index))
     return jobs
 
@@ -322,6 +347,7 @@ def _single_threaded() -> Iterator[None]:
 
 
 def _start_worker() -> None:
+    end_with_parent()
     # An interrupt reaches all processes; the parent stops the workers when their images are whole.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.disable(logging.WARNING)  # the parent has read the same assets and said it once
@@ -363,7 +389,7 @@ def _complete(root: Path, picture: PictureSettings, sizes: dict[str, int]) -> di
     manifest = _open_folder(root, _identity(picture, sizes))
     counts = {split: _join_records(root, split, sizes[split]) for split in SPLITS}
     manifest |= {"complete": True, "counts": counts}
-    _write_json(root / MANIFEST, manifest, indent=2)
+    _write_json(root / MANIFEST, manifest, indent=2, durable=True)
     return manifest
 
 
@@ -378,7 +404,7 @@ def _join_records(root: Path, split: str, count: int) -> dict[str, int]:
         "annotations": [{"id": number, **person} for number, person in enumerate(people, 1)],
         "images": [record["image"] for record in records],
     }
-    _write_json(root / "annotations" / f"densepose_{split}.json", content)
+    _write_json(_annotation_path(root, split), content, durable=True)
     points = [len(person["dp_x"]) for person in people if "dp_x" in person]
     return {
         "images": count,
@@ -388,6 +414,9 @@ def _join_records(root: Path, split: str, count: int) -> dict[str, int]:
     }
 
 
-def _write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> None:
+def _write_json(
+    path: Path, content: dict[str, Any], indent: int | None = None, *, durable: bool = False
+) -> None:
     separators = (",", ":") if indent is None else None
-    write_text(path, json.dumps(content, indent=indent, separators=separators))
+    with atomic(path, durable=durable) as temporary:
+        temporary.write_text(json.dumps(content, indent=indent, separators=separators), "utf-8")

@@ -170,11 +170,3 @@ def test_resuming_takes_out_what_comes_again(tmp_path: Path):
     path.write_text(path.read_text() + '{"iteration": 6')
     continue_metrics(path, start_iter=40)
     assert [json.loads(line) for line in path.read_text().splitlines()] == records[:3]
-
-
-def test_a_new_run_sets_the_old_curve_aside(tmp_path: Path):
-    path = tmp_path / "metrics.json"
-    continue_metrics(path, start_iter=0)
-    curve(path, {"iteration": 19, "total_loss": 1.0})
-    continue_metrics(path, start_iter=0)
-    assert not path.exists() and (tmp_path / "metrics.old.json").exists()

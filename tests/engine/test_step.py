@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from detectron2.utils.events import EventStorage
 
 from densepose.engine.step import StepTrainer
+from densepose.errors import InputError
 
 
 class Net(nn.Module):
@@ -60,6 +61,27 @@ def test_nothing_changes_where_a_loss_or_a_gradient_is_not_finite(
     assert model.w.tolist() == [1.0, 2.0]
     with pytest.raises(ValueError, match="iteration 0: (loss_b|grad_norm) = "):
         run(model, [x, 1.0], snapshots=tmp_path)
+
+
+class Diverged(Net):
+    """Raises what detectron2's RPN does about the images of one batch."""
+
+    def forward(self, batch: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        if not batch[0]["x"].isfinite().all():
+            raise FloatingPointError("Predicted boxes contain Inf/NaN.")
+        return super().forward(batch)
+
+
+def test_what_the_model_itself_finds_is_reported_and_skipped_like_a_loss(tmp_path: Path):
+    model = Diverged()
+    with pytest.raises(
+        InputError, match="iteration 0: Predicted boxes contain Inf/NaN. loss = nan"
+    ):
+        run(model, [math.nan, 1.0], snapshots=tmp_path)
+    assert (tmp_path / "nonfinite_0000000_rank0.json").is_file()
+    assert run(model, [math.nan, 1.0], skips=1, snapshots=tmp_path) == {}
+    assert model.w.tolist() == [1.0, 2.0]
+    assert run(model, [1.0, 0.0])["total_loss"] == 4.0
 
 
 def test_an_overflow_of_scaled_gradients_is_no_fault():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import signal
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ from detectron2.engine import HookBase
 from detectron2.evaluation import DatasetEvaluator
 
 from densepose.engine import trainer as trainer_module
+from densepose.engine.loaders import build_train_loader
 from densepose.engine.trainer import Trainer
-from tests.support.lines import RECORDS, Line, LineTrainer, line_config
+from densepose.errors import InputError, mistake_text
+from tests.support.lines import RECORDS, Line, LineTrainer, line_config, point
 
 
 class Recorder(HookBase):
@@ -123,6 +127,63 @@ def test_nan_names_the_loss_and_the_images_and_leaves_a_snapshot(tmp_path: Path)
     content = json.loads(snapshot.read_text(), parse_constant=lambda word: 1 / 0)
     assert content["losses"]["loss_line"] == "nan" and "SEED: 7" in content["config"]
     assert not (tmp_path / "model_final.pth").exists()
+
+
+class Broken(LineTrainer):
+    """One of its images cannot be read."""
+
+    @classmethod
+    def build_train_loader(cls, cfg: Any) -> Any:
+        def mapped(record: dict[str, Any]) -> dict[str, Any]:
+            if record["number"] == cls.broken:
+                raise InputError("cannot be decoded")
+            return point(record)
+
+        return build_train_loader(cfg, mapped, RECORDS)
+
+    broken = 5
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_was_computed_is_saved_before_a_bad_image_ends_the_run(tmp_path: Path, workers: int):
+    whole, parts = Recorder(), Recorder()
+    train(line_config(tmp_path / "whole"), hook=whole)
+    cfg = line_config(tmp_path / "parts")
+    cfg.DATALOADER.NUM_WORKERS = workers
+    with pytest.raises(InputError, match="f: image .*cannot be decoded"):
+        train(cfg, hook=parts, cls=Broken)
+    done = len(parts.losses)
+    assert 0 < done < 8
+    assert checkpoint(tmp_path / "parts", f"model_{done - 1:07d}")["iteration"] == done - 1
+    resumed = Recorder()
+    train(cfg, hook=resumed, resume=True)  # the image was replaced
+    assert {**parts.losses, **resumed.losses} == whole.losses
+
+
+def test_a_lost_data_worker_is_one_sentence(tmp_path: Path):
+    class Killed(LineTrainer):
+        @classmethod
+        def build_train_loader(cls, cfg: Any) -> Any:
+            return build_train_loader(cfg, lambda _: os.kill(os.getpid(), 9), RECORDS)
+
+    cfg = line_config(tmp_path)
+    cfg.DATALOADER.NUM_WORKERS = 1
+    with pytest.raises(RuntimeError) as caught:
+        train(cfg, cls=Killed)
+    assert "a worker process was ended from outside" in mistake_text(caught.value)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named_and_leaves_no_half(tmp_path: Path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    action = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (3000, limits[1]))
+    try:
+        with pytest.raises(
+            InputError, match=r"model_final.pth: cannot be written \(File too large"
+        ):
+            train(line_config(tmp_path), hook=Recorder(at=2, action=action))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir() if "model" in path.name] == []
 
 
 def test_bad_steps_are_skipped_where_that_is_allowed(tmp_path: Path):

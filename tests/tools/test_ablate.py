@@ -328,7 +328,7 @@ time.sleep(60)
 """
     started = subprocess.Popen
     script = [sys.executable, "-c", code]
-    monkeypatch.setattr(runs.subprocess, "Popen", lambda line: started(script))
+    monkeypatch.setattr(runs.subprocess, "Popen", lambda line, **_: started(script))
     assert in_a_process(["train"]) == 130
 
 

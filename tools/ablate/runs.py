@@ -23,6 +23,7 @@ from detectron2.config import CfgNode
 import densepose
 from densepose.errors import InputError
 from densepose.files import atomic, to_json
+from densepose.workers import end_with_parent
 
 from .experiments import Experiments, Row, run_folder
 
@@ -32,7 +33,7 @@ SCHEMA = 1
 RECORD = "ablation_run.json"
 STEPS = "steps"
 # Held while a run or step is under way; free again when its process has died.
-LOCK = ".lock"
+LOCK = ".ablation.lock"
 INTERRUPTED = 130
 # Keys that change nothing about what is learned.
 _HARMLESS = (
@@ -57,7 +58,9 @@ def in_a_process(words: Sequence[str]) -> int:
 
     An interrupt reaches the command, which saves where it is, and then this process.
     """
-    process = subprocess.Popen([sys.executable, "-m", "densepose.cli", *words])
+    command = [sys.executable, "-m", "densepose.cli", *words]
+    # A second ablation must not find a training of a killed one still running.
+    process = subprocess.Popen(command, preexec_fn=end_with_parent)
     asked_to_end = False
 
     def pass_on(*_: object) -> None:
