@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add names and what to do with them."""
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="of --list; what is there is checked, not loaded")
-    add("--list", action="store_true", help="list all names with size, licence and what is here")
+    add("--list", action="store_true", help="list all names with size, sha256, licence and address")
     add("--verify", action="store_true", help="compare files with the hash they came with")
     add(
         "--data-dir",
@@ -67,10 +67,13 @@ def _list(args: Namespace) -> int:
         for entry in group:
             size = f"{entry.size_bytes / 2**20:,.0f} MB" if entry.present else "-"
             print(f"  {entry.name:{width}}  {size:>9}  {entry.about}")
+            for origin in entry.origins():
+                print(f"  {'':{width}}  {'':9}  {origin}")
         for licence in dict.fromkeys(entry.licence for entry in group):
             names = [entry.name for entry in group if entry.licence == licence]
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
             print(f"  licence of {shown}: {licence}")
         print()
-    print("Sizes are those of files on this machine, - is not here. ImageNet weights: R-50, R-101.")
+    print("Sizes and sha256 are those of files on this machine, - is not here.")
+    print("ImageNet weights: R-50, R-101.")
     return 0

@@ -54,6 +54,17 @@ class Entry:
     present: bool
     files: tuple[Path, ...] = ()  # those of a model and of evaluation files
     command: str = ""  # of a data set: what brings the files that are missing
+    addresses: tuple[str, ...] = ()  # of the files of a model, of evaluation files
+
+    def origins(self) -> Iterator[str]:
+        """Address, size and hash of each file, as far as they are known; else the command."""
+        for path, address in zip(self.files, self.addresses, strict=False):
+            noted = note_of(path)
+            size = f"  {noted['size_bytes']:,} bytes" if "size_bytes" in noted else ""
+            digest = f"  sha256 {noted['sha256']}" if "sha256" in noted else ""
+            yield f"{address}{size}{digest}"
+        if self.command:
+            yield self.command
 
     @property
     def size_bytes(self) -> int:
@@ -67,7 +78,8 @@ def entries(data_dir: str | None = None) -> Iterator[Entry]:
         about = f"GPS AP {model.gps_ap}, GPSm AP {model.gpsm_ap} on {model.tested_on}"
         path = local_file(model)
         files = (path or cache_path(model),)
-        yield Entry(model.name, MODEL, about, LICENCE, path is not None, files)
+        here = path is not None
+        yield Entry(model.name, MODEL, about, LICENCE, here, files, addresses=(model.url,))
     folder = datasets_root(data_dir) / EVALUATION_FOLDER
     for group, group_files in _groups().items():
         yield Entry(
@@ -77,6 +89,7 @@ def entries(data_dir: str | None = None) -> Iterator[Entry]:
             group_files[0].licence,
             all(_is_there(folder, file) for file in group_files),
             tuple(folder / file.path for file in group_files),
+            addresses=tuple(file.url for file in group_files),
         )
     register_builtin(data_dir)
     for status in dataset_status():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pickle
@@ -40,6 +41,7 @@ def test_all_names_are_listed_with_what_they_are_and_their_licence(
     for name in ("densepose_coco_2014_minival", "evaluation", "flip", "smpl_27554", "R-50"):
         assert name in text, name
     assert "CC BY-SA 3.0" in text and "CC BY-NC 2.0" in text and "smpl.is.tue.mpg.de" in text
+    assert all(model.url in text for model in MODELS) and "Pdist_matrix.pkl" in text
 
 
 def test_a_model_is_downloaded_verified_and_found_by_the_doctor(
@@ -49,6 +51,9 @@ def test_a_model_is_downloaded_verified_and_found_by_the_doctor(
     assert "CC BY-SA 3.0" in capsys.readouterr().out
     assert run_verb("download", ["--verify"]) == 0
     assert "1 file compared" in capsys.readouterr().out
+    run_verb("download", ["--list"])
+    digest = hashlib.sha256(WEIGHTS).hexdigest()
+    assert f"{len(WEIGHTS):,} bytes  sha256 {digest}" in capsys.readouterr().out
     run_verb("doctor", ["--json"])
     zoo = {f["name"]: f for f in json.loads(capsys.readouterr().out)}
     assert zoo[NAME]["status"] == "ok" and str(cache) in zoo[NAME]["detail"]
