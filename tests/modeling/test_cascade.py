@@ -62,6 +62,27 @@ def test_equals_the_figure_written_out():
         assert got[name].shape == (3, CHANNELS, SIDES[name], SIDES[name])
 
 
+@pytest.mark.parametrize("kind", ["feature_projections", "output_projections"])
+@pytest.mark.parametrize("source", SHAPES)
+def test_each_of_the_four_tensors_goes_into_both_sums(kind: str, source: str):
+    stage = make_stage()
+    features, outputs = inputs()
+    before = stage(features, outputs)
+    remove(getattr(stage, kind)[source])
+    after = stage(features, outputs)
+    assert all((before[name] - after[name]).abs().max() > 1e-3 for name in SHAPES)
+
+
+def test_the_convolution_behind_a_sum_belongs_to_one_branch():
+    stage = make_stage()
+    features, outputs = inputs()
+    before = stage(features, outputs)
+    remove(stage.mixing["mask"])
+    after = stage(features, outputs)
+    assert torch.equal(before["densepose"], after["densepose"])
+    assert not after["mask"].any()
+
+
 def test_a_dilated_convolution_sees_its_own_taps_alone():
     stage = make_stage(conv_kernel=3, conv_dilation=3)
     features, outputs = inputs(1)
@@ -76,6 +97,11 @@ def test_a_dilated_convolution_sees_its_own_taps_alone():
     assert torch.equal(seen, want)
 
 
+def remove(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 def test_every_parameter_gets_a_gradient_and_no_boxes_are_ordinary():
     for options in ({}, {"conv_kernel": 3}):
         stage = make_stage(**options)
@@ -87,6 +113,18 @@ def test_every_parameter_gets_a_gradient_and_no_boxes_are_ordinary():
             for name, parameter in stage.named_parameters():
                 assert parameter.grad is not None, name
                 assert bool(parameter.grad.any()) == (count > 0), name
+
+
+def test_gradients_of_the_inputs():
+    stage = make_stage().double()
+    features, outputs = inputs(1)
+    flat = [x.double().requires_grad_() for x in (*features.values(), *outputs.values())]
+
+    def refined(*tensors: Tensor) -> tuple[Tensor, ...]:
+        given = dict(zip(SHAPES, tensors[:2], strict=True))
+        return tuple(stage(given, dict(zip(SHAPES, tensors[2:], strict=True))).values())
+
+    assert torch.autograd.gradcheck(refined, flat, fast_mode=True)
 
 
 def test_addends_start_with_the_variance_of_a_single_one():

@@ -96,6 +96,20 @@ def test_one_point_by_hand():
     assert got["loss_densepose_V"].item() == pytest.approx(2.5 - 0.5, rel=1e-5)
 
 
+def test_order_of_images_does_not_matter():
+    people = random_people(3)
+    boxes = jittered(people.boxes_xyxy_px)
+    output = random_output(3)
+    loss = DensePoseChartLoss()
+    first, rest = people[:1], people[1:]
+    one = loss([matched_proposals(people, boxes)], output)
+    two = loss([matched_proposals(first, boxes[:1]), matched_proposals(rest, boxes[1:])], output)
+    order = torch.tensor([2, 0, 1])
+    three = loss([matched_proposals(people[order], boxes[order])], output[order])
+    torch.testing.assert_close(one, two)
+    torch.testing.assert_close(one, three)
+
+
 @pytest.mark.parametrize("uv_confidence", ["none", "iid_iso", "indep_aniso"])
 @pytest.mark.parametrize("case", ["nobody", "no annotation", "points outside"])
 def test_nothing_to_learn_gives_connected_zeros(case: str, uv_confidence: str):
@@ -149,6 +163,22 @@ def test_coarse_segmentation_from_instance_masks():
     torch.testing.assert_close(got, F.cross_entropy(output.upsampled().coarse_logits, labels))
 
 
+def test_gradients_of_all_losses_in_double_precision():
+    people = random_people(2, points=4)
+    proposals = [matched_proposals(people)]
+    output = random_output(2, side=2)
+    loss = DensePoseChartLoss(uv_reduction="mean")
+
+    def total(*maps: torch.Tensor) -> torch.Tensor:
+        return sum(loss(proposals, ChartOutput(*maps, upscale=2)).values())
+
+    maps = [
+        getattr(output, name).detach().double().requires_grad_()
+        for name in ("coarse_logits", "part_logits", "u", "v")
+    ]
+    assert torch.autograd.gradcheck(total, maps, fast_mode=True)
+
+
 def test_confidence_loss_without_confidences_is_the_chart_loss():
     proposals, output = [matched_proposals(random_people(2))], random_output(2)
     plain = DensePoseChartLoss()(proposals, output)
@@ -188,6 +218,16 @@ def test_likelihood_by_hand():
     none = torch.zeros(1, 2)
     same = anisotropic_uv_loss(torch.tensor([[3.0, 4.0]]), raw, none, epsilon=0.0)
     assert same.item() == pytest.approx(value.item())
+
+
+def test_likelihood_gradients():
+    residual = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
+    raw = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    direction = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda r, s: isotropic_uv_loss(r, s, 0.01), (residual, raw))
+    assert torch.autograd.gradcheck(
+        lambda r, s, d: anisotropic_uv_loss(r, s, d, 0.01), (residual, raw, direction)
+    )
 
 
 def test_weighted_foreground_moves_the_best_log_odds_by_the_logarithm():

@@ -13,6 +13,7 @@ from densepose.modeling.losses.dense_pixels import (
     cell_weights,
     dense_pixels,
 )
+from densepose.structures.annotations import DensePoseAnnotations
 from densepose.structures.dense_labels import DenseLabels
 from tests.support.random_people import (
     jittered,
@@ -100,6 +101,12 @@ def test_the_loss_is_the_weighted_mean_over_cells():
     torch.testing.assert_close(got["loss_densepose_S"], plain["loss_densepose_S"])
 
 
+def test_power_zero_counts_all_cells_alike():
+    cells = cells_of(with_labels(1), (6, 6), 1)
+    assert torch.equal(cell_weights(cells, 0.0), torch.ones(len(cells.part)))
+    assert cell_weights(cells, 1.0).equal(cells.confidence)
+
+
 def test_balance_by_hand_and_by_its_two_ends():
     people = with_labels(2)
     cells = cells_of(people, (6, 6), 1)
@@ -135,6 +142,15 @@ def test_without_labels_the_terms_are_zero_and_train(labels: DenseLabels | None)
     assert all(gradient.abs().sum() == 0 for gradient in gradients)
 
 
+def test_nobody_gives_the_same_keys():
+    people = DensePoseAnnotations.empty()
+    boxes = torch.zeros(0, 4)
+    losses = DensePoseChartLoss(dense=DenseWeights())(
+        [matched_proposals(people, boxes)], random_output(0)
+    )
+    assert losses["loss_densepose_dense_U"].item() == 0
+
+
 def test_people_share_a_map_that_is_not_square():
     people = with_labels(2)
     frame = torch.tensor([[0.0, 0.0, 128.0, 96.0]])
@@ -148,6 +164,20 @@ def test_people_share_a_map_that_is_not_square():
     low, high = people.boxes_xyxy_px[:, :2].amin(dim=0), people.boxes_xyxy_px[:, 2:].amax(dim=0)
     place = 8 * torch.stack([cells.column, cells.row], dim=1)
     assert ((place >= low) & (place < high)).all()
+
+
+def test_gradcheck():
+    people, output = with_labels(1, grid=4), random_output(1, side=2, upscale=1)
+    fields = [output.part_logits, output.u, output.v]
+    fields = [field.detach().double().requires_grad_() for field in fields]
+    loss, proposals = DensePoseChartLoss(dense=DenseWeights()), [matched_proposals(people)]
+
+    def total(part_logits, u, v):
+        losses = loss(proposals, replace(output, part_logits=part_logits, u=u, v=v))
+        return sum(losses[f"loss_densepose_dense_{name}"] for name in "IUV")
+
+    assert total(*fields) > 0
+    assert torch.autograd.gradcheck(total, fields, fast_mode=True)
 
 
 @pytest.mark.parametrize("upscale", [1, 2])
@@ -192,3 +222,16 @@ def test_background_of_unknown_people_is_a_connected_zero(labels: DenseLabels | 
     assert value.item() == 0
     (gradient,) = torch.autograd.grad(value, output.part_logits)
     assert gradient.abs().sum() == 0
+
+
+def test_background_gradcheck():
+    people = with_labels(1, grid=4)
+    people.dense.part[0, :2] = 0
+    output = random_output(1, side=2, upscale=1)
+    logits = output.part_logits.detach().double().requires_grad_()
+
+    def loss(values: torch.Tensor) -> torch.Tensor:
+        return background_nll(replace(output, part_logits=values), people.boxes_xyxy_px, people)
+
+    assert len(loss(logits)) == 2
+    assert torch.autograd.gradcheck(loss, (logits,))

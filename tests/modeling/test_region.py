@@ -33,6 +33,25 @@ def test_equals_the_definition_written_as_a_loop():
     torch.testing.assert_close(region_nll(logits, region), torch.tensor(want))
 
 
+def test_front_and_back_cost_the_same_but_another_limb_costs_more():
+    g = torch.Generator().manual_seed(1)
+    logits = torch.randn(1, 25, generator=g)
+    swapped = logits.clone()
+    swapped[:, [15, 17]] = logits[:, [17, 15]]  # front and back of the left upper arm
+    region = torch.tensor([10])
+    torch.testing.assert_close(region_nll(swapped, region), region_nll(logits, region))
+    louder = logits.clone()
+    louder[:, 16] += 1.0  # the right arm
+    assert region_nll(louder, region) > region_nll(logits, region)
+
+
+def test_gradcheck():
+    g = torch.Generator().manual_seed(2)
+    logits = torch.randn(6, 25, generator=g, dtype=torch.float64, requires_grad=True)
+    region = torch.tensor([0, 1, 2, 9, 13, 14])
+    assert torch.autograd.gradcheck(lambda x: region_nll(x, region), logits)
+
+
 def test_refuses_parts_it_has_no_regions_for():
     with pytest.raises(ValueError, match="regions are known for 24 parts, the part maps have 3"):
         region_nll(torch.zeros(1, 4), torch.zeros(1, dtype=torch.int64))
@@ -60,3 +79,9 @@ def test_people_without_masks_give_zero_that_trains():
     assert losses["loss_densepose_R"].item() == 0
     (gradient,) = torch.autograd.grad(losses["loss_densepose_R"], output.part_logits)
     assert gradient.abs().sum().item() == 0
+
+
+def test_without_weight_there_is_no_such_loss():
+    people, output = random_people(1), random_output(1, coarse=2)
+    losses = DensePoseChartLoss()([matched_proposals(people, people.boxes_xyxy_px)], output)
+    assert "loss_densepose_R" not in losses

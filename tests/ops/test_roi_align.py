@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.ops import roi_align
 
-from densepose.ops.roi_align import multilevel_roi_align
+from densepose.ops.roi_align import axis_taps, multilevel_roi_align
 
 
 def random_case(seed: int, *, boxes: int = 17, dtype: torch.dtype = torch.float32):
@@ -70,6 +70,29 @@ def test_a_linear_ramp_is_read_at_the_centre_of_each_cell():
     )
     # cells cover columns [4, 6) and [6, 8): centres 5 and 7, which are 4.5 and 6.5 as an index
     torch.testing.assert_close(pooled[0, 0], torch.tensor([[4.5, 6.5], [4.5, 6.5]]))
+
+
+def test_weights_of_a_box_inside_the_map_sum_to_one_per_sample():
+    start, extent, size = (
+        torch.tensor([2.0, 3.3]),
+        torch.tensor([5.0, 1.0]),
+        torch.tensor([20.0, 9.0]),
+    )
+    index, weight = axis_taps(start, extent, size, cells=4, samples=2)
+    torch.testing.assert_close(weight.sum(-1), torch.full((2, 4), 2.0))
+    assert (index >= 0).all() and (index < size.long()[:, None, None]).all()
+
+
+def test_gradcheck_in_double():
+    features, boxes, image, level = random_case(3, boxes=3, dtype=torch.float64)
+
+    def pooled(*maps):
+        return multilevel_roi_align(
+            maps, boxes, image, level, scales=(0.25, 0.125), output_size=(2, 2), sampling_ratio=2
+        )
+
+    small = [f.detach()[:, :2].clone().requires_grad_() for f in features]
+    assert torch.autograd.gradcheck(pooled, small)
 
 
 def test_no_boxes_give_an_empty_result_that_still_trains():
