@@ -21,7 +21,9 @@ from densepose.prediction.predict import Summary, predict
 from densepose.prediction.results_folder import LOG
 from densepose.prediction.work import read_ahead
 from densepose.prediction.writing import Wanted
+from densepose.structures.body_parts import PART_NAMES
 from densepose.structures.prediction import ImagePrediction
+from densepose.vis.styles import PART_COLORS
 from tests.support.fake_camera import FakeCamera
 from tests.support.predictions import prediction
 
@@ -168,3 +170,29 @@ def test_two_calls_into_one_folder_are_refused(model, photos, tmp_path):
     model.predictor.batch = while_predicting
     assert run(model, photos, tmp_path / "out").images == 3
     assert run(model, photos, tmp_path / "out").skipped == 3
+
+
+def test_every_form_has_exact_values(model, photos, tmp_path):
+    """One person of part 5 in the upper left 2 x 3 pixels of a black photo of 6 x 5."""
+    forms = ("iuv", "parts", "mask", "overlay", "npz", "json")
+    out = tmp_path / "out"
+    wanted = Wanted(save=forms, style="parts", background="black")
+    predict(model, photos[:1], out, wanted)
+    body = np.zeros((5, 6), bool)
+    body[:3, :2] = True
+    for folder, mode, inside in (
+        ("iuv", "RGB", (5, 50, 100)),
+        ("parts", "P", 5),
+        ("mask", "1", True),
+        ("overlay", "RGB", PART_COLORS[5]),
+    ):
+        with Image.open(out / folder / "a.png") as picture:
+            assert picture.mode == mode
+            pixels = np.asarray(picture)
+        assert not pixels[~body].any()
+        assert (pixels[body] == inside).all()
+    names = json.loads((out / "part_names.json").read_text())
+    assert names["5"] == PART_NAMES[5] == np.load(out / "predictions" / "a.npz")["part_names"][5]
+    (result,) = json.loads((out / "json" / "a.json").read_text())
+    assert result["bbox"] == [0, 0, 2, 3] and result["score"] == pytest.approx(0.9)
+    assert result["image_id"] == 1 and result["category_id"] == 1
