@@ -27,6 +27,7 @@ setup(
         "dev": requirements("dev.txt"),
         "bake": requirements("bake.txt"),
         "video": requirements("video.txt"),
+        "heic": requirements("heic.txt"),
         "all": requirements("dev.txt") + requirements("bake.txt"),
     },
 )
