@@ -65,7 +65,7 @@ def test_boxes_of_a_detector_are_taken_with_their_scores(trained, tiny_coco, tmp
             tiny_coco,
             trained[WHOLE],
             tmp_path / "none",
-            **people | {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 1.1},
+            **people | {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 1.0},
         )
         == 0
     )
