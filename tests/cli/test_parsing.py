@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ COMMANDS = {
     "evaluate": (["--config-file", "F", "--resume"], {"config_file": "F"}),
     "predict": (["a.jpg", "--output", "found", "b.jpg"], {"inputs": ["a.jpg", "b.jpg"]}),
     "inpaint": (["--limit", "3", "--no-mirror"], {"limit": 3}),
+    "annotate": (["photos", "--output", "a.json"], {"images": Path("photos")}),
     "convert": (["zoo://x", "y.pth", "--half"], {"source": "zoo://x", "target": "y.pth"}),
 }
 PAIRS = ["OUTPUT_DIR", "x", "SEED", "-1", "SOLVER.BASE_LR", "-1e-3"]

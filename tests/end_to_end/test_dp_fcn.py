@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from densepose.cli.__main__ import run_verb
-from densepose.evaluation.predictions import prediction_paths, read_prediction
+from densepose.evaluation.predictions import prediction_paths, read_prediction, write_prediction
 from tests.support import ROOT
 from tests.support.training import options
 
@@ -60,15 +62,13 @@ def test_boxes_of_a_detector_are_taken_with_their_scores(trained, tiny_coco, tmp
     for a, b in zip(made, given, strict=True):
         boxes = read_prediction(a).boxes_xyxy_px, read_prediction(b).boxes_xyxy_px
         assert boxes[0] == pytest.approx(boxes[1], abs=0.01)
-    assert (
-        evaluate(
-            tiny_coco,
-            trained[WHOLE],
-            tmp_path / "none",
-            **people | {"MODEL.ROI_HEADS.SCORE_THRESH_TEST": 1.0},
-        )
-        == 0
-    )
+    unsure = shutil.copytree(detector, tmp_path / "unsure")
+    for path in given:
+        prediction = read_prediction(path)
+        halved = replace(prediction, scores=prediction.scores / 2)
+        write_prediction(unsure / path.name, halved)
+    people = {"MODEL.DP_FCN.PEOPLE": unsure, "MODEL.ROI_HEADS.SCORE_THRESH_TEST": 0.6}
+    assert evaluate(tiny_coco, trained[WHOLE], tmp_path / "none", **people) == 0
     nobody = prediction_paths(tmp_path / "none" / "inference" / "tiny" / "predictions")
     assert all(len(read_prediction(path)) == 0 for path in nobody)
 
