@@ -106,7 +106,7 @@ def test_the_wheel_asks_only_for_what_an_index_can_give(wheel):
     assert metadata["Requires-Python"] == ">=3.10"
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata.get_all("License-File") == ["LICENSE"]
-    assert set(metadata.get_all("Provides-Extra")) == {"all", "bake", "dev", "video"}
+    assert set(metadata.get_all("Provides-Extra")) == {"all", "bake", "dev", "heic", "video"}
 
 
 def test_an_installed_package_finds_its_configs(wheel, tmp_path):
