@@ -140,7 +140,7 @@ def make_venv(venv: Path) -> None:
     if venv.exists() and any(venv.iterdir()) and not (venv / "pyvenv.cfg").exists():
         raise SetupError(
             f"{venv} is not empty and not a virtual environment; choose another folder: make test"
-            " VENV=FOLDER (into other kinds of environment: `pip install .`, see README.md)"
+            " VENV=FOLDER (for other kinds of environment see docs/installing.md)"
         )
     venv.mkdir(parents=True, exist_ok=True)
     free_gb = shutil.disk_usage(venv).free / 1e9

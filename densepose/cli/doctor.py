@@ -113,7 +113,7 @@ def packages() -> Iterator[Finding]:
 
         quiet_libraries()
     for name in IMPORTED:
-        fix = "see Install in README.md" if name == "detectron2" else f"reinstall {name}"
+        fix = "see docs/installing.md" if name == "detectron2" else f"reinstall {name}"
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
