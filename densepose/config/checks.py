@@ -210,6 +210,16 @@ CONFLICTS: dict[str, str] = {
     f"VIS_PERIOD and {_IS_FCN}": (
         "DensePoseFCN draws no pictures while training; set VIS_PERIOD to 0"
     ),
+    "not MODEL.PIXEL_STD or len(MODEL.PIXEL_MEAN) != len(MODEL.PIXEL_STD)": (
+        "give both one number for each channel of INPUT.FORMAT"
+    ),
+    "MODEL.META_ARCHITECTURE == 'GeneralizedRCNN' and not MODEL.PROPOSAL_GENERATOR.NAME": (
+        "this model needs proposals; set PROPOSAL_GENERATOR.NAME to 'RPN'"
+    ),
+    "MODEL.META_ARCHITECTURE == 'GeneralizedRCNN' and MODEL.ROI_HEADS.NAME != 'Res5ROIHeads'"
+    " and not MODEL.ROI_BOX_HEAD.NAME": (
+        "this model finds boxes; set ROI_BOX_HEAD.NAME to 'FastRCNNConvFCHead'"
+    ),
     # Backbones
     f"MODEL.BACKBONE.NAME != {TIMM_BACKBONE!r} and (MODEL.TIMM.NAME or MODEL.TIMM.PRETRAINED)": (
         f"MODEL.TIMM is for another backbone; set MODEL.BACKBONE.NAME to {TIMM_BACKBONE!r}"

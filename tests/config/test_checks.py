@@ -98,6 +98,10 @@ QUICK = str(Path(__file__).parents[1] / "configs" / "cascade_cpu.yaml")
         ),
         (["TEST.AUG.ENABLED", "True", "TEST.AUG.MIN_SIZES", "()"], "give the shorter side"),
         (["TEST.AUG.ENABLED", "True", "MODEL.KEYPOINT_ON", "True"], "cannot be averaged"),
+        (["MODEL.PIXEL_STD", "[]"], "one number for each channel"),
+        (["MODEL.PIXEL_MEAN", "[1.0]"], "one number for each channel"),
+        (["MODEL.ROI_BOX_HEAD.NAME", ""], "this model finds boxes"),
+        (["MODEL.PROPOSAL_GENERATOR.NAME", ""], "this model needs proposals"),
     ],
 )
 def test_contradictions_are_refused(opts: list[str], message: str):
@@ -119,6 +123,7 @@ def test_pretrained_weights_need_their_own_pixel_normalisation():
 def test_a_plain_detector_needs_no_densepose_head():
     cfg = get_densepose_cfg()
     cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
+    cfg.MODEL.ROI_BOX_HEAD.NAME = "FastRCNNConvFCHead"
     check_config(cfg)
 
 
