@@ -41,7 +41,11 @@ def mistake_text(error: BaseException) -> str | None:
         return error.strerror
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # PyTorch's
         return f"{str(error).partition('. ')[0] or 'out of memory'}; use smaller batches or images"
-    if type(error).__name__ == "BrokenProcessPool" or str(error).startswith("DataLoader worker"):
+    lost_worker = str(error).startswith("DataLoader worker") and not any(
+        crash in str(error)
+        for crash in ("Segmentation fault", "Aborted")  # faults of the program
+    )
+    if lost_worker or type(error).__name__ == "BrokenProcessPool":
         return (
             f"a worker process was ended from outside ({str(error).splitlines()[0]}); memory may"
             " have run out: use fewer workers"

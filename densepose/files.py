@@ -120,16 +120,20 @@ _held: set[Path] = set()
 
 
 @contextmanager
-def held(folder: str | os.PathLike[str]) -> Iterator[None]:
-    """Keep other processes from writing into a folder while the block runs.
+def held(folder: str | os.PathLike[str], *, again: bool = False) -> Iterator[None]:
+    """Keep everybody else from writing into a folder while the block runs.
 
-    The lock ends with the process, however that ends. In one process blocks may be nested.
+    The lock ends with the process, however that ends.
+
+    Args:
+        folder: is made where it does not exist.
+        again: a block around this one may hold it already.
 
     Raises:
-        InputError: another process holds the folder, or it cannot be written.
+        InputError: the folder is held, or it cannot be written.
     """
     path = Path(folder).resolve() / LOCK
-    if path in _held:
+    if again and path in _held:
         yield
         return
     lock = FileLock(path)
@@ -140,7 +144,7 @@ def held(folder: str | os.PathLike[str]) -> Iterator[None]:
     except Timeout:
         owner = path.read_text(encoding="utf-8") if path.is_file() else ""
         raise InputError(
-            f"{folder}: another process ({owner}) is writing into this folder; wait for its end, or"
+            f"{folder}: process {owner} is writing into this folder; wait for its end, or"
             " name another folder"
         ) from None
     except OSError as error:

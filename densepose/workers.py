@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
+import os
 import signal
 import sys
+import threading
 
 _PR_SET_PDEATHSIG = 1  # of prctl, Linux
 
 
 def end_with_parent() -> None:
-    """Have the operating system kill this process when its parent dies, however that dies.
+    """Have this process end when its parent dies, however that dies.
 
-    Linux alone has it; elsewhere libraries notice the loss within seconds, if at all.
+    Linux kills it; elsewhere a thread waits for the end of the parent.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    elif (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
 def start_data_worker(number: int) -> None:

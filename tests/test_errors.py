@@ -44,6 +44,12 @@ def test_what_the_system_refuses_names_the_file(tmp_path: Path):
     assert mistake_text(full) == "No space left on device"
 
 
+@pytest.mark.parametrize(("end", "is_mistake"), [("Killed", True), ("Segmentation fault", False)])
+def test_a_worker_that_was_ended_is_no_fault_but_one_that_crashed_is(end: str, is_mistake: bool):
+    error = RuntimeError(f"DataLoader worker (pid 7) is killed by signal: {end}. ")
+    assert (mistake_text(error) is not None) == is_mistake
+
+
 def test_too_little_memory_is_a_mistake():
     error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...")
     assert mistake_text(error) == "CUDA out of memory; use smaller batches or images"

@@ -9,28 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from densepose.structures.body_parts import COARSE_OF_PART
+from densepose.structures.body_parts import COARSE_OF_PART, REGION_NAMES
 from densepose.surface.charts import ChartAtlas, load_template_atlas
 from densepose.surface.evaluation_surface import EvaluationSurface, load_evaluation_surface
 from densepose.surface.own.surface_file import read_own_surface
 
-# In the order of dp_masks (data_format.md of DensePose-COCO).
-REGION_NAMES = (
-    "torso",
-    "right hand",
-    "left hand",
-    "left foot",
-    "right foot",
-    "right upper leg",
-    "left upper leg",
-    "right lower leg",
-    "left lower leg",
-    "left upper arm",
-    "right upper arm",
-    "left lower arm",
-    "right lower arm",
-    "head",
-)
 TEMPLATE = "template"
 
 

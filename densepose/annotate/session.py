@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import logging
 import secrets
 import socket
 import webbrowser
@@ -16,8 +16,8 @@ import uvicorn
 
 from densepose.errors import InputError
 from densepose.files import atomic, to_json, write_text
+from densepose.prediction.inputs import find_inputs, is_video
 from densepose.prediction.model import Model
-from densepose.prediction.photos import PHOTO_SUFFIXES
 
 from . import events as ev
 from .body import load_body
@@ -28,6 +28,8 @@ from .picture import draw_errors
 from .project import Project, Start, StartPhoto
 from .quality import quality_report
 from .server import Pages, make_app
+
+logger = logging.getLogger(__name__)
 
 MODEL = "model"
 TEST_PREFIX = "(test)/"
@@ -119,19 +121,16 @@ def find_photos(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected one with photos")
     root = folder.resolve()
-    names = [
-        Path(base, name)
-        for base, _, files in os.walk(root)
-        for name in files
-        if name.lower().endswith(PHOTO_SUFFIXES)
-    ]
+    inputs = find_inputs([str(root)])
     found = {
         path.relative_to(root).as_posix(): path
-        for path in sorted(names)
-        if not path.is_symlink() or root in path.resolve().parents
+        for path in inputs.paths
+        if root in path.resolve().parents and path.is_file() and not is_video(path)
     }
+    if inputs.skipped:
+        logger.info(inputs.skipped_text())
     if not found:
-        raise InputError(f"{folder}: no photo in it; known endings are {', '.join(PHOTO_SUFFIXES)}")
+        raise InputError(f"{folder}: no photo in it, only videos or links that lead outside")
     return found
 
 
@@ -177,8 +176,10 @@ def serve(pages: Pages, port: int, open_browser: bool) -> None:
     """Answer requests until the program is interrupted.
 
     Raises:
-        InputError: the port is taken.
+        InputError: the port is taken, or there is no such port.
     """
+    if not 0 <= port < 2**16:
+        raise InputError(f"--port {port}: expected 0 to {2**16 - 1}; 0 takes a free one")
     token = secrets.token_urlsafe(18)
     with socket.socket() as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -31,7 +31,6 @@ IMPORTED = ("torch", "torchvision", "detectron2", "cv2", "pycocotools.mask", "nu
 COCO = "densepose_coco_2014_minival"
 EVALUATION_FILES = "evaluation files"
 _SIGNS = {OK: "ok     ", OPTIONAL: "-      ", MISSING: "MISSING"}
-_SHOWN = 3  # names in a line of the summary
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def _converted(content: Any, default: Any, source: str, key: str = "") -> Any:
         if default.is_new_allowed():
             return content
         return {
-            # Keys that detectron2 or this package has given up are left to yacs.
+            # Keys that detectron2 has renamed or removed are handled by yacs.
             name: _converted(value, default[name], source, f"{key}.{name}".lstrip("."))
             if name in default
             else value

@@ -209,6 +209,14 @@ def _from_config(cfg: CfgNode) -> dict[str, Any]:
     }
 
 
+# Key of an annotation -> the branch that learns from it, and what switches that off.
+_TAUGHT_BY = {
+    "dp_I": ("DensePose", "DENSEPOSE_ON"),
+    "segmentation": ("mask", "MASK_ON"),
+    "keypoints": ("keypoint", "KEYPOINT_ON"),
+}
+
+
 @configurable(from_config=_from_config)
 def training_records(
     names: Sequence[str],
@@ -249,19 +257,8 @@ def training_records(
     kept = labelled
     if filter_empty:
         kept = [r for r in labelled if _serves(r, use_densepose, use_masks, min_keypoints)]
-    lacking = ""
-    if not kept:
-        lacking = "for a branch that is trained (points, masks or keypoints)"
-    for is_needed, key, branch, switch in (
-        (needs_points, "dp_I", "DensePose", "DENSEPOSE_ON"),
-        (needs_masks, "segmentation", "mask", "MASK_ON"),
-        (min_keypoints > 0, "keypoints", "keypoint", "KEYPOINT_ON"),
-    ):
-        if not lacking and is_needed and not any(_teaches(p, key) for p in _people(kept)):
-            lacking = (
-                f"of {key}, so that the {branch} branch would learn nothing: set MODEL.{switch}"
-                " False, or add a data set with them"
-            )
+    needed = [needs_points, needs_masks, min_keypoints > 0]
+    lacking = _lacking(kept, dict(zip(_TAUGHT_BY, needed, strict=True)))
     if lacking:
         on_meshes = sum("dp_vertex" in person for person in _people(labelled))
         if on_meshes:
@@ -288,6 +285,20 @@ def _serves(
         return True
     visible = (v > 0 for p in people for v in p.get("keypoints", ())[2::3])
     return 0 < min_keypoints <= sum(visible)
+
+
+def _lacking(kept: Sequence[dict[str, Any]], is_needed: Mapping[str, bool]) -> str:
+    """Which annotations that are needed nobody has, and what to do; empty if none is missing."""
+    if not kept:
+        return "for a branch that is trained (points, masks or keypoints)"
+    for key, needed in is_needed.items():
+        if needed and not any(_teaches(person, key) for person in _people(kept)):
+            branch, switch = _TAUGHT_BY[key]
+            return (
+                f"of {key}, so that the {branch} branch would learn nothing: set MODEL.{switch}"
+                " False, or add a data set with them"
+            )
+    return ""
 
 
 def _people(records: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

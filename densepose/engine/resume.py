@@ -102,7 +102,8 @@ def set_aside(folder: Path) -> None:
     found = [path for pattern in RUN_FILES for path in folder.glob(pattern)]
     if not found:
         return
-    number = sum(path.is_dir() for path in folder.glob("earlier_run_*")) + 1
+    numbers = [path.name.rpartition("_")[2] for path in folder.glob("earlier_run_*")]
+    number = max((int(text) for text in numbers if text.isdecimal()), default=0) + 1
     place = folder / f"earlier_run_{number}"
     place.mkdir(parents=True)
     for path in found:

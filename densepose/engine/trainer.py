@@ -223,7 +223,7 @@ class Trainer(DefaultTrainer):
         sampler = getattr(self.data_loader, "batch_sampler", None)
         if isinstance(sampler, ResumableBatches):
             sampler.seed, sampler.first_batch = self.seed, self.start_iter
-        with held(self.cfg.OUTPUT_DIR) if comm.is_main_process() else nullcontext():
+        with held(self.cfg.OUTPUT_DIR, again=True) if comm.is_main_process() else nullcontext():
             self._loop()
         if self.cfg.TEST.EXPECTED_RESULTS and comm.is_main_process():
             verify_results(self.cfg, self.results)

@@ -150,8 +150,8 @@ def prediction_paths(folder: str | os.PathLike[str]) -> list[Path]:
     """The prediction files of a folder, by image id.
 
     Args:
-        folder: of predictions, or what an evaluation or ``densepose predict --save-predictions``
-            wrote, which has them in ``predictions``.
+        folder: of predictions, or what ``densepose evaluate --save-predictions`` or ``densepose
+            predict --save npz`` wrote, which has them in ``predictions``.
 
     Raises:
         InputError: no such folder, or it is not a folder of predictions.
@@ -164,7 +164,7 @@ def prediction_paths(folder: str | os.PathLike[str]) -> list[Path]:
     if not (folder / MARKER).is_file():
         raise InputError(
             f"{folder}: is not a folder of predictions, {MARKER} is missing; name the folder that"
-            " `densepose evaluate` or `densepose predict` wrote with --save-predictions"
+            " `densepose evaluate --save-predictions` or `densepose predict --save npz` wrote"
         )
     return sorted(folder.glob("*.npz"))
 
@@ -317,9 +317,8 @@ def _masks(arrays: Mapping[str, np.ndarray], count: int, source: str) -> tuple[d
 def _is_ours(name: str) -> bool:
     stem = name.split(".")[0]
     complete = name == f"{stem}.npz" and stem.isdigit() and len(stem) >= 12
-    return (
-        name == MARKER or complete or name.startswith(".")
-    )  # hidden: of a process that was killed
+    # Hidden files are those of a process that was killed.
+    return name == MARKER or complete or name.startswith(".")
 
 
 def write_challenge_results(

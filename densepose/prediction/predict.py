@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import statistics
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,11 +22,13 @@ from PIL import Image
 
 import densepose
 from densepose.errors import InputError
+from densepose.files import held
 from densepose.progress import progress_bar
+from densepose.workers import end_with_parent
 
 from .model import Model, load
 from .page import write_page
-from .results_folder import PAGE, Entry, ResultsFolder, locked, new_folder, printable
+from .results_folder import PAGE, Entry, ResultsFolder, new_folder, printable
 from .work import Worker
 from .writing import Wanted
 
@@ -117,7 +118,8 @@ def predict(
         InputError: the folder holds other things, or results of other settings; another process
             writes into it; the camera gives no picture; a process ended.
     """
-    with locked(new_folder(ROOT) if output is None else output) as place:
+    place = new_folder(ROOT) if output is None else Path(output)
+    with held(place):
         folder = ResultsFolder(place, _settings(model, wanted), overwrite=overwrite)
         summary = Summary(place)
         worker = Worker(model, place, wanted)
@@ -225,7 +227,7 @@ def _start_process(
 
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # an interrupt ends all processes at once
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     with counter.get_lock():
         number = counter.value
@@ -236,11 +238,6 @@ def _start_process(
     else:
         device = f"cuda:{number % torch.cuda.device_count()}"
     _worker = Worker(load(**{**arguments, "device": device}), folder, wanted)
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 def _do_task(entries: list[Entry]) -> list[Entry]:

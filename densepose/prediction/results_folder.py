@@ -27,14 +27,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from densepose.errors import InputError
 from densepose.evaluation.predictions import PredictionWriter
-from densepose.files import to_json, write_text
+from densepose.files import LOCK, to_json, write_text
 from densepose.structures.body_parts import PART_NAMES
 
-LOCK = ".lock"
 PAGE, LOG, SETTINGS, NAMES = "index.html", "photos.jsonl", "settings.json", "part_names.json"
 # What can be saved, and the folder of its files.
 FOLDERS = {
@@ -181,27 +178,6 @@ class ResultsFolder:
 def printable(name: str) -> str:
     """A file's name as text: bytes that are not UTF-8 become a mark."""
     return os.fsencode(name).decode(errors="replace")
-
-
-@contextlib.contextmanager
-def locked(folder: str | Path) -> Iterator[Path]:
-    """The folder, which is made, for one process at a time.
-
-    Raises:
-        InputError: another process writes into it.
-    """
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    if _strange_file(Path(folder)) is not None:  # ResultsFolder refuses it, so it gets no lock file
-        yield Path(folder)
-        return
-    try:
-        with FileLock(Path(folder) / LOCK, timeout=0):
-            yield Path(folder)
-    except Timeout as error:
-        raise InputError(
-            f"{folder}: another densepose predict writes into this folder; wait for its end, or"
-            " name another folder with --output"
-        ) from error
 
 
 def _strange_file(folder: Path) -> Path | None:

@@ -44,7 +44,24 @@ NUM_PARTS = len(PART_NAMES) - 1
 COARSE_OF_PART = np.array(
     [0, 1, 1, 2, 3, 4, 5, 6, 7, 6, 7, 8, 9, 8, 9, 10, 11, 10, 11, 12, 13, 12, 13, 14, 14]
 )
-NUM_REGIONS = 14
+# In the order of dp_masks.
+REGION_NAMES = (
+    "torso",
+    "right hand",
+    "left hand",
+    "left foot",
+    "right foot",
+    "right upper leg",
+    "left upper leg",
+    "right lower leg",
+    "left lower leg",
+    "left upper arm",
+    "right upper arm",
+    "left lower arm",
+    "right lower arm",
+    "head",
+)
+NUM_REGIONS = len(REGION_NAMES)
 
 KEYPOINT_NAMES = (
     "nose",

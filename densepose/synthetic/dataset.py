@@ -75,37 +75,30 @@ def make_synthetic_dataset(
     camera: str = "photo",
     assets: str | Path | None = None,
     empty_share: float = 0.0,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], object] = lambda done, of: None,
 ) -> SyntheticDataset:
     """Make a set, or resume one that was interrupted.
 
-    Workers are started afresh (spawn): a script that calls this needs ``if __name__ ==
-    "__main__"``.
+    A script needs ``if __name__ == "__main__"`` around it, since workers are spawned.
 
     Args:
         root: folder of the set; new, empty, or written by this function with the same settings.
         seed: of everything random, at least 0.
         num_train: images of the training split.
-        num_val: images of the held-out split; other bodies, poses, clothes and backgrounds.
+        num_val: images of the held-out split, which shares nothing with the other.
         image_size: side of the square images in px.
         workers: processes; the result does not depend on it.
         people: fewest and most people in a scene.
-        noise_m: standard deviation of annotators along the surface, metres; the paper has 0.02 to
-            0.07.
+        noise_m: standard deviation of annotators along the surface; the paper has 0.02 to 0.07.
         backgrounds: folder of photos, split disjointly; None generates backgrounds.
-        photo_share: fraction of the images with a photo as background; the others get a generated
-            one.
-        assets: folder of MakeHuman items (``wardrobe``) that people wear, of ``.amc`` motions whose
-            poses they take and of ``.hdr`` or ``.exr`` panoramas that light them; the held-out
-            split wears items that the training split does not, where there are six of a kind.
+        photo_share: fraction of the images with a photo as background, not a generated one.
         camera: "photo", or "night" for grey and grainy pictures in the light of an infrared lamp.
-        empty_share: fraction of the images with nobody in them; training keeps them where
-            DATALOADER.FILTER_EMPTY_ANNOTATIONS is False.
+        assets: folder of MakeHuman items, motions and panoramas, see docs/synthetic.md.
+        empty_share: fraction of the images without people.
         on_progress: called with (finished, all) after every image.
 
     Raises:
-        InputError: settings out of range; the folder holds something else or a set with other
-            settings.
+        InputError: settings out of range; the folder holds other things, or of other settings.
     """
     root = Path(root)
     photos = str(backgrounds) if backgrounds else None
@@ -118,12 +111,11 @@ def make_synthetic_dataset(
     if workers < 1:
         raise InputError(f"workers must be at least 1, got {workers}")
     check_settings(picture, sizes)
-    report = on_progress or (lambda done, of: None)
     with held(root):
         manifest = _open_folder(root, _identity(picture, sizes))
         complete = manifest["complete"] and _has_annotations(root, sizes)
         jobs = _open_jobs(root, sizes, complete=complete)
-        _make(root, picture, jobs, workers, num_train + num_val, report)
+        _make(root, picture, jobs, workers, num_train + num_val, on_progress)
         if not complete:
             manifest = _complete(root, picture, sizes)
         shutil.rmtree(root / "records", ignore_errors=True)
@@ -136,7 +128,7 @@ def _make(
     jobs: list[tuple[str, int]],
     workers: int,
     total: int,
-    report: Callable[[int, int], None],
+    report: Callable[[int, int], object],
 ) -> None:
     """Make the images of ``jobs``, the last of ``total``."""
     finished = total - len(jobs)

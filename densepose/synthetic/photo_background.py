@@ -44,7 +44,7 @@ def photo_files(folder: str | Path, split: str) -> list[Path]:
     if len(found) < 2:
         raise InputError(
             f"{folder}: expected at least two photos ({', '.join(PHOTO_SUFFIXES)}), "
-            f"found {len(found)}; give another folder or leave --backgrounds out for generated ones"
+            f"found {len(found)}; give another folder, or omit --backgrounds for generated ones"
         )
     groups = _groups([path.relative_to(folder).parts for path in found])
     held_out = set(sorted(set(groups))[::_VAL_PHOTO_STEP])

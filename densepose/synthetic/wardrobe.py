@@ -119,14 +119,14 @@ def read_wardrobe(folder: Path) -> Wardrobe:
     if not files:
         raise InputError(
             f"{folder}: expected MakeHuman items (.mhclo) below it, found none; give MakeHuman's"
-            " data folder, or leave --assets out"
+            " data folder, or omit --assets"
         )
     items: dict[str, list[Item]] = {}
     for path in files:
         item = _read_item(path, folder)
         kind = next((kind for kind in _FOLDER_KINDS if item.covers == {kind}), "clothes")
         if kind == "hair" and not item.textures:
-            logger.warning("%s: its texture is missing, hair needs one: left out", path)
+            logger.warning("%s: its texture is missing, hair needs one: skipped", path)
             continue
         items.setdefault(kind, []).append(item)
     skins = [

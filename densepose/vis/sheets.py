@@ -79,11 +79,6 @@ def photo_panels(image: np.ndarray, prediction: ImagePrediction, side_px: int) -
     return contact_sheet(pictures, ("photo", "parts", "U", "V"), columns=4)
 
 
-def parts_picture(image: np.ndarray, prediction: ImagePrediction, side_px: int) -> np.ndarray:
-    """(h, w, 3) uint8 RGB: parts over the photo with boxes and scores, see ``photo_panels``."""
-    return _parts(*_shrunk(image, prediction, side_px))
-
-
 def _parts(image: np.ndarray, iuv: np.ndarray, prediction: ImagePrediction) -> np.ndarray:
     titles = [f"{score:.2f}" for score in prediction.scores]
     return draw_boxes(draw(image, iuv), prediction.boxes_xyxy_px, titles)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,10 @@ def test_a_new_run_neither_overwrites_nor_takes_up_an_earlier_one(tmp_path: Path
     (tmp_path / "model_0000003.pth").write_text("x")
     set_aside(tmp_path)
     assert (tmp_path / "earlier_run_2" / "model_0000003.pth").is_file()
+    shutil.rmtree(tmp_path / "earlier_run_1")
+    (tmp_path / "model_0000004.pth").write_text("x")
+    set_aside(tmp_path)
+    assert (tmp_path / "earlier_run_3" / "model_0000004.pth").is_file()
 
 
 def test_changes_of_a_config_are_those_of_keys_that_both_have():

@@ -163,7 +163,7 @@ def test_two_calls_into_one_folder_are_refused(model, photos, tmp_path):
     batch = model.predictor.batch
 
     def while_predicting(images: list, ids: list) -> list[ImagePrediction]:
-        with pytest.raises(InputError, match="out: another densepose predict writes into this"):
+        with pytest.raises(InputError, match="out: process .* is writing into this"):
             run(Model(model.config, "fake", OnePerson()), photos, tmp_path / "out")
         return batch(images, ids)
 

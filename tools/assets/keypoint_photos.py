@@ -25,7 +25,7 @@ from densepose.files import write_text
 
 SOURCE = "https://github.com/Obmutescence/COCO-MINI"
 SPLITS = ("val2017", "train2017")
-# Kept for others to judge by: photos that other projects hold among their tests.
+# Not used: photos that are test files of another project.
 RESERVED = (785, 40083, 196141, 197388)
 
 
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     """Fetch the repository, or read a copy of it, and write the folder."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--git-dir", type=Path, help="a copy of the repository; left out: fetched")
+    parser.add_argument("--git-dir", type=Path, help="a copy of the repository [fetched]")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         git_dir = args.git_dir
