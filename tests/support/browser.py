@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,14 @@ BROWSER = next(
 _OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0")
 _PATIENCE_SECONDS = 60
 _KEY_CODES = {"Enter": 13, "Escape": 27, "Backspace": 8, "Delete": 46, " ": 32}
+
+
+# What the browser answers where another page replaces the one that was asked.
+_REPLACED = ("navigated or closed", "context was destroyed", "Cannot find context")
+
+
+class PageReplaced(Exception):
+    """The page that was asked has gone; ask again."""
 
 
 class Page:
@@ -39,6 +47,8 @@ class Page:
             if reply.get("method") == "Runtime.exceptionThrown":
                 self.errors.append(json.dumps(reply["params"]["exceptionDetails"])[:500])
             if reply.get("id") == self._number:
+                if any(text in str(reply.get("error")) for text in _REPLACED):
+                    raise PageReplaced(reply["error"])
                 assert "error" not in reply, (method, reply["error"])
                 return reply["result"]
 
@@ -53,11 +63,13 @@ class Page:
     def wait_for(self, script: str) -> Any:
         """The value of an expression, as soon as it is true."""
         end = time.monotonic() + _PATIENCE_SECONDS
-        while not (value := self.evaluate(script)):
+        while True:
+            with suppress(PageReplaced):
+                if value := self.evaluate(script):
+                    return value
+            assert time.monotonic() < end, f"never true: {script}"
             assert not self.errors, self.errors
-            assert time.monotonic() < end, f"never true: {script}; {self.evaluate(_STATUS)}"
             time.sleep(0.02)
-        return value
 
     def open(self, address: str, width: int = 1280, height: int = 800, *, dark: bool = False):
         """Show a page in a window of this size."""
@@ -103,9 +115,6 @@ class Page:
         """Write what is shown as PNG."""
         data = self.send("Page.captureScreenshot", format="png")["data"]
         path.write_bytes(base64.b64decode(data))
-
-
-_STATUS = "document.body.innerText.slice(-300)"
 
 
 @contextmanager
